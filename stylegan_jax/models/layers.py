@@ -1,0 +1,231 @@
+"""Layers with equalised learning rate, and the mapping network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
+from stylegan_jax.ops.conv import conv2d_resample
+from stylegan_jax.ops.normalize import normalize_2nd_moment
+
+
+def channels_at(img_resolution: int, *, channel_base: int, channel_max: int) -> int:
+    """Channels of the feature maps at a resolution: `min(channel_base // res, channel_max)`."""
+    return min(channel_base // img_resolution, channel_max)
+
+
+def block_resolutions(img_resolution: int) -> tuple[int, ...]:
+    """The resolutions of a network's blocks, `(4, 8, ..., img_resolution)`.
+
+    Raises:
+        ValueError: `img_resolution` is not a power of two of at least 4.
+    """
+    log2 = int(np.log2(max(img_resolution, 1)))
+    if img_resolution < 4 or 2**log2 != img_resolution:
+        raise ValueError(f"img_resolution={img_resolution}: give a power of two, 4 or more.")
+    return tuple(2**r for r in range(2, log2 + 1))
+
+
+class Dense(nnx.Module):
+    """Fully connected layer, `[..., in] -> [..., out]`, whose weight is scaled at run time.
+
+    Source: Karras et al. 2018 (ProGAN), section 4.1 (equalised learning rate).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        act: str = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the layer.
+
+        Args:
+            in_features: Length of the input vectors.
+            out_features: Length of the output vectors.
+            bias: Add a learned bias.
+            act: Activation, with its default gain.
+            lr_multiplier: The parameters learn this much slower than the layer's function.
+            bias_init: First value of the bias, as the layer applies it.
+            rngs: Source of the first weights, N(0, 1 / lr_multiplier^2).
+        """
+        shape = (in_features, out_features)
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape) / lr_multiplier)
+        if bias:
+            self.bias = nnx.Param(jnp.full((out_features,), bias_init / lr_multiplier))
+        self.has_bias = bias
+        self.act = act
+        self.lr_multiplier = lr_multiplier
+        self.weight_gain = lr_multiplier / float(np.sqrt(in_features))
+
+    def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
+        """Applies the layer in x.dtype."""
+        weight = (self.weight[...] * self.weight_gain).astype(x.dtype)
+        bias = self.bias[...] * self.lr_multiplier if self.has_bias else None
+        return bias_act(x @ weight, bias, act=self.act)
+
+
+class Conv2d(nnx.Module):
+    """Convolution with FIR up- or down-sampling, bias, activation and clamp.
+
+    Maps `[n, h, w, in]` to `[n, h * up / down, w * up / down, out]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        kernel_size: int,
+        bias: bool = True,
+        act: str = "linear",
+        up: int = 1,
+        down: int = 1,
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        conv_clamp: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the layer.
+
+        Args:
+            in_channels: Channels of the input.
+            out_channels: Channels of the output.
+            kernel_size: Side of the square kernel, odd.
+            bias: Add a learned bias.
+            act: Activation, with its default gain.
+            up: Integer zoom.
+            down: Integer decimation.
+            resample_filter: 1-D FIR taps, any sum; used along both axes.
+            conv_clamp: Clamp of the output before `gain`; None: unbounded.
+            rngs: Source of the first weights, N(0, 1).
+        """
+        shape = (kernel_size, kernel_size, in_channels, out_channels)
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
+        if bias:
+            self.bias = nnx.Param(jnp.zeros((out_channels,)))
+        self.has_bias = bias
+        self.act = act
+        self.up = up
+        self.down = down
+        self.padding = kernel_size // 2
+        self.taps = normalized(resample_filter)
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / float(np.sqrt(in_channels * kernel_size**2))
+
+    def __call__(self, x: Float[Array, "n h w i"], gain: float = 1.0) -> Float[Array, "n p q o"]:
+        """Applies the layer in x.dtype; `gain` also multiplies the clamp."""
+        x = conv2d_resample(
+            x,
+            self.weight[...] * self.weight_gain,
+            self.taps,
+            up=self.up,
+            down=self.down,
+            padding=self.padding,
+        )
+        bias = self.bias[...] if self.has_bias else None
+        return activate(x, bias, act=self.act, gain=gain, clamp=self.conv_clamp)
+
+
+class Mapping(nnx.Module):
+    """Mapping network, `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`, always in float32.
+
+    The label is embedded, normalised and appended to the normalised latent.
+
+    Source: Karras et al. 2019 (StyleGAN), figure 1b; labels as in StyleGAN2-ADA.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        *,
+        num_layers: int = 8,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        act: str = "lrelu",
+        lr_multiplier: float = 0.01,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the network.
+
+        Args:
+            z_dim: Length of the latent; 0: the label alone is mapped.
+            c_dim: Length of the label vector; 0: unconditional.
+            w_dim: Length of the output.
+            num_layers: Fully connected layers.
+            embed_features: Length of the label's embedding; default w_dim.
+            layer_features: Width of the hidden layers; default w_dim.
+            act: Activation of every layer.
+            lr_multiplier: See `Dense`; 0.01 makes the mapping learn slower than the synthesis.
+            rngs: Source of the first weights.
+
+        Raises:
+            ValueError: Both z_dim and c_dim are 0.
+        """
+        if z_dim == 0 and c_dim == 0:
+            raise ValueError("A mapping network needs a latent or a label: z_dim = c_dim = 0.")
+        embed_features = w_dim if embed_features is None else embed_features
+        layer_features = w_dim if layer_features is None else layer_features
+        if c_dim > 0:
+            self.embed = Dense(c_dim, embed_features, rngs=rngs)
+        width = z_dim + (embed_features if c_dim > 0 else 0)
+        for i in range(num_layers):
+            out = w_dim if i == num_layers - 1 else layer_features
+            layer = Dense(width, out, act=act, lr_multiplier=lr_multiplier, rngs=rngs)
+            setattr(self, f"fc{i}", layer)
+            width = out
+        self.z_dim = z_dim
+        self.c_dim = c_dim
+        self.num_layers = num_layers
+
+    def __call__(
+        self, z: Float[Array, "n z"] | None, c: Float[Array, "n c"] | None
+    ) -> Float[Array, "n w"]:
+        """Maps latents and labels; the one whose dimension is 0 is not looked at."""
+        parts = []
+        if self.z_dim > 0:
+            assert z is not None
+            parts.append(normalize_2nd_moment(z.astype(jnp.float32)))
+        if self.c_dim > 0:
+            assert c is not None
+            parts.append(normalize_2nd_moment(self.embed(c.astype(jnp.float32))))
+        x = jnp.concatenate(parts, axis=-1)
+        for i in range(self.num_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+
+def activate(
+    x: Float[Array, "n h w c"],
+    bias: Float[Array, " c"] | None,
+    *,
+    act: str,
+    gain: float = 1.0,
+    clamp: float | None = None,
+) -> Float[Array, "n h w c"]:
+    """`bias_act` with `gain` on top of the activation's own, and on the clamp as well."""
+    total_gain = ACTIVATIONS[act].default_gain * gain
+    return bias_act(
+        x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
+    )
+
+
+def normalized(taps: tuple[float, ...]) -> tuple[float, ...]:
+    """FIR taps scaled to sum 1, as static floats."""
+    total = float(np.sum(taps))
+    return tuple(float(t) / total for t in taps)
+
+
+def compute_dtype(resolution: int, img_resolution: int, num_bf16_res: int) -> jnp.dtype:
+    """bfloat16 for the `num_bf16_res` highest resolutions, never below 8x8; float32 elsewhere."""
+    lowest = max(img_resolution // 2 ** (num_bf16_res - 1), 8) if num_bf16_res > 0 else None
+    use_bf16 = lowest is not None and resolution >= lowest
+    return jnp.dtype(jnp.bfloat16 if use_bf16 else jnp.float32)

@@ -1,0 +1,389 @@
+"""StyleGAN2 generator: modulated convolutions in the original, skip or residual architecture."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from stylegan_jax.models.layers import (
+    Conv2d,
+    Dense,
+    Mapping,
+    activate,
+    block_resolutions,
+    channels_at,
+    compute_dtype,
+    normalized,
+)
+from stylegan_jax.ops.fir import upsample2d
+from stylegan_jax.ops.modulated_conv import modulated_conv2d
+
+Architecture = Literal["orig", "skip", "resnet"]
+# {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
+Noise = dict[str, dict[str, Any]]
+
+
+class SynthesisLayer(nnx.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: `[n, h, w, in] -> [n, h*up, w*up, out]`.
+
+    Source: Karras et al. 2020 (StyleGAN2), figure 2d.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        up: int = 1,
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        conv_clamp: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the layer; arguments as in `Conv2d`, `w_dim` is the length of a style."""
+        self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
+        shape = (3, 3, in_channels, out_channels)
+        # Demodulation sets the scale of the output, so the weight needs no equalised gain.
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
+        self.noise_strength = nnx.Param(jnp.zeros(()))
+        self.bias = nnx.Param(jnp.zeros((out_channels,)))
+        self.up = up
+        self.taps = normalized(resample_filter)
+        self.conv_clamp = conv_clamp
+
+    def __call__(
+        self,
+        x: Float[Array, "n h w i"],
+        w: Float[Array, "n w_dim"],
+        noise: Float[Array, "#n p q 1"] | None,
+        gain: float = 1.0,
+    ) -> Float[Array, "n p q o"]:
+        """Applies the layer; `noise` is unit normal and scaled by the learned strength here."""
+        if noise is not None:
+            noise = noise * self.noise_strength[...]
+        x = modulated_conv2d(
+            x,
+            self.weight[...],
+            self.affine(w),
+            noise=noise,
+            up=self.up,
+            padding=1,
+            taps=self.taps,
+        )
+        return activate(x, self.bias[...], act="lrelu", gain=gain, clamp=self.conv_clamp)
+
+
+class ToRGB(nnx.Module):
+    """Modulated 1x1 convolution to colours, without demodulation: `[n, h, w, in] -> [..., img]`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        conv_clamp: float | None = None,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the layer; arguments as in `SynthesisLayer`."""
+        self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
+        shape = (1, 1, in_channels, out_channels)
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
+        self.bias = nnx.Param(jnp.zeros((out_channels,)))
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / float(np.sqrt(in_channels))
+
+    def __call__(
+        self, x: Float[Array, "n h w i"], w: Float[Array, "n w_dim"]
+    ) -> Float[Array, "n h w o"]:
+        """Applies the layer in x.dtype and returns float32."""
+        styles = self.affine(w) * self.weight_gain
+        x = modulated_conv2d(x, self.weight[...], styles, demodulate=False)
+        return activate(x, self.bias[...], act="linear", clamp=self.conv_clamp).astype(jnp.float32)
+
+
+class SynthesisBlock(nnx.Module):
+    """One resolution: up-sampling convolution, convolution and, where wanted, ToRGB.
+
+    The 4x4 block starts from the learned constant and has a single convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        is_last: bool,
+        architecture: Architecture,
+        resample_filter: tuple[float, ...],
+        conv_clamp: float | None,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the block of `img_resolution`; `in_channels` 0 makes the 4x4 block.
+
+        Args:
+            in_channels: Channels of the block before.
+            out_channels: Channels of this block.
+            w_dim: Length of a style.
+            img_resolution: Side of this block's feature maps.
+            img_channels: Colours of the image.
+            is_last: The block that ends the network; it always has a ToRGB.
+            architecture: Karras et al. 2020, figure 7.
+            resample_filter: 1-D FIR taps.
+            conv_clamp: Clamp of every convolution's output.
+            dtype: Dtype of the feature maps.
+            rngs: Source of the first weights.
+        """
+        layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, rngs=rngs)
+        if in_channels == 0:
+            shape = (img_resolution, img_resolution, out_channels)
+            self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
+        else:
+            self.conv0 = SynthesisLayer(
+                in_channels, out_channels, up=2, resample_filter=resample_filter, **layer
+            )
+        self.conv1 = SynthesisLayer(out_channels, out_channels, **layer)
+        self.has_torgb = is_last or architecture == "skip"
+        if self.has_torgb:
+            self.torgb = ToRGB(out_channels, img_channels, **layer)
+        self.has_skip = architecture == "resnet" and in_channels > 0
+        if self.has_skip:
+            self.skip = Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size=1,
+                bias=False,
+                up=2,
+                resample_filter=resample_filter,
+                rngs=rngs,
+            )
+        self.has_const = in_channels == 0
+        self.num_convs = 1 if self.has_const else 2
+        self.taps = normalized(resample_filter)
+        self.dtype = dtype
+
+    def __call__(
+        self,
+        x: Float[Array, "n h w i"] | None,
+        img: Float[Array, "n h w c"] | None,
+        ws: Float[Array, "n l w_dim"],
+        noise: dict[str, Any],
+    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q c"] | None]:
+        """Returns this block's feature maps and the image so far (float32)."""
+        if self.has_const:
+            const = self.const[...].astype(self.dtype)
+            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
+            x = self.conv1(x, ws[:, 0], noise.get("conv1"))
+        else:
+            assert x is not None
+            x = x.astype(self.dtype)
+            # The residual sum keeps unit variance: both branches carry sqrt(1/2).
+            gain = float(np.sqrt(0.5)) if self.has_skip else 1.0
+            y = self.conv0(x, ws[:, 0], noise.get("conv0"))
+            y = self.conv1(y, ws[:, 1], noise.get("conv1"), gain)
+            x = self.skip(x, gain) + y if self.has_skip else y
+        if img is not None:
+            img = upsample2d(img, self.taps)
+        if self.has_torgb:
+            rgb = self.torgb(x, ws[:, self.num_convs])
+            img = rgb if img is None else img + rgb
+        return x, img
+
+
+class Synthesis(nnx.Module):
+    """Synthesis network, `ws [n, num_ws, w_dim] -> img [n, res, res, img_channels]` in [-1, 1].
+
+    Source: Karras et al. 2020 (StyleGAN2), figures 2 and 7.
+    """
+
+    def __init__(
+        self,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: Architecture = "skip",
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        conv_clamp: float | None = None,
+        num_bf16_res: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the network; arguments as in `Generator`."""
+        if architecture not in ("orig", "skip", "resnet"):
+            raise ValueError(f"architecture={architecture!r}: choose orig, skip or resnet.")
+        self.resolutions = block_resolutions(img_resolution)
+        in_channels = 0
+        self.num_ws = 0
+        for res in self.resolutions:
+            out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
+            block = SynthesisBlock(
+                in_channels,
+                out_channels,
+                w_dim=w_dim,
+                img_resolution=res,
+                img_channels=img_channels,
+                is_last=res == img_resolution,
+                architecture=architecture,
+                resample_filter=resample_filter,
+                conv_clamp=conv_clamp,
+                dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                rngs=rngs,
+            )
+            setattr(self, f"b{res}", block)
+            self.num_ws += block.num_convs
+            in_channels = out_channels
+        # The last ToRGB has a style of its own; each earlier one shares the next block's first.
+        self.num_ws += 1
+
+    def __call__(
+        self, ws: Float[Array, "n l w_dim"], noise: Noise | None
+    ) -> Float[Array, "n res res c"]:
+        """Draws images; `noise` holds `[n or 1, h, w, 1]` unit normals per layer, None: no noise."""
+        if ws.shape[1] != self.num_ws:
+            raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
+        noise = {} if noise is None else noise
+        x = img = None
+        index = 0
+        for res in self.resolutions:
+            block = getattr(self, f"b{res}")
+            x, img = block(x, img, ws[:, index:], noise.get(f"b{res}", {}))
+            index += block.num_convs
+        assert img is not None
+        return img
+
+
+class Generator(nnx.Module):
+    """StyleGAN2 generator, `(z, c, noise) -> img`: mapping, truncation and synthesis.
+
+    Source: Karras et al. 2020 (StyleGAN2); configs E and F.
+    Checked: tests/parity, cases `sg2_G_*`.
+    """
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        *,
+        mapping_layers: int = 8,
+        mapping_lr_multiplier: float = 0.01,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: Architecture = "skip",
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        conv_clamp: float | None = None,
+        num_bf16_res: int = 0,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the generator.
+
+        Args:
+            z_dim: Length of the latent.
+            c_dim: Length of the label vector; 0: unconditional.
+            w_dim: Length of a style.
+            img_resolution: Side of the image, a power of two.
+            img_channels: Colours of the image.
+            mapping_layers: Layers of the mapping network.
+            mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
+            embed_features: Length of the label's embedding; default w_dim.
+            layer_features: Width of the mapping's hidden layers; default w_dim.
+            channel_base: Channels at a resolution are `channel_base // resolution` ...
+            channel_max: ... and at most this many.
+            architecture: `skip` (configs E, F), `orig` or `resnet`.
+            resample_filter: 1-D FIR taps of all resampling.
+            conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
+            num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            rngs: Source of the first weights.
+        """
+        self.mapping = Mapping(
+            z_dim,
+            c_dim,
+            w_dim,
+            num_layers=mapping_layers,
+            embed_features=embed_features,
+            layer_features=layer_features,
+            lr_multiplier=mapping_lr_multiplier,
+            rngs=rngs,
+        )
+        self.synthesis = Synthesis(
+            w_dim,
+            img_resolution,
+            img_channels,
+            channel_base=channel_base,
+            channel_max=channel_max,
+            architecture=architecture,
+            resample_filter=resample_filter,
+            conv_clamp=conv_clamp,
+            num_bf16_res=num_bf16_res,
+            rngs=rngs,
+        )
+        self.z_dim = z_dim
+        self.c_dim = c_dim
+        self.w_dim = w_dim
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        self.num_ws = self.synthesis.num_ws
+
+    def __call__(
+        self,
+        z: Float[Array, "n z"],
+        c: Float[Array, "n c"] | None,
+        noise: Noise | None,
+        *,
+        w_avg: Float[Array, " w"] | None = None,
+        truncation_psi: float | Float[Array, ""] = 1.0,
+        truncation_cutoff: int | None = None,
+    ) -> Float[Array, "n res res ch"]:
+        """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state."""
+        ws = broadcast_ws(self.mapping(z, c), self.num_ws)
+        if w_avg is not None:
+            ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise)
+
+
+def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
+    """Gives every layer the same style."""
+    return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_ws, w.shape[1]))
+
+
+def truncate(
+    ws: Float[Array, "n l w"],
+    w_avg: Float[Array, " w"],
+    truncation_psi: float | Float[Array, ""],
+    truncation_cutoff: int | None = None,
+) -> Float[Array, "n l w"]:
+    """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
+
+    Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
+    """
+    truncated = w_avg + truncation_psi * (ws - w_avg)
+    if truncation_cutoff is None:
+        return truncated
+    layer = jnp.arange(ws.shape[1])[:, None]
+    return jnp.where(layer < truncation_cutoff, truncated, ws)
+
+
+def make_noise(key: Array, num_images: int, img_resolution: int) -> Noise:
+    """Draws unit normal noise for every layer of a synthesis network from one key."""
+    noise: Noise = {}
+    for res in block_resolutions(img_resolution):
+        layers = ("conv1",) if res == 4 else ("conv0", "conv1")
+        shape = (num_images, res, res, 1)
+        noise[f"b{res}"] = {
+            name: jax.random.normal(jax.random.fold_in(key, 2 * res + i), shape)
+            for i, name in enumerate(layers)
+        }
+    return noise

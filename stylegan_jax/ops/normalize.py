@@ -1,0 +1,60 @@
+"""Second-moment normalisation and minibatch standard deviation."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+
+def normalize_2nd_moment(
+    x: Float[Array, "..."], *, axis: int = -1, eps: float = 1e-8
+) -> Float[Array, "..."]:
+    """Scales vectors along `axis` to unit mean square, `x / sqrt(mean(x^2) + eps)`.
+
+    Source: Karras et al. 2018 (ProGAN), section 4.2 (pixel norm).
+    Checked: tests/ops/test_normalize.py; tests/parity through every mapping network.
+    """
+    mean_square = jnp.mean(jnp.square(x.astype(jnp.float32)), axis=axis, keepdims=True)
+    return x * lax.rsqrt(mean_square + eps).astype(x.dtype)
+
+
+def minibatch_stddev(
+    x: Float[Array, "n h w c"],
+    *,
+    group_size: int | None = 4,
+    num_channels: int = 1,
+    grouping: Literal["contiguous", "strided"] = "contiguous",
+) -> Float[Array, "n h w cf"]:
+    """Appends the standard deviation over a group of images as extra feature maps.
+
+    Args:
+        x: Feature maps.
+        group_size: Images per group, cut to the batch size; None takes the whole batch.
+        num_channels: Statistics per group: channels are split into as many equal parts.
+        grouping: `contiguous` groups neighbours (image i is in group i // group_size), which
+            never cross a device; `strided` is the original order (group i mod (n / group_size)).
+
+    Returns:
+        `[n, h, w, c + num_channels]` in x.dtype; statistics are computed in float32.
+
+    Raises:
+        ValueError: The batch is not a multiple of the group, or c not of `num_channels`.
+
+    Source: Karras et al. 2018 (ProGAN), section 3; groups as in StyleGAN.
+    Checked: tests/parity, case `ops_minibatch_stddev`; tests/ops/test_normalize.py.
+    """
+    n, h, w, c = x.shape
+    size = n if group_size is None else min(group_size, n)
+    if n % size or c % num_channels:
+        raise ValueError(
+            f"Minibatch stddev of {n} images with {c} channels: give a group_size that divides "
+            f"the batch (got {group_size}) and num_channels that divides c (got {num_channels})."
+        )
+    shape = (n // size, size) if grouping == "contiguous" else (size, n // size)
+    member = 1 if grouping == "contiguous" else 0
+    y = x.astype(jnp.float32).reshape(*shape, h, w, num_channels, c // num_channels)
+    stddev = jnp.sqrt(jnp.var(y, axis=member, keepdims=True) + 1e-8)
+    stddev = jnp.mean(stddev, axis=(2, 3, 5), keepdims=True)
+    stddev = jnp.broadcast_to(stddev, (*shape, h, w, num_channels, 1))
+    return jnp.concatenate([x, stddev.reshape(n, h, w, num_channels).astype(x.dtype)], axis=-1)

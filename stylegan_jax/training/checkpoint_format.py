@@ -1,0 +1,318 @@
+"""What a checkpoint holds: the state as named leaves, and the JSON record that vouches for it.
+
+A checkpoint is one Orbax step, `<workdir>/checkpoints/<nimg>/`, with two items:
+
+    state   the train state as a nested dict of arrays, under the paths of its pytree
+    meta    JSON: config, data position, metrics, library versions, and for every leaf
+            of the state its shape, dtype and CRC-32
+
+Orbax writes a step atomically but stores arrays without checksums: a flipped bit in an array
+file is loaded without an error. The checksums in `meta` close that gap. They also separate
+the two ways in which a resume can fail: a damaged checkpoint (the one before is used) and a
+checkpoint of another architecture (an error, since falling back would hide a mistake).
+"""
+
+import contextlib
+import gc
+import importlib.metadata
+import json
+import logging as python_logging
+import math
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+PyTree = Any
+
+FORMAT_VERSION = 1
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "stylegan_jax")
+_OWN_KEYS = frozenset({"format_version", "nimg", "metrics", "best_metric", "versions", "leaves"})
+_CHECKSUM = "crc32"  # of the record itself
+_LISTED = 5  # leaves named in an error message
+_STRAGGLERS_SEC = 0.2  # time for abandoned reads to end
+
+# Failures of the machine, not of the checkpoint: never a reason to fall back.
+_NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+
+
+class CorruptCheckpointError(RuntimeError):
+    """A checkpoint is incomplete, unreadable, or differs from its own checksums."""
+
+
+# ----------------------------------------------------------------------------------------------
+# Trees as flat dicts {"params/G/synthesis/b4/const": array}
+
+
+def flatten(tree: PyTree) -> dict[str, Any]:
+    """Lists the leaves by path; containers without leaves leave no trace."""
+    leaves = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+        name = "/".join(names)
+        # Orbax joins the names with dots, so a dot inside a name could overwrite another leaf.
+        if not names or any(not part or "/" in part or "." in part for part in names):
+            raise ValueError(f"state path {name!r}: names must be non-empty, without '/' and '.'")
+        if not hasattr(leaf, "shape") or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            raise ValueError(
+                f"state leaf {name} is {leaf!r}; store plain arrays (numbers as jnp.asarray,"
+                " random keys as jax.random.key_data)"
+            )
+        leaves[name] = leaf
+    return leaves
+
+
+def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns {"a/b": x} into {"a": {"b": x}}."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
+
+
+def _is_whole(leaf: Any) -> bool:
+    """Tells whether this process holds every element of the array."""
+    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated
+
+
+def host_copy(leaf: Any) -> Any:
+    """Copies to host memory that no later, donating step can touch.
+
+    `copy=True` matters on CPU, where `np.asarray` of a jax.Array is a view of its buffer. An
+    array spread over processes stays as it is: Orbax copies its local shards before it returns.
+    """
+    return np.array(leaf, copy=True) if _is_whole(leaf) else leaf
+
+
+def _crc32(leaf: Any) -> int | None:
+    """Checksums the bytes in C order; None where other processes hold a part."""
+    if not _is_whole(leaf):
+        return None
+    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+
+
+def _describe(shape: Sequence[int], dtype: Any) -> str:
+    return f"{np.dtype(dtype).name}{list(shape)}"
+
+
+# ----------------------------------------------------------------------------------------------
+# The JSON record of a checkpoint
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # run from a source tree
+            versions[package] = "not installed"
+    return versions
+
+
+def _record_crc32(record: Mapping[str, Any]) -> int:
+    """Checksums the record in a canonical spelling, its own checksum excepted."""
+    body = {key: value for key, value in record.items() if key != _CHECKSUM}
+    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+
+
+def make_record(
+    leaves: Mapping[str, Any],
+    nimg: int,
+    meta: Mapping[str, Any],
+    metrics: Mapping[str, float] | None,
+    best_metric: str | None,
+) -> dict[str, Any]:
+    """Builds the record of a checkpoint from host copies of its leaves."""
+    missing = {"config", "data"} - meta.keys()
+    taken = (_OWN_KEYS | {_CHECKSUM}) & meta.keys()
+    if missing or taken:
+        raise ValueError(
+            f"meta needs the keys 'config' and 'data' (missing: {sorted(missing)}) and may not"
+            f" use {sorted(taken)}"
+        )
+    record = dict(meta) | {
+        "format_version": FORMAT_VERSION,
+        "nimg": nimg,
+        "metrics": {name: float(value) for name, value in (metrics or {}).items()},
+        "best_metric": best_metric,
+        "versions": _library_versions(),
+        "leaves": {
+            name: {
+                "shape": list(leaf.shape),
+                "dtype": np.dtype(leaf.dtype).name,
+                "crc32": _crc32(leaf),
+            }
+            for name, leaf in leaves.items()
+        },
+    }
+    try:
+        record = json.loads(json.dumps(record))
+    except TypeError as e:
+        raise ValueError(f"meta must hold JSON values only: {e}") from e
+    return record | {_CHECKSUM: _record_crc32(record)}
+
+
+def read_record(step_dir: epath.Path) -> dict[str, Any]:
+    """Reads and verifies the record of one step."""
+    path = step_dir / "meta" / "metadata"  # the file name that Orbax's JsonSave uses
+    try:
+        record = json.loads(path.read_text())
+        intact = record[_CHECKSUM] == _record_crc32(record)
+    except _NOT_DAMAGE:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise CorruptCheckpointError(f"{path}: {type(e).__name__}: {e}") from e
+    if not intact:
+        raise CorruptCheckpointError(f"{path}: contents differ from their checksum")
+    if record["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"{step_dir} has format version {record['format_version']}, this stylegan_jax reads"
+            f" up to {FORMAT_VERSION}: upgrade stylegan_jax"
+        )
+    return record
+
+
+def public_meta(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Drops what only this file needs."""
+    return {key: value for key, value in record.items() if key not in ("leaves", _CHECKSUM)}
+
+
+def best_value(record: Mapping[str, Any], best_metric: str | None) -> float:
+    """Returns the deciding metric; infinity, which never wins, where it is absent or NaN."""
+    value = record["metrics"].get(best_metric, math.inf)
+    return value if math.isfinite(value) else math.inf
+
+
+def log_version_changes(record: Mapping[str, Any], step_dir: epath.Path) -> None:
+    """Logs a note if the checkpoint comes from other library versions."""
+    here = _library_versions()
+    changes = [
+        f"{package} {version} -> {here.get(package, 'not used')}"
+        for package, version in record["versions"].items()
+        if version != here.get(package)
+    ]
+    if changes:
+        logging.warning(
+            "note: %s was written with other library versions (%s); the run continues, but may"
+            " no longer be equal bit for bit",
+            step_dir,
+            ", ".join(changes),
+        )
+
+
+# ----------------------------------------------------------------------------------------------
+# Reading arrays
+
+
+def check_same_tree(
+    record: Mapping[str, Any], wanted: Mapping[str, Any], step_dir: epath.Path
+) -> None:
+    """Raises ValueError with the first differences if the state has another structure."""
+    saved = {
+        name: _describe(leaf["shape"], leaf["dtype"]) for name, leaf in record["leaves"].items()
+    }
+    asked = {name: _describe(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
+    if saved == asked:
+        return
+    groups = {
+        "differ": [
+            f"{n}: saved {saved[n]}, wanted {asked[n]}"
+            for n in asked
+            if n in saved and saved[n] != asked[n]
+        ],
+        "missing from the checkpoint": [f"{n}: wanted {asked[n]}" for n in asked if n not in saved],
+        "unexpected in the checkpoint": [f"{n}: saved {saved[n]}" for n in saved if n not in asked],
+    }
+    lines = [f"{step_dir} does not fit this run ({len(saved)} leaves saved, {len(asked)} wanted)"]
+    for title, names in groups.items():
+        lines.append(f"  {len(names)} {title}")
+        lines.extend(f"    {name}" for name in names[:_LISTED])
+        if len(names) > _LISTED:
+            lines.append(f"    ... and {len(names) - _LISTED} more")
+    lines.append("resume needs the same architecture; use another --workdir. Nothing was changed.")
+    raise ValueError("\n".join(lines))
+
+
+@contextlib.contextmanager
+def _muted_stragglers() -> Iterator[None]:
+    """Hides the tracebacks of the reads that Orbax abandons when another read fails.
+
+    They end later, report to an event loop that is closed by then, and would bury the one line
+    that matters under a screen for every leaf.
+    """
+    hook, asyncio_logger = sys.unraisablehook, python_logging.getLogger("asyncio")
+    level = asyncio_logger.level
+    sys.unraisablehook = lambda unraisable: None
+    asyncio_logger.setLevel(python_logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        asyncio_logger.setLevel(level)
+
+
+def _check_leaf(leaf: Any, saved: Mapping[str, Any], path: epath.Path, name: str) -> None:
+    """Compares a loaded leaf with its record."""
+    # Damaged Orbax metadata can also turn an array into something else.
+    if not isinstance(leaf, jax.Array) or _describe(leaf.shape, leaf.dtype) != _describe(
+        saved["shape"], saved["dtype"]
+    ):
+        raise CorruptCheckpointError(f"{path}: {name} was loaded as {type(leaf).__name__}")
+    expected, actual = saved["crc32"], _crc32(leaf)
+    if None not in (expected, actual) and expected != actual:
+        raise CorruptCheckpointError(
+            f"{path}: {name} differs from its checksum ({actual:08x}, saved as {expected:08x})"
+        )
+
+
+def read_arrays(
+    step_dir: epath.Path, record: Mapping[str, Any], wanted: Mapping[str, jax.ShapeDtypeStruct]
+) -> dict[str, jax.Array]:
+    """Loads the wanted leaves of one step and compares each with its checksum."""
+    item = nest({name: leaf for name, leaf in wanted.items() if math.prod(leaf.shape)})
+    args = ocp.args.PyTreeRestore(
+        item=item,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(item),
+        partial_restore=True,
+    )
+    problem = None
+    with _muted_stragglers():
+        try:
+            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+                loaded = flatten(checkpointer.restore(step_dir / "state", args=args))
+        except _NOT_DAMAGE:
+            raise
+        except Exception as e:
+            problem = f"{type(e).__name__}: {str(e)[:300]}"
+        if problem:
+            time.sleep(_STRAGGLERS_SEC)
+            gc.collect()
+    if problem:
+        raise CorruptCheckpointError(f"{step_dir / 'state'}: {problem}")
+    arrays = {}
+    for name, leaf in wanted.items():
+        if name in loaded:
+            _check_leaf(loaded[name], record["leaves"][name], step_dir / "state", name)
+            arrays[name] = loaded[name]
+        else:  # Orbax cannot hold arrays without elements
+            arrays[name] = jax.device_put(np.zeros(leaf.shape, leaf.dtype), leaf.sharding)
+    return arrays
+
+
+def with_sharding(shape: Sequence[int], dtype: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    """Describes an array to load; without a sharding it goes to the first local device."""
+    if sharding is None:
+        sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(tuple(shape), dtype, sharding=sharding)

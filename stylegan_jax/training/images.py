@@ -1,0 +1,231 @@
+"""Image grids and PNG files: what a run shows of its reals and fakes.
+
+Arrays are NHWC; pictures are uint8 [height, width, channels].
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's modes
+
+
+def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
+    """Maps network output to grey levels: rint((x + 1) * 127.5), clipped to 0..255.
+
+    This is the rounding of training grids. Metrics and single-image tools of the papers truncate
+    127.5 x + 128 instead.
+
+    Args:
+        images: Floating-point images of any shape in [-1, 1], or uint8, returned as they are. NaN
+            is drawn black, so that the pictures of a diverged run can still be seen.
+
+    Returns:
+        uint8 array on the host, same shape.
+
+    Raises:
+        ValueError: Neither floating-point nor uint8.
+    """
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    if not jax.numpy.issubdtype(images.dtype, np.floating):  # NumPy does not know bfloat16
+        raise ValueError(
+            f"Got {images.dtype} images; wanted uint8 in 0..255 or floating point in [-1, 1]."
+        )
+    clipped = np.clip(np.nan_to_num(images.astype(np.float32), nan=-1), -1, 1)
+    return np.rint((clipped + 1) * 127.5).astype(np.uint8)
+
+
+def grid_size(
+    img_resolution: int | tuple[int, int],
+    *,
+    num_images: int | None = None,
+    canvas_px: tuple[int, int] = (7680, 4320),
+    min_cells: tuple[int, int] = (7, 4),
+    max_cells: tuple[int, int] = (32, 32),
+) -> tuple[int, int]:
+    """Chooses how many images a training grid holds: as many as fill a large screen.
+
+    cols = clip(canvas width // image width, 7, 32), rows = clip(canvas height // height, 4, 32).
+
+    Args:
+        img_resolution: Side of a square image in pixels, or (height, width).
+        num_images: If given, the grid holds at most this many images and is made squarer.
+        canvas_px: (width, height) of the screen. StyleGAN 2 and later use 8K; StyleGAN 1 used
+            (3840, 2160), ProGAN (1920, 1080) with min_cells=(3, 2).
+        min_cells: Fewest (cols, rows), whatever the canvas.
+        max_cells: Most (cols, rows).
+
+    Returns:
+        (cols, rows), each at least 1.
+
+    Raises:
+        ValueError: num_images below 1.
+    """
+    square = isinstance(img_resolution, int)
+    height, width = (img_resolution, img_resolution) if square else img_resolution
+    cols = int(np.clip(canvas_px[0] // width, min_cells[0], max_cells[0]))
+    rows = int(np.clip(canvas_px[1] // height, min_cells[1], max_cells[1]))
+    if num_images is None:
+        return cols, rows
+    if num_images < 1:
+        raise ValueError(f"num_images is {num_images}; a grid holds at least one image.")
+    if cols * rows > num_images:
+        cols = min(cols, max(round(num_images**0.5), num_images // rows))
+        rows = min(rows, num_images // cols)
+    return cols, rows
+
+
+def grid_indices(
+    num_images: int,
+    cols: int,
+    rows: int,
+    *,
+    labels: np.ndarray | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Picks the dataset images that fill a grid: shuffled, or one class per row.
+
+    Args:
+        num_images: Size of the dataset.
+        cols: Images per row.
+        rows: Rows.
+        labels: Class numbers [n] or label vectors [n, c_dim]. Rows then go through the distinct
+            labels in sorted order, again from the first when they run out, with other images.
+        seed: Seed of the shuffling.
+
+    Returns:
+        Indices [rows * cols], row after row; images repeat where there are too few.
+
+    Raises:
+        ValueError: The dataset is empty or `labels` has another length.
+    """
+    if num_images < 1:
+        raise ValueError("The dataset is empty; a grid of reals needs at least one image.")
+    rng = np.random.default_rng(seed)
+    if labels is None:
+        return np.resize(rng.permutation(num_images), rows * cols)
+    labels = np.asarray(labels)
+    if len(labels) != num_images:
+        raise ValueError(f"Got {len(labels)} labels for {num_images} images; wanted one each.")
+
+    classes, members = np.unique(labels, axis=0, return_inverse=True)
+    members = members.reshape(-1)
+    shuffled = [rng.permutation(np.flatnonzero(members == i)) for i in range(len(classes))]
+    picked = []
+    for row in range(rows):
+        rounds, i = divmod(row, len(classes))
+        offset = np.arange(cols) + rounds * cols
+        picked.append(shuffled[i][offset % len(shuffled[i])])
+    return np.concatenate(picked)
+
+
+def make_grid(images: np.ndarray | jax.Array, cols: int) -> np.ndarray:
+    """Lays images out in rows.
+
+    Args:
+        images: uint8, or floating point in [-1, 1], [n, h, w, c].
+        cols: Images per row; the last row is filled up with black.
+
+    Returns:
+        uint8 picture [rows * h, cols * w, c].
+
+    Raises:
+        ValueError: Not four dimensions, no images, or cols below 1.
+    """
+    if np.ndim(images) != 4 or len(images) == 0 or cols < 1:
+        raise ValueError(
+            f"Got images of shape {np.shape(images)} and cols={cols}; wanted at least one image "
+            f"[n, h, w, c] and at least one column."
+        )
+    images = to_uint8(images)
+    n, height, width, channels = images.shape
+    rows = -(-n // cols)
+    images = np.pad(images, [(0, rows * cols - n), (0, 0), (0, 0), (0, 0)])
+    grid = images.reshape(rows, cols, height, width, channels)
+    return grid.transpose(0, 2, 1, 3, 4).reshape(rows * height, cols * width, channels)
+
+
+def label_grid(
+    grid: np.ndarray,
+    row_labels: Sequence[str] = (),
+    col_labels: Sequence[str] = (),
+    *,
+    font_px: int = 12,
+) -> np.ndarray:
+    """Adds text to the left of each row and above each column of a grid.
+
+    Args:
+        grid: uint8 picture [h, w, c] with 1, 3 or 4 channels.
+        row_labels: One text per row, or none; they must divide the height evenly.
+        col_labels: One text per column, or none; they must divide the width evenly.
+        font_px: Text height in pixels.
+
+    Returns:
+        uint8 picture with white margins for the text, same channels.
+
+    Raises:
+        ValueError: Labels do not divide the grid, or another number of channels.
+    """
+    height, width, channels = _check_picture(grid).shape
+    if (row_labels and height % len(row_labels)) or (col_labels and width % len(col_labels)):
+        raise ValueError(
+            f"Got {len(row_labels)} row and {len(col_labels)} column labels for a grid of "
+            f"{height}x{width} pixels; wanted one label per row and per column of images."
+        )
+    font = ImageFont.load_default(font_px)
+    left = max((int(font.getlength(str(t))) + font_px for t in row_labels), default=0)
+    top = 2 * font_px if col_labels else 0
+    canvas = Image.new(_CHANNELS[channels], (left + width, top + height), "white")
+    canvas.paste(_to_pil(grid), (left, top))
+    draw = ImageDraw.Draw(canvas)
+    for i, text in enumerate(row_labels):
+        centre = top + (i + 0.5) * height / len(row_labels)
+        draw.text((left - font_px // 2, centre), str(text), "black", font, anchor="rm")
+    for i, text in enumerate(col_labels):
+        centre = left + (i + 0.5) * width / len(col_labels)
+        draw.text((centre, top / 2), str(text), "black", font, anchor="mm")
+    return np.asarray(canvas).reshape(top + height, left + width, channels)
+
+
+def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
+    """Writes a PNG file; a killed run leaves either the whole file or none.
+
+    Args:
+        path: File to write or replace; missing folders are made.
+        picture: uint8 [h, w, c] with 1, 3 or 4 channels, or [h, w].
+
+    Raises:
+        ValueError: Another shape or type.
+    """
+    picture = np.asarray(picture)
+    image = _to_pil(_check_picture(picture[..., None] if picture.ndim == 2 else picture))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Renaming within one folder is atomic; the process number keeps two writers apart.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_picture(picture: np.ndarray) -> np.ndarray:
+    """Refuses what PNG cannot hold."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in _CHANNELS:
+        raise ValueError(
+            f"Got a picture of {picture.dtype} and shape {picture.shape}; wanted uint8 [h, w, c] "
+            f"with 1, 3 or 4 channels. Use to_uint8 and pick channels first."
+        )
+    return picture
+
+
+def _to_pil(picture: np.ndarray) -> Image.Image:
+    """Wraps a checked picture for PIL."""
+    return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)

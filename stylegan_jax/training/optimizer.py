@@ -1,0 +1,94 @@
+"""Adam as the StyleGAN family uses it: shared by main and lazy regularisation phases."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from stylegan_jax.training.schedules import lazy_adam
+
+# What a regularisation loss does not depend on: the path length is a gradient of the image, which
+# the last linear biases only shift; R1 is a gradient of the logit, likewise.
+_ABSENT_FROM_REGULARIZATION = (("torgb", "bias"), ("b4", "out", "bias"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Adam whose regularisation phases may leave out the parameters they have no gradient for.
+
+    Attributes:
+        transform: The optax transformation.
+        absent_grads: `zero` steps every parameter in every phase (StyleGAN2-ADA); `skip` leaves a
+            parameter's moments and step count alone where it has no gradient (StyleGAN3).
+    """
+
+    transform: optax.GradientTransformation
+    absent_grads: Literal["zero", "skip"]
+
+    def init(self, params: dict[str, Any]) -> Any:
+        """First optimiser state."""
+        return self.transform.init(params)
+
+    def update(
+        self, grads: dict[str, Any], opt_state: Any, params: dict[str, Any], *, is_reg: bool
+    ) -> tuple[dict[str, Any], Any]:
+        """One Adam step; `is_reg` marks the step of a regularisation phase alone.
+
+        Returns:
+            `(params, opt_state)`.
+        """
+        updates, new_state = self.transform.update(grads, opt_state, params)
+        if is_reg and self.absent_grads == "skip":
+            inner = dict(new_state.inner_states, main=opt_state.inner_states["main"])
+            new_state = new_state._replace(inner_states=inner)
+            updates = jax.tree.map(
+                lambda update, label: jnp.zeros_like(update) if label == "main" else update,
+                updates,
+                _phase_labels(params),
+            )
+        return optax.apply_updates(params, updates), new_state
+
+
+def make_optimizer(
+    *,
+    learning_rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    reg_interval: int | None,
+    absent_grads: Literal["zero", "skip"] = "zero",
+) -> Optimizer:
+    """Builds Adam with the correction of lazy regularisation.
+
+    Args:
+        learning_rate: Step size before the correction.
+        betas: Decays of the moments before the correction.
+        eps: Added to the root of the second moment.
+        reg_interval: Iterations between regularisation steps; None: no such phase.
+        absent_grads: See `Optimizer`.
+
+    Raises:
+        ValueError: Unknown `absent_grads`.
+
+    Source: Karras et al. 2020 (StyleGAN2), appendix B.
+    Checked: tests/parity, cases `train_*` (parameters and step counts after 4 iterations).
+    """
+    if absent_grads not in ("zero", "skip"):
+        raise ValueError(f"absent_grads={absent_grads!r}: choose zero or skip.")
+    learning_rate, (b1, b2) = lazy_adam(learning_rate, betas, reg_interval)
+    adam = optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
+    if absent_grads == "zero":
+        return Optimizer(adam, absent_grads)
+    return Optimizer(optax.partition({"main": adam, "every": adam}, _phase_labels), absent_grads)
+
+
+def _phase_labels(params: dict[str, Any]) -> dict[str, Any]:
+    """Names the phases that move each parameter: every one, or the main phases only."""
+
+    def label(path: tuple, _: Any) -> str:
+        names = tuple(key.key for key in path)
+        absent = any(names[-len(end) :] == end for end in _ABSENT_FROM_REGULARIZATION)
+        return "main" if absent else "every"
+
+    return jax.tree_util.tree_map_with_path(label, params)

@@ -1,0 +1,74 @@
+"""Stopping a run cleanly when the machine is taken away or the user presses Ctrl-C."""
+
+import os
+import signal
+import threading
+from types import FrameType
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _say(message: str) -> None:
+    # print() may not be re-entered from a signal handler; a write to the descriptor may.
+    os.write(2, f"\n{message}\n".encode())
+
+
+class PreemptionGuard:
+    """Turns the first SIGTERM or SIGINT into a request that the training loop polls.
+
+    The loop then saves and leaves by its ordinary path:
+
+        with PreemptionGuard() as guard:
+            while nimg < total and not guard.should_stop():
+                ...
+
+    A SIGINT after the first signal raises KeyboardInterrupt at once. Leaving the block puts
+    the previous handlers back.
+    """
+
+    def __init__(self):
+        """Makes a guard that has seen no signal yet; it listens inside a `with` block."""
+        self.requested = False
+        self._previous = {}
+
+    def __enter__(self) -> "PreemptionGuard":
+        """Installs the handlers."""
+        if threading.current_thread() is not threading.main_thread():
+            logging.warning("not in the main thread: SIGTERM and Ctrl-C will not save first")
+            return self
+        for number in _SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Puts the previous handlers back."""
+        for number, handler in self._previous.items():
+            # None stands for a handler that was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._previous = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        name = signal.Signals(number).name
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.requested:
+            _say(f"{name}: already stopping, the checkpoint is on its way")
+        else:
+            self.requested = True
+            _say(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
+
+    def should_stop(self) -> bool:
+        """Tells whether any process of the run was asked to stop.
+
+        The processes of a pod get their signals at different moments, so with more than one
+        this is a small collective: every process must call it at the same place in the loop.
+        """
+        if jax.process_count() == 1:
+            return self.requested
+        return bool(np.any(multihost_utils.process_allgather(np.asarray(self.requested))))

@@ -1,0 +1,39 @@
+"""The device mesh and what lies where: batches split over `data`, the state on every device."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+MESH_AXES = ("data", "fsdp", "spatial")
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """A mesh with all devices (of all processes) along `data`."""
+    devices = jax.devices() if devices is None else devices
+    shape = (len(devices), 1, 1)
+    return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Leading axis split over `data`."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Makes global arrays of the rows that this process has read."""
+    sharding = batch_sharding(mesh)
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def split_over_data(mesh: Mesh | None, tree: Any) -> Any:
+    """Asks the compiler to keep a tree's leading axes split over `data`; no mesh: no request."""
+    if mesh is None:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, batch_sharding(mesh))

@@ -1,0 +1,381 @@
+"""Runners of the StyleGAN2 networks, losses and training trajectories."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
+from stylegan_jax.models.stylegan2 import broadcast_ws, truncate
+from stylegan_jax.training.optimizer import make_optimizer
+from stylegan_jax.training.state import TrainState
+from stylegan_jax.training.step import (
+    Hyperparameters,
+    Networks,
+    Phase,
+    finish_iteration,
+    phase_gradients,
+    run_phase,
+)
+from tests.parity.case import Case, to_nchw, to_nhwc
+
+_RENAMED = {
+    "num_layers": "mapping_layers",
+    "lr_multiplier": "mapping_lr_multiplier",
+}
+
+
+def model_kwargs(official: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of the original under our names."""
+    kwargs = {k: v for k, v in official.items() if k not in ("kind", "num_fp16_res")}
+    assert official.get("num_fp16_res", 0) == 0, "parity is defined in float32"
+    for group in ("mapping_kwargs", "epilogue_kwargs", "block_kwargs", "synthesis_kwargs"):
+        for name, value in kwargs.pop(group, {}).items():
+            kwargs[_RENAMED.get(name, name)] = value
+    if "resample_filter" in kwargs:
+        kwargs["resample_filter"] = tuple(kwargs["resample_filter"])
+    return kwargs
+
+
+def make_generator(official: dict[str, Any]):
+    """Structure of the generator that an entry describes."""
+    return make_model(GENERATORS["stylegan2"], **model_kwargs(official))
+
+
+def make_discriminator(official: dict[str, Any]):
+    """Structure of the discriminator, with the original's strided stddev groups."""
+    kwargs = model_kwargs(official)
+    return make_model(DISCRIMINATORS["stylegan2"], **kwargs, mbstd_grouping="strided")
+
+
+def check_shapes(init: Any, params: Any) -> None:
+    """The converted tree has exactly the paths and shapes that the model makes."""
+    ours = jax.eval_shape(init, jax.random.key(0))
+    want = jax.tree.map(lambda x: x.shape, ours)
+    assert jax.tree.map(lambda x: x.shape, params) == want
+
+
+def generator_cases(case: Case) -> None:
+    """Mapping, truncation, synthesis under every kind of noise, mixing; or gradients."""
+    kwargs = case.args["kwargs"]
+    graphdef, init = make_generator(kwargs)
+    params, buffers = case.trees("params/")
+    check_shapes(init, params)
+    w_avg, noise_const = buffers["mapping"]["w_avg"], _noise_const(buffers)
+    z, c = jnp.asarray(case["in/z"]), jnp.asarray(case["in/c"])
+    if "in/R" in case:
+        return _generator_gradients(case, graphdef, params, noise_const, z, c)
+
+    def outputs(params, noise_random):
+        G = nnx.merge(graphdef, params)
+        w = G.mapping(z, c)
+        ws = broadcast_ws(w, G.num_ws)
+        cutoff = case.args["truncation_cutoff"]
+        psi = {
+            "_psi0.7": truncate(ws, w_avg, 0.7),
+            "_psi0.5_cut": truncate(ws, w_avg, 0.5, cutoff),
+        }
+        beta = case.args["w_avg_beta"]
+        mixed = jnp.concatenate([ws[:1, :cutoff], ws[1:2, cutoff:]], axis=1)
+        out = {"ws": ws, "w_avg_after_update": w.mean(0) + (w_avg - w.mean(0)) * beta}
+        img = {
+            "const": G.synthesis(ws, noise_const),
+            "none": G.synthesis(ws, None),
+            "random_noise": G.synthesis(ws, noise_random),
+            "stylemix_0_1": G.synthesis(mixed, noise_const),
+        }
+        for name, ws_psi in psi.items():
+            out[f"ws{name}"] = ws_psi
+            img[f"const{name}"] = G.synthesis(ws_psi, noise_const)
+        return out, img
+
+    noise = _noise_const_like(case.below("in/noise/"))
+    out, img = jax.jit(outputs)(params, noise)
+    for name, value in out.items():
+        case.check(f"out/{name}", value)
+    for name, value in img.items():
+        case.check(f"out/img_{name}", to_nchw(value))
+
+
+def _generator_gradients(case, graphdef, params, noise, z, c) -> None:
+    """Gradients of sum(img * R) for the latent and every parameter."""
+    weights = to_nhwc(case["in/R"])
+
+    def loss(params, z):
+        img = nnx.merge(graphdef, params)(z, c, noise)
+        return jnp.sum(img * weights), img
+
+    (value, img), (grads, grad_z) = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(
+        params, z
+    )
+    case.check("out/img", to_nchw(img))
+    case.check("out/loss", value)
+    case.check("out/grad_z", grad_z)
+    case.check_official("out/grad/", grads)
+
+
+def discriminator_cases(case: Case) -> None:
+    """Logits, features, the mapped label; or gradients."""
+    graphdef, init = make_discriminator(case.args["kwargs"])
+    params, _ = case.trees("params/")
+    check_shapes(init, params)
+    img, c = jnp.asarray(to_nhwc(case["in/img"])), jnp.asarray(case["in/c"])
+    weights = jnp.asarray(case["in/R"]) if "in/R" in case else None
+
+    def outputs(params, img):
+        D = nnx.merge(graphdef, params)
+        out = {}
+        x, rest = None, img
+        for res in D.resolutions:
+            x, rest = getattr(D, f"b{res}")(x, rest)
+            out[f"feat_b{res}"] = x
+        cmap = D.mapping(None, c) if D.cmap_dim > 0 else None
+        logits = D(img, c)
+        return jnp.sum(logits * weights) if weights is not None else 0.0, (logits, out, cmap)
+
+    grad = jax.jit(jax.value_and_grad(outputs, argnums=(0, 1), has_aux=True))
+    (_, (logits, features, cmap)), (grads, grad_img) = grad(params, img)
+    case.check("out/logits", logits)
+    for name, value in features.items():
+        if f"out/{name}" in case:
+            case.check(f"out/{name}", to_nchw(value))
+    if "out/cmap" in case:
+        case.check("out/cmap", cmap)
+    if weights is not None:
+        case.check("out/grad_img", to_nchw(grad_img))
+        case.check_official("out/grad/", grads)
+
+
+# The two originals differ in which passes move w_avg, and in what Adam does without a gradient.
+_SEMANTICS = {
+    "NVlabs/stylegan2-ada-pytorch": dict(
+        w_avg_update="every_pass", w_avg_beta=0.995, absent_grads="zero"
+    ),
+    "NVlabs/stylegan3": dict(w_avg_update="Dmain", w_avg_beta=0.998, absent_grads="skip"),
+}
+
+
+def _semantics(case: Case) -> dict[str, Any]:
+    return _SEMANTICS[case.entry["origin"].split("@")[0]]
+
+
+def _networks(case: Case, opt_G: Any, opt_D: Any) -> Networks:
+    """Both networks of a training case."""
+    graphdef, _ = make_generator(case.args["G"])
+    z_dim, res = case.args["G"]["z_dim"], case.args["G"]["img_resolution"]
+    return Networks(
+        G=graphdef,
+        D=make_discriminator(case.args["D"])[0],
+        opt_G=opt_G,
+        opt_D=opt_D,
+        z_dim=z_dim,
+        num_ws=2 * int(np.log2(res)) - 2,
+        img_resolution=res,
+    )
+
+
+def _hyper(case: Case, **overrides: Any) -> Hyperparameters:
+    """Numbers of the losses; what an entry does not say is the originals' default."""
+    loss = case.args["loss"]
+    assert loss.get("style_mixing_prob", 0) == 0
+    values = dict(
+        batch_size=4,
+        num_micro_batches=1,
+        r1_gamma=loss["r1_gamma"],
+        pl_weight=loss["pl_weight"],
+        pl_decay=loss.get("pl_decay", 0.01),
+        pl_batch_shrink=loss.get("pl_batch_shrink", 2),
+        style_mixing_prob=0.0,
+        w_avg_beta=_semantics(case)["w_avg_beta"],
+        w_avg_update=_semantics(case)["w_avg_update"],
+        ema_kimg=10.0,
+        ema_rampup=None,
+        g_reg_interval=None,
+        d_reg_interval=None,
+    )
+    return Hyperparameters(**(values | overrides))
+
+
+def _inputs(
+    phase: Phase, hyper: Hyperparameters, noise: Any, *, z, c, pl_noise, real
+) -> dict[str, Any]:
+    """Inputs of one phase; the stored noise serves every image, path length the first latents."""
+
+    def latents(z, c):
+        n = len(z)
+        copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape[1:])), noise)
+        return {"z": jnp.asarray(z), "c": jnp.asarray(c), "noise": copies}
+
+    inputs = {}
+    if phase.main:
+        inputs["gen"] = latents(z, c)
+    if phase.net == "G" and phase.reg:
+        n = len(pl_noise)
+        # Each micro-batch measures path lengths on the first of its own latents.
+        micro, per = hyper.num_micro_batches, n // hyper.num_micro_batches
+        first = np.concatenate(
+            [np.arange(i * len(z) // micro, i * len(z) // micro + per) for i in range(micro)]
+        )
+        inputs["pl"] = latents(z[first], c[first])
+        inputs["pl"]["directions"] = jnp.asarray(to_nhwc(pl_noise))
+    if phase.net == "D":
+        inputs["real"] = {"img": jnp.asarray(to_nhwc(real[0])), "c": jnp.asarray(real[1])}
+    return jax.tree.map(lambda x: _deal(x, hyper.num_micro_batches), inputs)
+
+
+def _deal(x: Any, num_micro_batches: int) -> Any:
+    """Orders images so that our micro-batches are the originals' runs of neighbours."""
+    parts = x.reshape(num_micro_batches, len(x) // num_micro_batches, *x.shape[1:])
+    return jnp.swapaxes(parts, 0, 1).reshape(x.shape)
+
+
+def _check_report(case: Case, prefix: str, report: dict[str, Any]) -> None:
+    """Per-image values of a phase."""
+    for name in case.below(prefix):
+        case.check(prefix + name, np.ravel(report[name.replace(".", "/")]))
+
+
+def loss_cases(case: Case) -> None:
+    """Every phase from the same parameters: reports, gradients, moved statistics."""
+    unused = make_optimizer(learning_rate=0.0, betas=(0.0, 0.99), eps=1e-8, reg_interval=None)
+    networks, hyper = _networks(case, unused, unused), _hyper(case)
+    (G, G_buffers), (D, _) = (case.trees(f"params/{n}.") for n in "GD")
+    pl_mean = case["in/pl_mean_before"]
+    stats = {"w_avg": G_buffers["mapping"]["w_avg"], "pl_mean": jnp.asarray(pl_mean)}
+    state = TrainState(
+        G=G, D=D, G_ema=G, opt_G=None, opt_D=None, stats=stats, skipped={}, nimg=jnp.int32(0)
+    )
+    for name, gain in case.args["gains"].items():
+        net = name[0]
+        phase = Phase(name, net, name[1:] != "reg", name[1:] != "main", gain)
+        inputs = _inputs(
+            phase,
+            hyper,
+            _noise_const(G_buffers),
+            z=case["in/gen_z"],
+            c=case["in/gen_c"],
+            pl_noise=case["in/pl_noise_unit"],
+            real=(case["in/real_img"], case["in/real_c"]),
+        )
+        run = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper"))
+        grads, moved, report = run(state, inputs, phase=phase, networks=networks, hyper=hyper)
+        prefix = f"out/{name}/"
+        _check_report(case, prefix + "report/", report)
+        case.check_official(prefix + "grad/", grads, absent=case.args["none_grads"][name])
+        for key in ("w_avg", "pl_mean"):
+            if f"{prefix}{key}_after" in case:
+                case.check(f"{prefix}{key}_after", moved[key])
+
+
+def training_cases(case: Case) -> None:
+    """Whole iterations: reports, all parameters after each, Adam's step counts at the end."""
+    args = case.args
+    semantics = _semantics(case)
+    micro = args["batch"] // args["batch_gpu"]
+    optimizers = {
+        f"opt_{net}": make_optimizer(
+            learning_rate=args[f"{net}_opt"]["lr"],
+            betas=tuple(args[f"{net}_opt"]["betas"]),
+            # The originals sum gradients over micro-batches, we average: Adam sees no other
+            # difference than in eps.
+            eps=args[f"{net}_opt"]["eps"] / micro,
+            reg_interval=args[f"{net}_reg_interval"],
+            absent_grads=semantics["absent_grads"],
+        )
+        for net in "GD"
+    }
+    networks = _networks(case, **optimizers)
+    hyper = _hyper(
+        case,
+        batch_size=args["batch"],
+        num_micro_batches=micro,
+        ema_kimg=args["ema_nimg"] / 1000,
+        ema_rampup=args["ema_rampup"],
+        g_reg_interval=args["G_reg_interval"],
+        d_reg_interval=args["D_reg_interval"],
+    )
+    trees = {n: case.trees(f"params/{n}.") for n in ("G", "D", "G_ema")}
+    buffers = trees["G"][1]
+    state = TrainState(
+        **{name: tree[0] for name, tree in trees.items()},
+        opt_G=optimizers["opt_G"].init(trees["G"][0]),
+        opt_D=optimizers["opt_D"].init(trees["D"][0]),
+        stats={"w_avg": buffers["mapping"]["w_avg"], "pl_mean": jnp.float32(0)},
+        skipped={"G": jnp.int32(0), "D": jnp.int32(0)},
+        nimg=jnp.int32(args.get("start_nimg", 0)),
+    )
+    run = jax.jit(run_phase, static_argnames=("phase", "networks", "hyper"))
+    gradients = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper"))
+    noise = _noise_const(buffers)
+    iterations = sorted({int(n.split("/")[1][2:]) for n in case.arrays if n.startswith("in/it")})
+    for it in iterations:
+        for name in args["phase_order"]:
+            if f"in/it{it}/{name}/gen_z" not in case:
+                continue
+            net = name[0]
+            interval = args[f"{net}_reg_interval"] if name[1:] == "reg" else 1
+            phase = Phase(name, net, name[1:] != "reg", name[1:] != "main", interval)
+            inputs = _inputs(
+                phase,
+                hyper,
+                noise,
+                z=case[f"in/it{it}/{name}/gen_z"],
+                c=case[f"in/it{it}/{name}/gen_c"],
+                pl_noise=case.arrays.get(f"in/it{it}/{name}/pl_noise_unit"),
+                real=(case[f"in/it{it}/real_img"], case[f"in/it{it}/real_c"]),
+            )
+            statics = dict(phase=phase, networks=networks, hyper=hyper)
+            _check_report(
+                case, f"out/it{it}/{name}/report/", gradients(state, inputs, **statics)[2]
+            )
+            state, _ = run(state, inputs, **statics)
+        state = finish_iteration(state, hyper)
+        _check_state(case, f"out/it{it}/", state, buffers)
+    _check_adam_steps(case, state)
+
+
+def _check_state(case: Case, prefix: str, state: TrainState, buffers: Any) -> None:
+    """Parameters and buffers of the three networks."""
+    moved = dict(buffers, mapping=dict(buffers["mapping"], w_avg=state.stats["w_avg"]))
+    stored = case.below(prefix)
+    for net, kept in (("G", moved), ("D", {}), ("G_ema", moved)):
+        names = [n for n in stored if n.startswith(f"{net}.")]
+        # Constant buffers need not be stored after every iteration.
+        has_noise = any(n.endswith("noise_const") for n in names)
+        kept = kept if has_noise or not kept else {"mapping": kept["mapping"]}
+        case.check_official(f"{prefix}{net}.", getattr(state, net), kept)
+    case.check(f"{prefix}pl_mean", state.stats["pl_mean"])
+
+
+def _check_adam_steps(case: Case, state: TrainState) -> None:
+    """How often Adam moved each parameter."""
+    for net in "GD":
+        opt_state = getattr(state, f"opt_{net}")
+        inner = getattr(opt_state, "inner_states", None)
+        counts = (
+            {"every": opt_state[0].count, "main": opt_state[0].count}
+            if inner is None
+            else {k: v.inner_state[0].count for k, v in inner.items()}
+        )
+        for name in case.below(f"out/adam_step/{net}."):
+            is_absent = any(name in names for names in case.args["none_grads"].values())
+            case.check(f"out/adam_step/{net}.{name}", counts["main" if is_absent else "every"])
+
+
+def _noise_const(buffers: dict[str, Any]) -> dict[str, Any]:
+    """The stored noise of every layer as the synthesis takes it."""
+    return {
+        block: {layer: leaf["noise_const"] for layer, leaf in layers.items()}
+        for block, layers in buffers["synthesis"].items()
+    }
+
+
+def _noise_const_like(official: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Injected noise `{"b4.conv1": [n, 1, h, w]}` as the synthesis takes it."""
+    noise: dict[str, Any] = {}
+    for name, value in official.items():
+        block, layer = name.split(".")
+        noise.setdefault(block, {})[layer] = to_nhwc(value)
+    return noise

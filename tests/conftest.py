@@ -8,6 +8,8 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
 
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
 import tests.typechecking  # noqa: E402, F401
@@ -21,3 +23,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--golden", default=str(default), help="folder with index.json and .npz cases to compare"
     )
+
+
+@pytest.fixture
+def rng():
+    """The same random numbers in every run."""
+    return np.random.default_rng(0)

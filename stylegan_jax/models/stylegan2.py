@@ -247,7 +247,7 @@ class Synthesis(nnx.Module):
     def __call__(
         self, ws: Float[Array, "n l w_dim"], noise: Noise | None
     ) -> Float[Array, "n res res c"]:
-        """Draws images; `noise` holds `[n or 1, h, w, 1]` unit normals per layer, None: no noise."""
+        """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise."""
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise

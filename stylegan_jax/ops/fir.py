@@ -1,4 +1,4 @@
-"""FIR filters on images: filter design, and up-sampling, padding, filtering and down-sampling in one op."""
+"""FIR filters on images: filter design, and padding, resampling and filtering in one op."""
 
 from collections.abc import Sequence
 from functools import lru_cache

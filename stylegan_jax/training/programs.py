@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from stylegan_jax.models.stylegan2 import make_noise
+from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.meters import describe_compile
 from stylegan_jax.training.sharding import batch_sharding, replicated
 from stylegan_jax.training.state import TrainState
@@ -67,9 +69,7 @@ def phase_program(
     def program(state: TrainState, key: jax.Array, batch: Batch, labels: jax.Array):
         # Randomness depends on the seed, the image counter and the phase, on nothing else.
         key = jax.random.fold_in(jax.random.fold_in(key, state.nimg), number)
-        inputs = draw_inputs(
-            key, phase, batch, labels, networks=networks, hyper=hyper, mesh=mesh
-        )
+        inputs = draw_inputs(key, phase, batch, labels, networks=networks, hyper=hyper, mesh=mesh)
         return run_phase(state, inputs, phase, networks=networks, hyper=hyper)
 
     program.__name__ = f"phase_{phase.name}"
@@ -81,7 +81,7 @@ def lower_programs(
     hyper: Hyperparameters,
     mesh: Mesh,
     state: Any,
-    batch: Any,
+    shape: ImageShape,
     num_labels: int,
 ) -> Iterator[tuple[str, Callable[[], jax.stages.Lowered]]]:
     """Names every program of the step and how to lower it.
@@ -91,12 +91,15 @@ def lower_programs(
         hyper: Numbers of the losses.
         mesh: Devices.
         state: The state, or its shapes with shardings.
-        batch: Shapes of `image` (uint8) and `label`, global.
+        shape: Sizes of images and labels.
         num_labels: Images in the data set.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
-    abstract_batch = {
-        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split) for name, x in batch.items()
+    n, side = hyper.batch_size, shape.img_resolution
+    image = (n, side, side, shape.img_channels)
+    batch = {
+        "image": jax.ShapeDtypeStruct(image, jnp.uint8, sharding=split),
+        "label": jax.ShapeDtypeStruct((n, shape.c_dim), jnp.float32, sharding=split),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
@@ -107,7 +110,7 @@ def lower_programs(
             donate_argnames="state",
             out_shardings=(whole, whole),
         )
-        yield phase.name, lambda jitted=jitted: jitted.lower(state, key, abstract_batch, labels)
+        yield phase.name, lambda jitted=jitted: jitted.lower(state, key, batch, labels)
     finish = jax.jit(
         lambda state: finish_iteration(state, hyper), donate_argnums=0, out_shardings=whole
     )
@@ -119,14 +122,14 @@ def compile_programs(
     hyper: Hyperparameters,
     mesh: Mesh,
     state: Any,
-    batch: Any,
+    shape: ImageShape,
     num_labels: int,
 ) -> Programs:
     """Compiles the whole step ahead of time, two programs at once, and says what takes how long.
 
     Arguments are those of `lower_programs`.
     """
-    jobs = list(lower_programs(networks, hyper, mesh, state, batch, num_labels))
+    jobs = list(lower_programs(networks, hyper, mesh, state, shape, num_labels))
 
     def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Lowered]]]):
         index, (name, lower) = job
@@ -136,27 +139,25 @@ def compile_programs(
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         compiled = list(pool.map(compile_one, enumerate(jobs)))
     *phases, finish = compiled
-    return Programs(
-        make_phases(hyper), {name: run for (name, _), run in zip(jobs, phases)}, finish
-    )
+    return Programs(make_phases(hyper), {name: run for (name, _), run in zip(jobs, phases)}, finish)
 
 
 def make_sampler(graphdef: nnx.GraphDef, img_resolution: int) -> Callable[..., jax.Array]:
     """Compiles on first use: images of a generator for one noise kind.
 
     Returns:
-        `sample(G, stats, z, c, key, psi, *, noise_mode, truncation_cutoff)`: float32 images
-        `[n, h, w, c]`. `noise_mode` is `const` (the stored noise), `random` (from `key`) or
-        `none`.
+        `sample(G, stats, z, c, key=None, psi=1.0, *, noise_mode="const", truncation_cutoff=None)`:
+        float32 images `[n, h, w, c]`. `noise_mode` is `const` (the stored noise), `random` (from
+        `key`) or `none`.
     """
 
-    @jax.jit(static_argnames=("noise_mode", "truncation_cutoff"))
-    def sample(G, stats, z, c, key, psi, *, noise_mode="const", truncation_cutoff=None):
-        noise = {
-            "const": lambda: stats["noise_const"],
-            "random": lambda: make_noise(key, z.shape[0], img_resolution),
-            "none": lambda: None,
-        }[noise_mode]()
+    @functools.partial(jax.jit, static_argnames=("noise_mode", "truncation_cutoff"))
+    def sample(G, stats, z, c, key=None, psi=1.0, *, noise_mode="const", truncation_cutoff=None):
+        if noise_mode not in ("const", "random", "none"):
+            raise ValueError(f"noise_mode={noise_mode!r}: choose const, random or none.")
+        noise = stats["noise_const"] if noise_mode == "const" else None
+        if noise_mode == "random":
+            noise = make_noise(key, z.shape[0], img_resolution)
         return nnx.merge(graphdef, G)(
             z,
             c,

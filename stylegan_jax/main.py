@@ -1,0 +1,38 @@
+"""Trains a model: `python -m stylegan_jax.main --config=configs/quickstart.py --workdir=DIR`.
+
+Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
+name: `--config=configs/quickstart.py:fast,labels`. Running the same command again continues.
+"""
+
+import os
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+# Libraries report their every step at the level below.
+flags.FLAGS.set_default("verbosity", logging.WARNING)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; it continues what is there.")
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags, readies the devices and trains."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; settings are --config.KEY=VALUE.")
+    config = _CONFIG.value
+    if config.cpu_devices:
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    # A second start finds its programs compiled.
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", "~/.cache/stylegan_jax/xla")
+    jax.config.update("jax_compilation_cache_dir", os.path.expanduser(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+    from stylegan_jax.train import train
+
+    train(config, _WORKDIR.value)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)

@@ -1,0 +1,111 @@
+"""What a run shows of itself: the sample grid and the sliced Wasserstein distance."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from stylegan_jax.data.pipeline import fixed_batch
+from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.metrics import evaluate_swd, real_descriptors, swd_floor
+from stylegan_jax.training.images import grid_indices, grid_size, make_grid, to_uint8
+from stylegan_jax.training.programs import make_sampler
+from stylegan_jax.training.state import TrainState
+from stylegan_jax.training.step import Networks
+
+# Images per call of the sampler: every call of one shape, so that it compiles once.
+_CHUNK = 32
+
+
+class SampleGrid:
+    """The sample grid: images of fixed latents, labels and the stored noise."""
+
+    def __init__(self, config: ConfigDict, source: ImageSource, networks: Networks, key: jax.Array):
+        """Chooses the reals, and draws the latents from `key`."""
+        cols, rows = grid_size(source.img_resolution)
+        self._cols, rows = config.io.grid_cols or cols, config.io.grid_rows or rows
+        classes = source.labels() if source.c_dim else None
+        index = grid_indices(len(source), self._cols, rows, labels=classes, seed=config.seed)
+        self._reals = fixed_batch(source, index)
+        self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
+        self._sample = make_sampler(networks.G, source.img_resolution)
+
+    def reals(self) -> np.ndarray:
+        """Training images in the grid's order: one class per row where there are classes."""
+        return make_grid(self._reals["image"], self._cols)
+
+    def fakes(self, state: TrainState) -> np.ndarray:
+        """Images of `G_ema` for the same latents and the reals' labels."""
+        images = [
+            to_uint8(
+                self._sample(state.G_ema, state.stats, self._z[part], self._reals["label"][part])
+            )
+            for part in _chunks(len(self._z))
+        ]
+        return make_grid(np.concatenate(images), self._cols)
+
+
+class SwdMonitor:
+    """Sliced Wasserstein distance of `G_ema` to the reals, with the same latents every time."""
+
+    def __init__(self, config: ConfigDict, source: ImageSource, networks: Networks, key: jax.Array):
+        """Remembers what is compared; nothing is computed before the first score."""
+        self.is_on = config.metrics.swd_kimg > 0
+        self._num_images = config.metrics.swd_num_images
+        self._mirror = config.data.mirror
+        self._source = source
+        self._key, self._key_fakes = jax.random.split(key)
+        self._z_dim = networks.z_dim
+        self._sample = make_sampler(networks.G, source.img_resolution)
+        self._reals: Any = None
+
+    def floor(self) -> dict[str, float]:
+        """The score of reals against reals, which no generator can be expected to beat."""
+        return swd_floor(
+            _Images(self._source),
+            self._key,
+            num_images=self._num_images,
+            mirror=self._mirror,
+            num_splits=1,
+        )
+
+    def score(self, state: TrainState) -> dict[str, float]:
+        """The score of `G_ema` now."""
+        if self._reals is None:
+            self._reals = real_descriptors(
+                _Images(self._source), self._key, num_images=self._num_images, mirror=self._mirror
+            )
+        return evaluate_swd(self._reals, self._fakes(state), self._key)
+
+    def _fakes(self, state: TrainState) -> Iterator[np.ndarray]:
+        """Batches of fakes: random noise, labels of uniformly drawn reals, uint8 as metrics do."""
+        labels = self._source.labels()
+        for number, part in enumerate(_chunks(self._num_images)):
+            key_z, key_c, key_noise = jax.random.split(
+                jax.random.fold_in(self._key_fakes, number), 3
+            )
+            z = jax.random.normal(key_z, (part.stop - part.start, self._z_dim))
+            drawn = jax.random.randint(key_c, (len(z),), 0, len(labels))
+            c = jax.nn.one_hot(labels[np.asarray(drawn)], self._source.c_dim)
+            img = self._sample(state.G_ema, state.stats, z, c, key_noise, noise_mode="random")
+            yield np.clip(np.asarray(img) * 127.5 + 128, 0, 255).astype(np.uint8)
+
+
+class _Images:
+    """The images of a source without their labels, as the metric reads them."""
+
+    def __init__(self, source: ImageSource):
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._source[index]["image"]
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    """Slices of `_CHUNK` images and a shorter last one."""
+    return (slice(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK))

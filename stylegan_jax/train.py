@@ -1,0 +1,217 @@
+"""The training loop, top to bottom: next batch, step, and what is written at its intervals."""
+
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from stylegan_jax.data.pipeline import make_dataset, make_iterator
+from stylegan_jax.data.sources import ImageSource, open_source
+from stylegan_jax.monitors import SampleGrid, SwdMonitor
+from stylegan_jax.training.build import (
+    ImageShape,
+    check_config,
+    make_hyperparameters,
+    make_networks,
+)
+from stylegan_jax.training.checkpoint import CheckpointStore
+from stylegan_jax.training.images import save_png
+from stylegan_jax.training.meters import (
+    MeanMeter,
+    MetricWriter,
+    ProgressBar,
+    param_table,
+    tee_log,
+)
+from stylegan_jax.training.preemption import PreemptionGuard
+from stylegan_jax.training.programs import compile_programs
+from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+from stylegan_jax.training.state import TrainState
+
+# Roles of the run's keys, apart from those of the step.
+_KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
+_NUM_KEYS = 4
+# Losses in the progress bar, under short names.
+_SHOWN = {"G": "Loss/G/loss", "D": "Loss/D/loss", "r1": "Loss/r1_penalty", "pl": "Loss/pl_penalty"}
+
+
+def train(config: ConfigDict, workdir: str) -> TrainState:
+    """Trains, or continues, the run in `workdir`.
+
+    Args:
+        config: A recipe, see `configs/`.
+        workdir: Folder that holds everything the run writes.
+
+    Returns:
+        The last state.
+
+    Raises:
+        ValueError: Settings or data that cannot work, before anything is compiled or written.
+    """
+    is_first = jax.process_index() == 0
+    with tee_log(workdir, enabled=is_first):
+        return _train(config, pathlib.Path(workdir))
+
+
+def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+    is_first = jax.process_index() == 0
+    print(config)
+    print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
+    check_config(config, jax.device_count(), jax.process_count())
+    source = open_source(
+        config.data.dataset,
+        resolution=config.data.resolution,
+        labels=config.data.labels,
+        data_dir=os.path.expanduser(config.data.data_dir),
+    )
+    shape = ImageShape(source.img_resolution, source.img_channels, source.c_dim)
+    print(f"data: {source.name}, {len(source)} images, {shape}")
+
+    # The state: that of the newest checkpoint, or a new one.
+    mesh = make_mesh()
+    everywhere = replicated(mesh)
+    networks, init = make_networks(config, shape)
+    root = jax.random.key(config.seed)
+    keys = [jax.device_put(jax.random.fold_in(root, i), everywhere) for i in range(_NUM_KEYS)]
+    abstract_state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
+        jax.eval_shape(init, keys[_KEY_INIT]),
+    )
+    meta = {"config": config.to_dict(), "data": _data_position(config, source)}
+    store = CheckpointStore(
+        workdir,
+        keep_newest=config.io.keep_newest,
+        best_metric="swd" if config.metrics.swd_kimg else None,
+    )
+    restored = store.restore_latest(abstract_state)
+    if restored is None:
+        state = jax.jit(init, out_shardings=everywhere)(keys[_KEY_INIT])
+    else:
+        state, saved_meta = restored
+        _check_same_data(saved_meta["data"], meta["data"])
+    nimg = int(state.nimg)
+    print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
+    print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
+    if is_first:
+        (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
+
+    # Real images from where the run stands, and every program, before the first step.
+    batch_size, total_nimg = config.schedule.batch_size, int(config.schedule.total_kimg * 1000)
+    dataset = make_dataset(
+        source,
+        batch_size=batch_size,
+        seed=config.seed,
+        mirror=config.data.mirror,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        step=nimg // batch_size,
+    )
+    batches = make_iterator(dataset, num_workers=config.data.num_workers)
+    labels = jax.device_put(source.labels(), everywhere)
+    grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
+    swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
+    if is_first:
+        save_png(workdir / "reals.png", grid.reals())
+    programs = compile_programs(
+        networks, make_hyperparameters(config), mesh, abstract_state, shape, len(labels)
+    )
+
+    def every(kimg: float) -> bool:
+        """True in the iteration that reaches a multiple of `kimg`, and in the last one."""
+        images = kimg * 1000
+        return nimg // images > (nimg - batch_size) // images or nimg >= total_nimg
+
+    def write_grid(nimg: int) -> None:
+        """Puts the sample grid where users look for it."""
+        picture = grid.fakes(state)
+        if is_first:
+            name = f"{nimg // 1000:06d}" if config.io.sample_kimg >= 1 else f"{nimg / 1000:010.3f}"
+            save_png(workdir / "samples" / f"fakes_{name}.png", picture)
+            writer.write_images(nimg, {"fakes": picture})
+
+    meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
+    with (
+        store,
+        PreemptionGuard() as guard,
+        MetricWriter(workdir, nimg=nimg, enabled=is_first) as writer,
+        ProgressBar(total_nimg, nimg=nimg, enabled=is_first) as bar,
+    ):
+        if restored is None:
+            write_grid(0)
+            if swd.is_on:
+                writer.write(0, swd.floor() | swd.score(state))
+        while nimg < total_nimg:
+            with jax.transfer_guard("disallow"):
+                batch = put_batch(mesh, next(batches))
+                state, reports = programs.iteration(
+                    state, keys[_KEY_STEP], batch, labels, nimg // batch_size
+                )
+                for report in reports:
+                    meter.add(report)
+            nimg += batch_size
+
+            stop = False
+            if every(config.io.tick_kimg):
+                means = meter.means() | _skipped(state)
+                seconds = time.monotonic() - tick_start
+                speed = (nimg - tick_nimg) / seconds
+                timing = {"Timing/img_per_sec": speed, "Timing/sec_per_kimg": 1000 / speed}
+                writer.write(nimg, means | timing)
+                bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
+                tick_start, tick_nimg = time.monotonic(), nimg
+                stop = guard.should_stop()
+            if every(config.io.sample_kimg):
+                write_grid(nimg)
+            scores = {}
+            if swd.is_on and every(config.metrics.swd_kimg):
+                scores = swd.score(state)
+                writer.write(nimg, scores)
+            if stop or every(config.io.checkpoint_kimg):
+                store.save(state, nimg, meta, scores)
+            if stop and nimg < total_nimg:
+                print("stopped and saved; the same command continues")
+                break
+    return state
+
+
+def _skipped(state: TrainState) -> dict[str, int]:
+    """Updates that were left out so far, per network."""
+    return {f"Skipped/{net}": int(n) for net, n in jax.device_get(state.skipped).items()}
+
+
+def _data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
+    """What, besides the image counter, determines the order of the data and the networks' shape."""
+    return {
+        "dataset": config.data.dataset,
+        "fingerprint": source.fingerprint,
+        "seed": config.seed,
+        "batch_size": config.schedule.batch_size,
+        "mirror": config.data.mirror,
+        "img_resolution": source.img_resolution,
+        "img_channels": source.img_channels,
+        "c_dim": source.c_dim,
+        "class_names": list(source.class_names),
+    }
+
+
+def _check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """A run goes on with the data it began with, in the order it began with.
+
+    Raises:
+        ValueError: Names what differs.
+    """
+    changed = [
+        f"{name}: {saved.get(name)!r} then, {value!r} now"
+        for name, value in wanted.items()
+        if saved.get(name) != value
+    ]
+    if changed:
+        raise ValueError(
+            "The run in this workdir was started with other data: " + "; ".join(changed) + ". "
+            "Start the command with the old settings to continue, or give another --workdir."
+        )

@@ -1,0 +1,169 @@
+"""The pipeline: every batch is a function of seed and step, whoever reads it."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+from stylegan_jax.data.pipeline import fixed_batch, make_dataset, make_iterator
+from stylegan_jax.data.sources import ImageSource
+
+SIZE = 10
+
+
+class NumberedSource(ImageSource):
+    """Image i is filled with i in its left half and with 100 + i in its right half."""
+
+    def __init__(self, size=SIZE, classes=("even", "odd")):
+        numbers = np.arange(size) % 2 if classes else np.full(size, -1)
+        super().__init__(
+            name="numbered",
+            img_resolution=4,
+            img_channels=1,
+            labels=numbers,
+            class_names=classes,
+            identity=size,
+        )
+
+    def _read(self, index):
+        image = np.full((4, 4, 1), index, np.uint8)
+        image[:, 2:] += 100
+        return image
+
+
+def numbers_and_flips(batches):
+    """The image numbers of some batches, and which images are mirrored."""
+    corners = np.concatenate([batch["image"][:, 0, 0, 0] for batch in batches]).astype(int)
+    return corners % 100, corners >= 100
+
+
+def take(count, source=None, **options):
+    dataset = make_dataset(source or NumberedSource(), **{"batch_size": 4, "seed": 0, **options})
+    return [dataset[i] for i in range(count)]
+
+
+def assert_equal_batches(actual, expected):
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected):
+        np.testing.assert_array_equal(a["image"], b["image"])
+        np.testing.assert_array_equal(a["label"], b["label"])
+
+
+def test_shapes_and_types():
+    (batch,) = take(1)
+    assert batch["image"].shape == (4, 4, 4, 1) and batch["image"].dtype == np.uint8
+    assert batch["label"].shape == (4, 2) and batch["label"].dtype == np.float32
+    (batch,) = take(1, NumberedSource(classes=()))
+    assert batch["label"].shape == (4, 0) and batch["label"].dtype == np.float32
+
+
+def test_every_epoch_is_another_permutation():
+    numbers, _ = numbers_and_flips(take(15))  # 6 epochs; batches of 4 reach across their ends
+    epochs = numbers.reshape(6, SIZE)
+    assert (np.sort(epochs, axis=1) == np.arange(SIZE)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 6
+
+
+def test_order_depends_on_the_seed_and_not_on_mirroring():
+    numbers, flips = numbers_and_flips(take(5, seed=0))
+    assert not flips.any()
+    mirrored, _ = numbers_and_flips(take(5, seed=0, mirror=True))
+    other, _ = numbers_and_flips(take(5, seed=1))
+    np.testing.assert_array_equal(mirrored, numbers)
+    assert (other != numbers).any()
+
+
+def test_half_of_the_images_are_mirrored():
+    numbers, flips = numbers_and_flips(take(1000, mirror=True))
+    # 4000 fair coins: standard deviation 0.008.
+    assert abs(flips.mean() - 0.5) < 0.04
+    for number in range(SIZE):  # each image alone: 400 coins, standard deviation 0.025
+        assert abs(flips[numbers == number].mean() - 0.5) < 0.12
+
+
+def test_labels_belong_to_their_images():
+    batches = take(10, mirror=True)
+    numbers, _ = numbers_and_flips(batches)
+    labels = np.concatenate([batch["label"] for batch in batches])
+    np.testing.assert_array_equal(labels, np.eye(2)[numbers % 2])
+
+
+@pytest.mark.parametrize("step", [1, 7, 12])
+def test_resumed_at_a_step_the_batches_are_equal(step):
+    assert_equal_batches(take(5, mirror=True, step=step), take(step + 5, mirror=True)[step:])
+
+
+def test_a_step_far_ahead_is_reached_at_once():
+    (batch,) = take(1, step=10**9)
+    assert batch["image"].shape == (4, 4, 4, 1)
+
+
+@pytest.mark.parametrize("process_count", [1, 2, 4])
+@pytest.mark.parametrize("step", [0, 3])
+def test_any_number_of_processes_reads_the_same_batches(process_count, step):
+    shares = [
+        take(6, batch_size=8, mirror=True, step=step, process_index=p, process_count=process_count)
+        for p in range(process_count)
+    ]
+    joined = [
+        {key: np.concatenate([share[key] for share in parts]) for key in ("image", "label")}
+        for parts in zip(*shares)
+    ]
+    assert_equal_batches(joined, take(6, batch_size=8, mirror=True, step=step))
+
+
+def test_batch_larger_than_the_data_set():
+    numbers, _ = numbers_and_flips(take(1, batch_size=3 * SIZE))
+    assert (np.bincount(numbers) == 3).all()
+
+
+@pytest.mark.parametrize("num_threads", [None, 1, 5])
+def test_iterator_reads_in_order(num_threads):
+    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True, step=2)
+    batches = list(itertools.islice(make_iterator(dataset, num_threads=num_threads), 20))
+    assert_equal_batches(batches, take(22, mirror=True)[2:])
+
+
+def test_data_set_survives_pickling():
+    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True)
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert_equal_batches([sent[i] for i in range(3)], take(3, mirror=True))
+
+
+def test_error_of_the_source_reaches_the_reader():
+    class DamagedSource(NumberedSource):
+        def _read(self, index):
+            raise ValueError(f"image {index} is damaged")
+
+    dataset = make_dataset(DamagedSource(), batch_size=4, seed=0)
+    with pytest.raises(ValueError, match="image . is damaged"):
+        next(make_iterator(dataset))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 6, "process_count": 4}, "6 images cannot be shared equally by 4"),
+        ({"batch_size": 0}, "batch of 0 images"),
+        ({"process_index": 2, "process_count": 2}, "process_index is 2, wanted 0 to 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"step": -1}, "step is -1"),
+    ],
+)
+def test_numbers_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=message):
+        take(1, **options)
+
+
+def test_fixed_batch_is_what_was_asked_for():
+    batch = fixed_batch(NumberedSource(), [7, 0, 7])
+    numbers, flips = numbers_and_flips([batch])
+    assert numbers.tolist() == [7, 0, 7] and not flips.any()
+    np.testing.assert_array_equal(batch["label"], [[0, 1], [1, 0], [0, 1]])
+    assert fixed_batch(NumberedSource(classes=()), np.arange(3))["label"].shape == (3, 0)
+
+
+def test_fixed_batch_of_nothing():
+    with pytest.raises(ValueError, match="at least one index"):
+        fixed_batch(NumberedSource(), [])

@@ -1,0 +1,91 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import signal
+
+from stylegan_jax.ops import fir
+
+
+def upfirdn_loop(x, taps, up, down, pads):
+    """The definition, pixel by pixel, for one image [h, w]."""
+    x0, x1, y0, y1 = pads
+    stuffed = np.zeros((x.shape[0] * up, x.shape[1] * up))
+    stuffed[::up, ::up] = x
+    padded = np.pad(stuffed, ((max(y0, 0), max(y1, 0)), (max(x0, 0), max(x1, 0))))
+    h, w = padded.shape
+    padded = padded[max(-y0, 0) : h - max(-y1, 0), max(-x0, 0) : w - max(-x1, 0)]
+    return signal.convolve2d(padded, taps, mode="valid")[::down, ::down]
+
+
+@pytest.mark.parametrize("formulation", ["matrix", "shifts"])
+@pytest.mark.parametrize(
+    ("up", "down", "pads"),
+    [(1, 1, (1, 2, 0, 3)), (2, 1, (2, 1, 3, 2)), (1, 2, (1, 1, 2, 0)), (3, 2, (4, -1, 5, -2))],
+)
+def test_upfirdn2d_is_its_definition(monkeypatch, rng, formulation, up, down, pads):
+    monkeypatch.setattr(fir, "_MAX_MATRIX_AXIS", 128 if formulation == "matrix" else 0)
+    x = rng.normal(size=(2, 9, 7, 3)).astype(np.float32)
+    row, full = rng.normal(size=5), rng.normal(size=(3, 4))
+    for taps in (row, full):
+        as_2d = np.outer(taps, taps) if taps.ndim == 1 else taps
+        got = fir.upfirdn2d(jnp.asarray(x), taps, up=up, down=down, padding=pads, gain=1.5)
+        for n in range(2):
+            for c in range(3):
+                want = 1.5 * upfirdn_loop(x[n, :, :, c], as_2d, up, down, pads)
+                # float32 sums of up to 25 products of order 1.
+                np.testing.assert_allclose(got[n, :, :, c], want, atol=2e-5)
+
+
+@pytest.mark.parametrize("formulation", ["matrix", "shifts"])
+def test_derivatives(monkeypatch, rng, formulation):
+    """The op is linear: gradients are its transpose, and the gradient's gradient is itself."""
+    monkeypatch.setattr(fir, "_MAX_MATRIX_AXIS", 128 if formulation == "matrix" else 0)
+    x, v = (jnp.asarray(rng.normal(size=(1, 6, 6, 2)), jnp.float32) for _ in range(2))
+
+    def op(x):
+        return fir.upfirdn2d(x, (0.1, 0.6, 0.3), up=2, down=3, padding=3)
+
+    def squared(x):
+        return jnp.sum(op(x) ** 2)
+
+    y, vjp = jax.vjp(op, x)
+    weights = jnp.asarray(rng.normal(size=y.shape), jnp.float32)
+    # <op(v), weights> = <v, op^T(weights)>
+    np.testing.assert_allclose(jnp.vdot(op(v), weights), jnp.vdot(v, vjp(weights)[0]), rtol=1e-5)
+    # The Hessian of |op(x)|^2 is 2 op^T op.
+    hessian_v = jax.jvp(jax.grad(squared), (x,), (v,))[1]
+    np.testing.assert_allclose(hessian_v, 2 * vjp(op(v))[0], atol=1e-5)
+
+
+def test_resampling_keeps_a_constant_image():
+    x = jnp.ones((1, 16, 16, 1))
+    taps = (0.125, 0.375, 0.375, 0.125)
+    up, down = fir.upsample2d(x, taps), fir.downsample2d(x, taps)
+    assert up.shape == (1, 32, 32, 1) and down.shape == (1, 8, 8, 1)
+    np.testing.assert_allclose(up[0, 4:-4, 4:-4], 1, atol=1e-6)
+    np.testing.assert_allclose(down[0, 2:-2, 2:-2], 1, atol=1e-6)
+
+
+def test_bfloat16_stays_bfloat16():
+    y = jax.jit(lambda x: fir.upsample2d(x, (0.25, 0.5, 0.25)))(
+        jnp.ones((1, 4, 4, 1), jnp.bfloat16)
+    )
+    assert y.dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(taps=(1.0,) * 9), "does not fit"),
+        (dict(taps=(1.0,), up=0), "at least 1"),
+        (dict(taps=(1.0,), padding=[1, 2, 3]), "padding"),
+    ],
+)
+def test_bad_input(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        fir.upfirdn2d(jnp.ones((1, 4, 4, 1)), **kwargs)
+    with pytest.raises(ValueError, match="1-D taps"):
+        fir.setup_filter([[1.0, 2.0]], separable=True)
+    with pytest.raises(ValueError, match="shape"):
+        fir.setup_filter([])

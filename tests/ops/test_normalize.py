@@ -1,0 +1,29 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stylegan_jax.ops.normalize import minibatch_stddev, normalize_2nd_moment
+
+
+def test_second_moment_is_one(rng):
+    x = jnp.asarray(rng.normal(size=(5, 64)) * 7, jnp.float32)
+    np.testing.assert_allclose(jnp.mean(normalize_2nd_moment(x) ** 2, -1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("grouping", ["contiguous", "strided"])
+def test_minibatch_stddev_by_hand(rng, grouping):
+    x = rng.normal(size=(6, 4, 4, 4)).astype(np.float32)
+    got = minibatch_stddev(jnp.asarray(x), group_size=3, num_channels=2, grouping=grouping)
+    got = np.asarray(got)
+    np.testing.assert_array_equal(got[..., :4], x)
+    groups = [[0, 1, 2], [3, 4, 5]] if grouping == "contiguous" else [[0, 2, 4], [1, 3, 5]]
+    for group in groups:
+        for f in range(2):
+            part = x[group][..., 2 * f : 2 * f + 2].astype(np.float64)
+            want = np.sqrt(part.var(axis=0) + 1e-8).mean()
+            np.testing.assert_allclose(got[group][..., 4 + f], want, rtol=1e-5)
+
+
+def test_batch_must_be_a_multiple_of_the_group():
+    with pytest.raises(ValueError, match="6 images"):
+        minibatch_stddev(jnp.ones((6, 4, 4, 4)), group_size=4)

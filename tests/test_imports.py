@@ -1,0 +1,62 @@
+"""The import rule: each part of the package knows only what stands below it."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGE = ROOT / "stylegan_jax"
+
+# Part -> the parts of ours that it may import besides itself.
+MAY_IMPORT = {
+    "ops": set(),
+    "losses": {"ops"},
+    "augment": {"ops"},
+    "models": {"ops"},
+    "metrics": {"models", "ops"},
+    "convert": {"models", "ops"},
+    "data": set(),
+    "training": {"models", "losses", "augment", "ops"},
+    "monitors": {"training", "data", "metrics"},
+    "train": {"monitors", "training", "data", "metrics"},
+    "main": {"train"},
+    "tools": {"training", "data", "metrics", "convert", "models", "losses", "augment", "ops"},
+}
+# Nothing of these is ever imported; torch not even in data.
+FORBIDDEN = {"torch", "tensorflow", "tensorflow_io"}
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def imported_modules(path: pathlib.Path) -> set[str]:
+    """Every module that a file imports, at its top or inside."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert "*" not in {alias.name for alias in node.names}, f"{path}: import *"
+            found.add(node.module or "")
+    return found
+
+
+def part_of(module: str) -> str | None:
+    """The part of the package that a module belongs to; None for others' modules."""
+    names = module.split(".")
+    return names[1] if names[0] == "stylegan_jax" and len(names) > 1 else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downward(path):
+    part = part_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    modules = imported_modules(path)
+    ours = {part_of(m) for m in modules} - {None, part}
+    assert ours <= MAY_IMPORT[part], f"{part} must not import {sorted(ours - MAY_IMPORT[part])}"
+    assert not {m.split(".")[0] for m in modules} & FORBIDDEN
+
+
+def test_configs_know_no_code():
+    for path in (ROOT / "configs").glob("*.py"):
+        modules = {m.split(".")[0] for m in imported_modules(path)}
+        assert modules <= {"configs", "ml_collections", "typing"}, path

@@ -61,7 +61,7 @@ def stylegan2_defaults() -> ConfigDict:
         num_bf16_res=0,
         mapping_layers=8,
     )
-    config.G = ConfigDict(dict(model, architecture="skip", z_dim=512, w_dim=512))
+    config.G = ConfigDict(dict(model, architecture="skip", use_noise=True, z_dim=512, w_dim=512))
     config.D = ConfigDict(
         dict(
             model,

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from stylegan_jax.data.pipeline import make_dataset, make_iterator

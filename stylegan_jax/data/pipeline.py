@@ -26,6 +26,15 @@ def _draw_epoch(size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarra
     return rng.permutation(size), rng.integers(2, size=size, dtype=bool)
 
 
+def _stack(source: ImageSource, indices: Sequence[int], flips: Sequence[bool]) -> Batch:
+    """The batch of some images, each mirrored or not."""
+    images = [source[index]["image"] for index in indices]
+    images = [image[:, ::-1] if flip else image for image, flip in zip(images, flips)]
+    # [n, c_dim]; the label -1 of a source without classes gives a row without entries.
+    one_hot = source.labels()[indices][:, None] == np.arange(source.c_dim)
+    return {"image": np.stack(images), "label": one_hot.astype(np.float32)}
+
+
 class _Batches:
     """Random access to one process's share of the batches: what Grain reads.
 
@@ -57,23 +66,16 @@ class _Batches:
         # Counted from the start of training, over all processes.
         start = (self._step + index) * self._batch_size
         size = len(self._source)
-        images, labels = [], []
+        indices, flips = [], []
         for position in range(start, start + self._batch_size)[self._share]:
             epoch, offset = divmod(position, size)
             order, mirrored = _draw_epoch(size, self._seed, epoch)
-            element = self._source[order[offset]]
-            flip = self._mirror and mirrored[offset]
-            images.append(element["image"][:, ::-1] if flip else element["image"])
-            labels.append(element["label"])
-        return {"image": np.stack(images), "label": _one_hot(labels, self._source.c_dim)}
+            indices.append(int(order[offset]))
+            flips.append(self._mirror and bool(mirrored[offset]))
+        return _stack(self._source, indices, flips)
 
     def __repr__(self) -> str:
         return f"_Batches({self._source!r}, batch_size={self._batch_size}, seed={self._seed})"
-
-
-def _one_hot(labels: Sequence[int], c_dim: int) -> np.ndarray:
-    """float32 [n, c_dim]; the label -1 gives zeros."""
-    return (np.asarray(labels)[:, None] == np.arange(c_dim)).astype(np.float32)
 
 
 def make_dataset(
@@ -173,7 +175,4 @@ def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Bat
     """
     if len(indices) == 0:
         raise ValueError("fixed_batch needs at least one index.")
-    elements = [source[int(index)] for index in indices]
-    labels = [element["label"] for element in elements]
-    images = np.stack([element["image"] for element in elements])
-    return {"image": images, "label": _one_hot(labels, source.c_dim)}
+    return _stack(source, [int(index) for index in indices], [False] * len(indices))

@@ -386,7 +386,9 @@ def _classes_from_folders(root: pathlib.Path, files: list[str]) -> tuple[list[st
     return class_names, np.array([numbers[folder] for folder in folders], np.int32)
 
 
-def _raise_problems(where: str | pathlib.Path, problems: list[str], total: int, advice: str):
+def _raise_problems(
+    where: str | pathlib.Path, problems: list[str], total: int, advice: str
+) -> None:
     """Raises a ValueError that lists the first few problems, if there are any."""
     if not problems:
         return

@@ -33,7 +33,7 @@ def r1_penalty(
 
 def path_lengths(
     synthesis: Callable[[Array], Array],
-    ws: Float[Array, "n l w"],
+    ws: Float[Array, "n l d"],
     pl_noise: Float[Array, "n h w c"],
 ) -> Float[Array, " n"]:
     """Length of `J_w^T y` per image: root of its squared norm, averaged over the layers.

@@ -19,8 +19,6 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.ops.fir import downsample2d
 from stylegan_jax.ops.normalize import minibatch_stddev
 
-Architecture = Literal["orig", "skip", "resnet"]
-
 
 class DiscriminatorBlock(nnx.Module):
     """One resolution: convolution, down-sampling convolution, and FromRGB or a residual path.
@@ -35,7 +33,7 @@ class DiscriminatorBlock(nnx.Module):
         *,
         img_channels: int,
         is_first: bool,
-        architecture: Architecture,
+        architecture: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
@@ -85,7 +83,7 @@ class DiscriminatorEpilogue(nnx.Module):
         *,
         cmap_dim: int,
         img_channels: int,
-        architecture: Architecture,
+        architecture: str,
         mbstd_group_size: int | None,
         mbstd_num_channels: int,
         mbstd_grouping: Literal["contiguous", "strided"],
@@ -151,7 +149,7 @@ class Discriminator(nnx.Module):
         *,
         channel_base: int = 32768,
         channel_max: int = 512,
-        architecture: Architecture = "resnet",
+        architecture: str = "resnet",
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         cmap_dim: int | None = None,
         mapping_layers: int = 8,

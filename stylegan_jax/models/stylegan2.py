@@ -1,6 +1,6 @@
 """StyleGAN2 generator: modulated convolutions in the original, skip or residual architecture."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.ops.fir import upsample2d
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
 
-Architecture = Literal["orig", "skip", "resnet"]
 # {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
 Noise = dict[str, dict[str, Any]]
 
@@ -39,6 +38,7 @@ class SynthesisLayer(nnx.Module):
         *,
         w_dim: int,
         up: int = 1,
+        use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         rngs: nnx.Rngs,
@@ -48,8 +48,10 @@ class SynthesisLayer(nnx.Module):
         shape = (3, 3, in_channels, out_channels)
         # Demodulation sets the scale of the output, so the weight needs no equalised gain.
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
-        self.noise_strength = nnx.Param(jnp.zeros(()))
+        if use_noise:
+            self.noise_strength = nnx.Param(jnp.zeros(()))
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
+        self.use_noise = use_noise
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
@@ -62,8 +64,7 @@ class SynthesisLayer(nnx.Module):
         gain: float = 1.0,
     ) -> Float[Array, "n p q o"]:
         """Applies the layer; `noise` is unit normal and scaled by the learned strength here."""
-        if noise is not None:
-            noise = noise * self.noise_strength[...]
+        noise = noise * self.noise_strength[...] if self.use_noise and noise is not None else None
         x = modulated_conv2d(
             x,
             self.weight[...],
@@ -120,7 +121,8 @@ class SynthesisBlock(nnx.Module):
         img_resolution: int,
         img_channels: int,
         is_last: bool,
-        architecture: Architecture,
+        architecture: str,
+        use_noise: bool,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
@@ -136,6 +138,7 @@ class SynthesisBlock(nnx.Module):
             img_channels: Colours of the image.
             is_last: The block that ends the network; it always has a ToRGB.
             architecture: Karras et al. 2020, figure 7.
+            use_noise: Give the convolutions noise inputs.
             resample_filter: 1-D FIR taps.
             conv_clamp: Clamp of every convolution's output.
             dtype: Dtype of the feature maps.
@@ -147,9 +150,14 @@ class SynthesisBlock(nnx.Module):
             self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
         else:
             self.conv0 = SynthesisLayer(
-                in_channels, out_channels, up=2, resample_filter=resample_filter, **layer
+                in_channels,
+                out_channels,
+                up=2,
+                use_noise=use_noise,
+                resample_filter=resample_filter,
+                **layer,
             )
-        self.conv1 = SynthesisLayer(out_channels, out_channels, **layer)
+        self.conv1 = SynthesisLayer(out_channels, out_channels, use_noise=use_noise, **layer)
         self.has_torgb = is_last or architecture == "skip"
         if self.has_torgb:
             self.torgb = ToRGB(out_channels, img_channels, **layer)
@@ -211,7 +219,8 @@ class Synthesis(nnx.Module):
         *,
         channel_base: int = 32768,
         channel_max: int = 512,
-        architecture: Architecture = "skip",
+        architecture: str = "skip",
+        use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
@@ -233,6 +242,7 @@ class Synthesis(nnx.Module):
                 img_channels=img_channels,
                 is_last=res == img_resolution,
                 architecture=architecture,
+                use_noise=use_noise,
                 resample_filter=resample_filter,
                 conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
@@ -282,7 +292,8 @@ class Generator(nnx.Module):
         layer_features: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
-        architecture: Architecture = "skip",
+        architecture: str = "skip",
+        use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
@@ -303,6 +314,7 @@ class Generator(nnx.Module):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             architecture: `skip` (configs E, F), `orig` or `resnet`.
+            use_noise: Give every convolution a noise input; False suits flat drawings.
             resample_filter: 1-D FIR taps of all resampling.
             conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
@@ -325,6 +337,7 @@ class Generator(nnx.Module):
             channel_base=channel_base,
             channel_max=channel_max,
             architecture=architecture,
+            use_noise=use_noise,
             resample_filter=resample_filter,
             conv_clamp=conv_clamp,
             num_bf16_res=num_bf16_res,

@@ -1,7 +1,7 @@
 """Adam as the StyleGAN family uses it: shared by main and lazy regularisation phases."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class Optimizer:
     """
 
     transform: optax.GradientTransformation
-    absent_grads: Literal["zero", "skip"]
+    absent_grads: str
 
     def init(self, params: dict[str, Any]) -> Any:
         """First optimiser state."""
@@ -57,7 +57,7 @@ def make_optimizer(
     betas: tuple[float, float],
     eps: float,
     reg_interval: int | None,
-    absent_grads: Literal["zero", "skip"] = "zero",
+    absent_grads: str = "zero",
 ) -> Optimizer:
     """Builds Adam with the correction of lazy regularisation.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from stylegan_jax.models.stylegan2 import make_noise
 from stylegan_jax.training.optimizer import Optimizer
@@ -35,8 +35,8 @@ class TrainState:
     opt_G: Any
     opt_D: Any
     stats: dict[str, Any]
-    skipped: dict[str, Int[Array, ""]]
-    nimg: Int[Array, ""]
+    skipped: dict[str, Any]
+    nimg: Any
 
 
 def init_stats(key: Array, *, w_dim: int, img_resolution: int) -> dict[str, Any]:

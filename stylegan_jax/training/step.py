@@ -182,7 +182,7 @@ def run_phase(
     """
     grads, stats, report = phase_gradients(state, inputs, phase, networks=networks, hyper=hyper)
     report = {name: jnp.mean(value) for name, value in report.items()}
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     report[f"Grad/{phase.name}"] = norm
     is_finite = jnp.isfinite(norm)
 

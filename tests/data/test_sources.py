@@ -18,7 +18,7 @@ def write_image(path, *, size=(8, 8), mode="RGB", seed=0):
     shape = (size[1], size[0], *channels)
     pixels = np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels, mode=None if mode != "CMYK" else "CMYK").save(path)
+    Image.frombytes(mode, size, pixels.tobytes()).save(path)
     return pixels
 
 
@@ -96,8 +96,8 @@ def test_images_outside_class_folders(folder):
 
 
 def test_one_class_is_no_class(folder):
-    with pytest.raises(ValueError, match="all 2 images are of the class 'more|'.*two classes"):
-        shutil.rmtree(folder / "dog")
+    shutil.rmtree(folder / "dog")
+    with pytest.raises(ValueError, match="all 2 images are of the class 'cat'.*two classes"):
         FolderSource(folder, labels=True)
 
 

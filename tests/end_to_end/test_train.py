@@ -1,0 +1,256 @@
+"""Whole runs of shrunken recipes: what they write, how they continue, what they refuse."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import ffhq, lsun, quickstart
+from stylegan_jax.metrics import sliced_wasserstein
+from stylegan_jax.tools.sample import Generator, parse_seeds, write_images, write_psi_sweep
+from stylegan_jax.train import train
+from stylegan_jax.training.checkpoint import restore_subtree
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def smoke(data_dir, recipe=quickstart, arg="smoke", **changes):
+    config = recipe.get_config(arg).unlock()
+    config.data.data_dir = str(data_dir)
+    for name, value in changes.items():
+        section, key = name.split("__")
+        config[section][key] = value
+    return config.lock()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data_dir):
+    """An undisturbed run of eight iterations: its folder and its last state."""
+    workdir = tmp_path_factory.mktemp("run")
+    return workdir, train(smoke(data_dir, schedule__total_kimg=0.128), str(workdir))
+
+
+def assert_same_bits(got, want):
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(want)):
+        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+
+
+def read_lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_writes_what_users_look_for(run):
+    workdir, state = run
+    assert int(state.nimg) == 128
+    written = {p.name.split(".")[0] for p in workdir.iterdir()}
+    assert written == {"config", "checkpoints", "samples", "reals", "metrics", "log", "events"}
+    pictures = sorted(p.name for p in (workdir / "samples").iterdir())
+    assert pictures[0] == "fakes_000000.000.png" and len(pictures) == 5
+    for name in ("reals.png", "samples/fakes_000000.000.png"):
+        assert Image.open(workdir / name).size == (64, 64)
+    lines = read_lines(workdir)
+    assert all("kimg" in line for line in lines)
+    assert {"swd", "swd_floor"} <= set(lines[0]) and lines[0]["kimg"] == 0
+    assert "Loss/r1_penalty" in lines[1] and "Timing/img_per_sec" in lines[1]
+    assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 16
+    log = (workdir / "log.txt").read_text()
+    for part in ("synthesis/b16/conv0/weight", "Greg (2/5): compiled in", "batch_size: 16"):
+        assert part in log
+
+
+def test_two_halves_equal_the_whole(run, tmp_path, data_dir):
+    """N + N iterations give the bits of 2N: parameters, optimiser, statistics, data order."""
+    workdir, whole = run
+    train(smoke(data_dir, schedule__total_kimg=0.064), str(tmp_path))
+    halves = train(smoke(data_dir, schedule__total_kimg=0.128), str(tmp_path))
+    assert_same_bits(halves, whole)
+    # What is measured at both ends of the first half agrees too; its own end is one line more.
+    ours = {(line["kimg"], "swd" in line): line for line in read_lines(tmp_path)}
+    for line in read_lines(workdir):
+        for name, value in line.items():
+            if not name.startswith("Timing"):
+                assert ours[line["kimg"], "swd" in line][name] == value, name
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_dir, how):
+    command = [
+        *(sys.executable, "-m", "stylegan_jax.main", "--config=configs/quickstart.py:smoke"),
+        *(f"--workdir={tmp_path}", f"--config.data.data_dir={data_dir}"),
+        *("--config.cpu_devices=0", "--config.schedule.total_kimg=1000"),
+    ]
+    cache = jax.config.jax_compilation_cache_dir
+    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=ROOT, env=env)
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "checkpoints" / "32").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(how)
+    code = process.wait(60)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 0)
+    saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    total = (saved + 32) / 1000
+    continued = train(smoke(data_dir, schedule__total_kimg=total), str(tmp_path))
+    if saved + 32 == 128:
+        want = run[1]
+    else:
+        (tmp_path / "whole").mkdir()
+        config = smoke(data_dir, schedule__total_kimg=total)
+        want = train(config, str(tmp_path / "whole"))
+    assert_same_bits(continued, want)
+    kimgs = [line["kimg"] for line in read_lines(tmp_path) if "Timing/img_per_sec" in line]
+    assert kimgs == sorted(set(kimgs)), "no tick is written twice"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arg"),
+    [
+        (ffhq, "smoke,config=E,G=resnet,D=skip"),
+        (lsun, "smoke,category=car"),
+        (quickstart, "smoke,labels"),
+    ],
+)
+def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
+    state = train(smoke(data_dir, recipe, arg, schedule__total_kimg=0.032), str(tmp_path))
+    assert int(state.nimg) == 32 and int(state.skipped["G"]) == 0
+    for leaf in jax.tree.leaves((state.G_ema, state.D)):
+        assert np.all(np.isfinite(leaf))
+    if "labels" in arg:
+        generator = Generator(str(tmp_path))
+        assert generator.shape.c_dim == 9 and generator.class_names[-1] == "flags"
+        assert generator.images([0, 1], class_idx=3).shape == (2, 16, 16, 3)
+        with pytest.raises(ValueError, match="class_idx=9.*faces"):
+            generator.images([0], class_idx=9)
+
+
+def test_sampling(run, tmp_path, capsys):
+    generator = Generator(str(run[0]))
+    write_images(generator, range(9), tmp_path / "grid.png", truncation_psi=0.7)
+    assert Image.open(tmp_path / "grid.png").size == (48, 48)
+    write_images(generator, [3, 7], tmp_path / "files")
+    assert [p.name for p in sorted((tmp_path / "files").iterdir())] == [
+        "seed0003.png",
+        "seed0007.png",
+    ]
+    write_psi_sweep(generator, [0, 1], [1.0, 0.5, 0.0], tmp_path / "sweep.png")
+    assert "wrote" in capsys.readouterr().out
+    # At psi 0 every seed is the mean image; at psi 1 none is.
+    mean = generator.images([0, 1], truncation_psi=0.0, noise_mode="none")
+    np.testing.assert_array_equal(mean[0], mean[1])
+    full = generator.images([0, 1], noise_mode="none")
+    assert np.any(full[0] != full[1])
+    # A seed means the same image alone and in company.
+    np.testing.assert_array_equal(generator.images([1])[0], generator.images([0, 1])[1])
+    with pytest.raises(ValueError, match="class_idx=0"):
+        generator.images([0], class_idx=0)
+    with pytest.raises(FileNotFoundError):
+        Generator(str(tmp_path / "files"))
+
+
+def test_seeds():
+    assert parse_seeds("1,5,7-9") == [1, 5, 7, 8, 9]
+    for bad in ("a", "3-", "5-2"):
+        with pytest.raises(ValueError, match="seeds="):
+            parse_seeds(bad)
+
+
+def test_the_exported_state_is_the_averaged_generator(run):
+    workdir, state = run
+    trees, meta = restore_subtree(str(workdir), ["G_ema"])
+    assert_same_bits(trees["G_ema"], state.G_ema)
+    assert meta["data"]["img_resolution"] == 16
+
+
+def save_images(folder, sizes, mode="RGB"):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(sizes):
+        pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(folder / f"{i}.png")
+    return str(folder)
+
+
+def test_a_folder_of_images_trains(tmp_path):
+    folder = save_images(tmp_path / "images", [(16, 16)] * 20, mode="L")
+    config = smoke(tmp_path, data__dataset=folder, metrics__swd_kimg=0.0)
+    state = train(config, str(tmp_path / "run"))
+    assert state.G["synthesis"]["b16"]["torgb"]["bias"].shape == (1,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(schedule__batch_size=18), "batch_size=18"),
+        (dict(D__mbstd_group_size=3), "mbstd_group_size=3"),
+        (dict(loss__pl_batch_shrink=3), "pl_batch_shrink=3"),
+        (dict(D__name="biggan"), "D.name='biggan'"),
+        (dict(data__dataset="no/such/folder"), "no/such/folder"),
+        (dict(optimizer__absent_grads="half"), "absent_grads"),
+        (dict(io__tick_kimg=0.0), "io.tick_kimg"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data_dir, changes, message):
+    with pytest.raises(ValueError, match=message):
+        train(smoke(data_dir, **changes), str(tmp_path))
+    assert {p.name for p in tmp_path.iterdir()} <= {"log.txt", "checkpoints"}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ([], "image"),
+        ([(16, 16), (16, 12)], "1.png"),
+        ([(32, 32)], "0.png"),
+    ],
+)
+def test_bad_images_are_refused(tmp_path, sizes, message):
+    folder = save_images(tmp_path / "images", sizes)
+    with pytest.raises(ValueError, match=message):
+        train(smoke(tmp_path, data__dataset=folder), str(tmp_path / "run"))
+
+
+def test_resume_with_another_architecture_changes_nothing(run, data_dir):
+    workdir, _ = run
+    before = {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.name != "log.txt"}
+    for changes, message in (
+        (dict(G__channel_max=8), "architecture"),
+        (dict(schedule__batch_size=32), "batch_size: 16 then, 32 now"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(smoke(data_dir, **changes), str(workdir))
+    assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.name != "log.txt"} == before
+
+
+def test_unknown_config_key_on_the_command_line(tmp_path):
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "stylegan_jax.main", "--config=configs/quickstart.py:smoke"),
+            *(f"--workdir={tmp_path}", "--config.schedule.batchsize=8"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode != 0 and "batchsize" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_swd_needs_sixteen_pixels(tmp_path):
+    """What the metric cannot do is said before training, not after the first interval."""
+    with pytest.raises(ValueError, match="16"):
+        sliced_wasserstein.num_levels(8, 8)

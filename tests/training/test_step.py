@@ -1,0 +1,209 @@
+"""The step around the losses: micro-batches, devices, bad gradients, averages, compilations."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import monitoring
+
+from configs.common import shrink, stylegan2_defaults
+from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
+from stylegan_jax.training.programs import compile_programs, lower_programs
+from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+from stylegan_jax.training.step import (
+    draw_inputs,
+    finish_iteration,
+    make_phases,
+    phase_gradients,
+    run_phase,
+)
+
+SHAPE = ImageShape(img_resolution=8, img_channels=3, c_dim=2)
+STATICS = ("phase", "networks", "hyper")
+
+
+@pytest.fixture(scope="module")
+def setup():
+    config = stylegan2_defaults()
+    shrink(config)
+    config.G.channel_max = config.D.channel_max = 8
+    networks, init = make_networks(config, SHAPE)
+    state = jax.jit(init)(jax.random.key(0))
+    # Weights that noise and biases act on, so that nothing is hidden behind zeros.
+    leaves, tree = jax.tree.flatten(state.G)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)]
+    state = dataclasses.replace(state, G=jax.tree.unflatten(tree, moved))
+    return networks, make_hyperparameters(config), init, state
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    return {"image": image, "label": np.eye(2, dtype=np.float32)[rng.integers(0, 2, 16)]}
+
+
+def assert_close(got, want, rtol):
+    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(want)):
+        limit = rtol * float(jnp.max(jnp.abs(b))) + 1e-7
+        assert float(jnp.max(jnp.abs(a - b))) <= limit, jax.tree_util.keystr(path)
+
+
+def test_micro_batches_average_to_the_batch(setup, batch):
+    """The main losses are means over images once stddev groups fit into the parts."""
+    networks, hyper, _, state = setup
+    batch = jax.tree.map(jnp.asarray, batch)
+    hyper = dataclasses.replace(hyper, style_mixing_prob=0.0)
+    for phase in (p for p in make_phases(hyper) if p.main):
+        labels = jnp.asarray([0, 1, 1], jnp.int32)
+        inputs = draw_inputs(
+            jax.random.key(2), phase, batch, labels, networks=networks, hyper=hyper
+        )
+        # Groups of four neighbours before dealing out are groups of four within a part.
+        order = jnp.arange(16).reshape(2, 2, 4).transpose(0, 2, 1).reshape(-1)
+        dealt = jax.tree.map(lambda x, order=order: x[order], inputs)
+        parts = dataclasses.replace(hyper, num_micro_batches=2)
+        run = jax.jit(phase_gradients, static_argnames=STATICS)
+        want = run(state, inputs, phase=phase, networks=networks, hyper=hyper)
+        got = run(state, dealt, phase=phase, networks=networks, hyper=parts)
+        assert_close(got[0], want[0], rtol=1e-5)  # float32 sums in another order
+
+
+def test_four_devices_equal_one(setup, batch):
+    """The same seed gives the same gradients on any number of devices, up to rounding."""
+    networks, hyper, _, state = setup
+    labels = np.asarray([0, 1, 1], np.int32)
+    results = []
+    for num_devices in (1, 4):
+        mesh = make_mesh(jax.devices()[:num_devices])
+        everywhere = replicated(mesh)
+        args = jax.device_put((state, labels), everywhere)
+        found = []
+        for phase in make_phases(hyper):
+
+            def run(state, batch, labels, phase=phase, mesh=mesh):
+                inputs = draw_inputs(
+                    jax.random.key(2),
+                    phase,
+                    batch,
+                    labels,
+                    networks=networks,
+                    hyper=hyper,
+                    mesh=mesh,
+                )
+                grads, stats, _ = phase_gradients(
+                    state, inputs, phase, networks=networks, hyper=hyper
+                )
+                return grads, stats
+
+            out = jax.jit(run)(args[0], put_batch(mesh, batch), args[1])
+            found.append(jax.tree.map(np.asarray, out))
+        results.append(found)
+    assert_close(results[1], results[0], rtol=1e-4)  # sums over images in another order
+
+
+def test_non_finite_gradient_changes_nothing_but_the_counter(setup, batch):
+    networks, hyper, _, state = setup
+    batch = jax.tree.map(jnp.asarray, batch)
+    phase = make_phases(hyper)[2]
+    assert phase.name == "Dmain"
+    inputs = draw_inputs(
+        jax.random.key(2), phase, batch, jnp.zeros(1, jnp.int32), networks=networks, hyper=hyper
+    )
+    run = jax.jit(run_phase, static_argnames=STATICS)
+    statics = dict(phase=phase, networks=networks, hyper=hyper)
+    good, _ = run(state, inputs, **statics)
+    inputs["real"]["img"] = inputs["real"]["img"].at[0, 0, 0, 0].set(jnp.nan)
+    bad, report = run(state, inputs, **statics)
+    assert int(good.skipped["D"]) == 0 and int(bad.skipped["D"]) == 1
+    assert not np.isfinite(report["Grad/Dmain"])
+    for name in ("D", "opt_D", "stats"):
+        for a, b in zip(jax.tree.leaves(getattr(bad, name)), jax.tree.leaves(getattr(state, name))):
+            np.testing.assert_array_equal(a, b)
+    weights = (good.D["b4"]["out"]["weight"], state.D["b4"]["out"]["weight"])
+    assert not np.array_equal(*weights)
+
+
+def test_ema_and_counter(setup):
+    _, hyper, _, state = setup
+    hyper = dataclasses.replace(hyper, batch_size=16, ema_kimg=0.016, ema_rampup=None)
+    after = finish_iteration(state, hyper)
+    assert int(after.nimg) == 16
+    # One half-life has passed.
+    want = jax.tree.map(lambda ema, p: (ema + p) / 2, state.G_ema, state.G)
+    assert_close(after.G_ema, want, rtol=1e-6)
+
+
+def test_labels_of_fakes_follow_the_data(setup, batch):
+    networks, hyper, _, _ = setup
+    phase = make_phases(hyper)[0]
+    labels = jnp.asarray([1] * 9 + [0], jnp.int32)
+    big = {k: jnp.repeat(v, 64, axis=0) for k, v in batch.items()}
+    inputs = draw_inputs(jax.random.key(5), phase, big, labels, networks=networks, hyper=hyper)
+    share = float(inputs["gen"]["c"][:, 1].mean())
+    assert 0.85 < share < 0.95  # 0.9 +- 5 standard errors of 1024 draws
+
+
+def test_mixing_cutoffs(setup, batch):
+    """Mixed with the wanted probability, between the first and the last layer."""
+    networks, hyper, _, _ = setup
+    batch = jax.tree.map(jnp.asarray, batch)
+    hyper = dataclasses.replace(hyper, num_micro_batches=16)
+    phase = make_phases(hyper)[0]
+
+    def draw(key):
+        labels = jnp.zeros(1, jnp.int32)
+        return draw_inputs(key, phase, batch, labels, networks=networks, hyper=hyper)["gen"]
+
+    cutoffs = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(6), 64))["cutoff"])
+    is_mixed = cutoffs < networks.num_ws
+    assert set(cutoffs[is_mixed]) == set(range(1, networks.num_ws))
+    assert 0.85 < is_mixed.mean() < 0.95  # 0.9 +- 5 standard errors of 1024 draws
+
+
+def test_programs_compile_once_and_donate(setup, batch):
+    """After the first lazy cycle nothing compiles, nothing crosses to the host, state is reused."""
+    networks, hyper, init, _ = setup
+    hyper = dataclasses.replace(hyper, g_reg_interval=2, d_reg_interval=2)
+    mesh = make_mesh(jax.devices()[:2])
+    everywhere = replicated(mesh)
+    state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
+    )
+    programs = compile_programs(networks, hyper, mesh, abstract, SHAPE, num_labels=3)
+    key, labels = jax.device_put((jax.random.key(3), np.zeros(3, np.int32)), everywhere)
+    compiles = []
+    monitoring.register_event_duration_secs_listener(
+        lambda name, *_, **__: compiles.append(name) if "backend_compile" in name else None
+    )
+    try:
+        for index in range(4):
+            if index == 2:
+                compiles.clear()
+            old = state
+            with jax.transfer_guard("disallow"):
+                state, _ = programs.iteration(state, key, put_batch(mesh, batch), labels, index)
+            assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.G, old.D, old.opt_G)))
+    finally:
+        monitoring.clear_event_listeners()
+    assert not compiles
+    assert int(state.nimg) == 4 * hyper.batch_size
+
+
+def test_collectives_are_the_gradients_and_small_statistics(setup):
+    """Nothing image-sized travels between devices."""
+    networks, hyper, init, _ = setup
+    mesh = make_mesh(jax.devices()[:2])
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
+        jax.eval_shape(init, jax.random.key(0)),
+    )
+    jobs = dict(lower_programs(networks, hyper, mesh, abstract, SHAPE, 3))
+    text = jobs["Dmain"]().compile().as_text()
+    for other in ("all-gather(", "all-to-all(", "collective-permute("):
+        assert other not in text
+    assert "all-reduce" in text

@@ -112,7 +112,8 @@ def stylegan2_defaults() -> ConfigDict:
 
 def shrink(config: ConfigDict) -> None:
     """Cuts a recipe down to a smoke test: its settings, but tiny networks and a few iterations."""
-    config.data.dataset, config.data.resolution = "openmoji/flags", 16
+    config.data.dataset = "openmoji/all" if config.data.labels else "openmoji/flags"
+    config.data.resolution = 16
     for net in (config.G, config.D):
         net.channel_base, net.channel_max, net.mapping_layers = 256, 16, 2
     config.G.z_dim = config.G.w_dim = 16

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.data.pipeline import fixed_batch
 from stylegan_jax.data.sources import ImageSource
-from stylegan_jax.metrics import evaluate_swd, real_descriptors, swd_floor
+from stylegan_jax.metrics import evaluate_swd, num_levels, real_descriptors, swd_floor
 from stylegan_jax.training.images import grid_indices, grid_size, make_grid, to_uint8
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.state import TrainState
@@ -51,8 +51,14 @@ class SwdMonitor:
     """Sliced Wasserstein distance of `G_ema` to the reals, with the same latents every time."""
 
     def __init__(self, config: ConfigDict, source: ImageSource, networks: Networks, key: jax.Array):
-        """Remembers what is compared; nothing is computed before the first score."""
+        """Remembers what is compared; nothing is computed before the first score.
+
+        Raises:
+            ValueError: The score is asked for at a resolution it is not defined for.
+        """
         self.is_on = config.metrics.swd_kimg > 0
+        if self.is_on:
+            num_levels(source.img_resolution, source.img_resolution)
         self._num_images = config.metrics.swd_num_images
         self._mirror = config.data.mirror
         self._source = source
@@ -102,8 +108,8 @@ class _Images:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._source[index]["image"]
+    def __getitem__(self, index: int | np.integer) -> np.ndarray:
+        return self._source[int(index)]["image"]
 
 
 def _chunks(n: int) -> Iterator[slice]:

@@ -96,8 +96,6 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
-    if is_first:
-        (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
 
     # Real images from where the run stands, and every program, before the first step.
     batch_size, total_nimg = config.schedule.batch_size, int(config.schedule.total_kimg * 1000)
@@ -115,6 +113,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
+        (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
         save_png(workdir / "reals.png", grid.reals())
     programs = compile_programs(
         networks, make_hyperparameters(config), mesh, abstract_state, shape, len(labels)

@@ -3,6 +3,7 @@
 from stylegan_jax.metrics.sliced_wasserstein import (
     evaluate_swd,
     laplacian_pyramid,
+    num_levels,
     patch_descriptors,
     real_descriptors,
     sliced_wasserstein,
@@ -12,6 +13,7 @@ from stylegan_jax.metrics.sliced_wasserstein import (
 __all__ = [
     "evaluate_swd",
     "laplacian_pyramid",
+    "num_levels",
     "patch_descriptors",
     "real_descriptors",
     "sliced_wasserstein",

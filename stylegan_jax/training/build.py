@@ -23,8 +23,7 @@ class ImageShape:
 
 def make_generator(config: ConfigDict, shape: ImageShape):
     """Structure and initialiser of the config's generator; see `make_model`."""
-    kwargs = config.G.to_dict()
-    return make_model(GENERATORS[kwargs.pop("name")], **kwargs, **dataclasses.asdict(shape))
+    return _make_model(GENERATORS, config.G, shape)
 
 
 def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]:
@@ -38,10 +37,7 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
         `(networks, init)`; `init(key)` is the state before the first image, a pure function.
     """
     G, init_G = make_generator(config, shape)
-    kwargs = config.D.to_dict()
-    D, init_D = make_model(
-        DISCRIMINATORS[kwargs.pop("name")], **kwargs, **dataclasses.asdict(shape)
-    )
+    D, init_D = _make_model(DISCRIMINATORS, config.D, shape)
     optimizers = {
         f"opt_{net}": make_optimizer(
             learning_rate=config.optimizer[f"{net}_lr"],
@@ -74,6 +70,13 @@ def make_hyperparameters(config: ConfigDict) -> Hyperparameters:
     schedule = config.schedule.to_dict()
     del schedule["total_kimg"]
     return Hyperparameters(**schedule, **config.loss.to_dict())
+
+
+def _make_model(builders: dict[str, Any], settings: ConfigDict, shape: ImageShape):
+    """Structure and initialiser of one network."""
+    # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
+    kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
+    return make_model(builders[kwargs.pop("name")], **kwargs, **dataclasses.asdict(shape))
 
 
 def num_ws(img_resolution: int) -> int:

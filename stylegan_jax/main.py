@@ -10,8 +10,6 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-# Libraries report their every step at the level below.
-flags.FLAGS.set_default("verbosity", logging.WARNING)
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; it continues what is there.")
 
@@ -20,6 +18,8 @@ def main(argv: list[str]) -> None:
     """Reads the flags, readies the devices and trains."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; settings are --config.KEY=VALUE.")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
     if config.cpu_devices:
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)

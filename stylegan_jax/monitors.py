@@ -66,24 +66,15 @@ class SwdMonitor:
         self._z_dim = networks.z_dim
         self._sample = make_sampler(networks.G, source.img_resolution)
         self._reals: Any = None
-
-    def floor(self) -> dict[str, float]:
-        """The score of reals against reals, which no generator can be expected to beat."""
-        return swd_floor(
-            _Images(self._source),
-            self._key,
-            num_images=self._num_images,
-            mirror=self._mirror,
-            num_splits=1,
-        )
+        self._floor: dict[str, float] = {}
 
     def score(self, state: TrainState) -> dict[str, float]:
-        """The score of `G_ema` now."""
+        """The score of `G_ema` now, beside that of reals against reals, which none can beat."""
         if self._reals is None:
-            self._reals = real_descriptors(
-                _Images(self._source), self._key, num_images=self._num_images, mirror=self._mirror
-            )
-        return evaluate_swd(self._reals, self._fakes(state), self._key)
+            reals, rule = _Images(self._source), dict(num_images=self._num_images)
+            self._reals = real_descriptors(reals, self._key, mirror=self._mirror, **rule)
+            self._floor = swd_floor(reals, self._key, mirror=self._mirror, num_splits=1, **rule)
+        return evaluate_swd(self._reals, self._fakes(state), self._key) | self._floor
 
     def _fakes(self, state: TrainState) -> Iterator[np.ndarray]:
         """Batches of fakes: random noise, labels of uniformly drawn reals, uint8 as metrics do."""

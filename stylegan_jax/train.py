@@ -132,17 +132,25 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             save_png(workdir / "samples" / f"fakes_{name}.png", picture)
             writer.write_images(nimg, {"fakes": picture})
 
+    def write_scores(scores: dict[str, float]) -> None:
+        """Logs the distance to the reals, and the reals' own beside it."""
+        writer.write(nimg, scores)
+        print(
+            f"{nimg / 1000:.1f} kimg: swd {scores['swd']:.1f}"
+            f" (reals against reals {scores['swd_floor']:.1f})"
+        )
+
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
         store,
         PreemptionGuard() as guard,
-        MetricWriter(workdir, nimg=nimg, enabled=is_first) as writer,
+        MetricWriter(workdir, nimg=nimg if restored else -1, enabled=is_first) as writer,
         ProgressBar(total_nimg, nimg=nimg, enabled=is_first) as bar,
     ):
         if restored is None:
             write_grid(0)
             if swd.is_on:
-                writer.write(0, swd.floor() | swd.score(state))
+                write_scores(swd.score(state))
         while nimg < total_nimg:
             with jax.transfer_guard("disallow"):
                 batch = put_batch(mesh, next(batches))
@@ -153,7 +161,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                     meter.add(report)
             nimg += batch_size
 
-            stop = False
+            # One process can stop after any iteration; several agree on it at a tick.
+            stop = guard.requested and jax.process_count() == 1
             if every(config.io.tick_kimg):
                 means = meter.means() | _skipped(state)
                 seconds = time.monotonic() - tick_start
@@ -168,7 +177,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             scores = {}
             if swd.is_on and every(config.metrics.swd_kimg):
                 scores = swd.score(state)
-                writer.write(nimg, scores)
+                write_scores(scores)
             if stop or every(config.io.checkpoint_kimg):
                 store.save(state, nimg, meta, scores)
             if stop and nimg < total_nimg:
@@ -185,7 +194,6 @@ def _skipped(state: TrainState) -> dict[str, int]:
 def _data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
     """What, besides the image counter, determines the order of the data and the networks' shape."""
     return {
-        "dataset": config.data.dataset,
         "fingerprint": source.fingerprint,
         "seed": config.seed,
         "batch_size": config.schedule.batch_size,

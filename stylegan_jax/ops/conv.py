@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from stylegan_jax.ops.fir import Axes2, Taps, _padding, resampling_padding, upfirdn2d
+from stylegan_jax.ops.fir import Axes2, Taps, read_padding, resampling_padding, upfirdn2d
 
 
 def conv2d(
@@ -20,7 +20,7 @@ def conv2d(
     groups: int = 1,
 ) -> Float[Array, "n oh ow o"]:
     """Correlates feature maps with a kernel; padding is `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
-    x0, x1, y0, y1 = _padding(padding)
+    x0, x1, y0, y1 = read_padding(padding)
     return lax.conv_general_dilated(
         x,
         weight,

@@ -96,7 +96,7 @@ def upfirdn2d(
     """
     up_x, up_y = _pair(up, "up")
     down_x, down_y = _pair(down, "down")
-    x0, x1, y0, y1 = _padding(padding)
+    x0, x1, y0, y1 = read_padding(padding)
     taps = np.asarray(1.0 if taps is None else taps, dtype=np.float64)
     taps = taps[None] if taps.ndim == 0 else taps
     if not flip_filter:
@@ -126,7 +126,7 @@ def filter2d(
     gain: float = 1.0,
 ) -> Float[Array, "n oh ow c"]:
     """Filters images, keeping their size when `padding` is 0; `padding` adds to that size."""
-    x0, x1, y0, y1 = _padding(padding)
+    x0, x1, y0, y1 = read_padding(padding)
     fw, fh = _size(taps)
     same = [x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2]
     return upfirdn2d(x, taps, padding=same, flip_filter=flip_filter, gain=gain)
@@ -169,7 +169,7 @@ def resampling_padding(
     Counted at the up-sampled rate and added to `padding`; an axis that is not resampled keeps
     what it was given plus the centring of its filter.
     """
-    pads = list(_padding(padding))
+    pads = list(read_padding(padding))
     for axis, (n, u, d) in enumerate(zip(_size(taps), _pair(up, "up"), _pair(down, "down"))):
         if u > 1 or d == 1:
             pads[2 * axis] += (n + u - 1) // 2
@@ -270,7 +270,7 @@ def _pair(value: Axes2, name: str) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def _padding(padding: Axes2) -> tuple[int, int, int, int]:
+def read_padding(padding: Axes2) -> tuple[int, int, int, int]:
     """Reads `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
     p = [padding] if isinstance(padding, int) else list(padding)
     if len(p) not in (1, 2, 4):

@@ -357,7 +357,7 @@ class Generator(nnx.Module):
         noise: Noise | None,
         *,
         w_avg: Float[Array, " w"] | None = None,
-        truncation_psi: float | Float[Array, ""] = 1.0,
+        truncation_psi: float | Float[Array, "..."] = 1.0,
         truncation_cutoff: int | None = None,
     ) -> Float[Array, "n res res ch"]:
         """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state."""
@@ -375,14 +375,17 @@ def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
 def truncate(
     ws: Float[Array, "n l w"],
     w_avg: Float[Array, " w"],
-    truncation_psi: float | Float[Array, ""],
+    truncation_psi: float | Float[Array, "..."],
     truncation_cutoff: int | None = None,
 ) -> Float[Array, "n l w"]:
     """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
 
+    `truncation_psi` is one number, or one per image `[n]`.
+
     Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
     """
-    truncated = w_avg + truncation_psi * (ws - w_avg)
+    psi = jnp.asarray(truncation_psi)
+    truncated = w_avg + (psi[:, None, None] if psi.ndim else psi) * (ws - w_avg)
     if truncation_cutoff is None:
         return truncated
     layer = jnp.arange(ws.shape[1])[:, None]

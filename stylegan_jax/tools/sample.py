@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from stylegan_jax.training.build import ImageShape, make_generator
@@ -21,6 +21,7 @@ from stylegan_jax.training.images import label_grid, make_grid, save_png, to_uin
 from stylegan_jax.training.programs import make_sampler
 
 _CHUNK = 32
+_MIN_LABELLED_PX = 64
 
 
 class Generator:
@@ -88,7 +89,7 @@ class Generator:
                 z[part],
                 c[part],
                 key,
-                psi[part, None, None],
+                psi[part],
                 noise_mode=noise_mode,
                 truncation_cutoff=truncation_cutoff,
             )
@@ -134,7 +135,10 @@ def write_psi_sweep(
     """Writes a labelled grid: one seed per row, one psi per column."""
     repeated = np.repeat(np.asarray(seeds), len(psis)).tolist()
     psi = np.tile(np.asarray(psis), len(seeds)).tolist()
-    grid = make_grid(generator.images(repeated, truncation_psi=psi, **kwargs), len(psis))
+    images = generator.images(repeated, truncation_psi=psi, **kwargs)
+    # Small images are enlarged until the labels fit their columns.
+    zoom = max(1, _MIN_LABELLED_PX // generator.shape.img_resolution)
+    grid = make_grid(images.repeat(zoom, axis=1).repeat(zoom, axis=2), len(psis))
     labels = label_grid(grid, [f"seed {s}" for s in seeds], [f"psi {p:g}" for p in psis])
     save_png(out, labels)
     print(f"wrote {out}: {len(seeds)} seeds x {len(psis)} values of psi")
@@ -155,6 +159,8 @@ def main(argv: list[str]) -> None:
     """Reads the flags and writes the images."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     step = int(_STEP.value) if _STEP.value.isdigit() else _STEP.value
     seeds, out = parse_seeds(_SEEDS.value), pathlib.Path(_OUT.value)
     generator = Generator(_CHECKPOINT.value, step=step)

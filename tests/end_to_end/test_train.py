@@ -47,6 +47,11 @@ def assert_same_bits(got, want):
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
 
 
+def picture_size(path):
+    with Image.open(path) as picture:
+        return picture.size
+
+
 def read_lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
@@ -59,7 +64,7 @@ def test_a_run_writes_what_users_look_for(run):
     pictures = sorted(p.name for p in (workdir / "samples").iterdir())
     assert pictures[0] == "fakes_000000.000.png" and len(pictures) == 5
     for name in ("reals.png", "samples/fakes_000000.000.png"):
-        assert Image.open(workdir / name).size == (64, 64)
+        assert picture_size(workdir / name) == (64, 64)
     lines = read_lines(workdir)
     assert all("kimg" in line for line in lines)
     assert {"swd", "swd_floor"} <= set(lines[0]) and lines[0]["kimg"] == 0
@@ -139,7 +144,7 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
 def test_sampling(run, tmp_path, capsys):
     generator = Generator(str(run[0]))
     write_images(generator, range(9), tmp_path / "grid.png", truncation_psi=0.7)
-    assert Image.open(tmp_path / "grid.png").size == (48, 48)
+    assert picture_size(tmp_path / "grid.png") == (48, 48)
     write_images(generator, [3, 7], tmp_path / "files")
     assert [p.name for p in sorted((tmp_path / "files").iterdir())] == [
         "seed0003.png",

@@ -1,5 +1,6 @@
 """Runners of the StyleGAN2 networks, losses and training trajectories."""
 
+import functools
 from typing import Any
 
 import jax
@@ -306,8 +307,14 @@ def training_cases(case: Case) -> None:
         skipped={"G": jnp.int32(0), "D": jnp.int32(0)},
         nimg=jnp.int32(args.get("start_nimg", 0)),
     )
-    run = jax.jit(run_phase, static_argnames=("phase", "networks", "hyper"))
-    gradients = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper"))
+
+    @functools.partial(jax.jit, static_argnames="phase")
+    def run(state, inputs, phase):
+        # Per-image values beside the step, from one compiled program.
+        statics = dict(networks=networks, hyper=hyper)
+        report = phase_gradients(state, inputs, phase, **statics)[2]
+        return run_phase(state, inputs, phase, **statics)[0], report
+
     noise = _noise_const(buffers)
     iterations = sorted({int(n.split("/")[1][2:]) for n in case.arrays if n.startswith("in/it")})
     for it in iterations:
@@ -326,11 +333,8 @@ def training_cases(case: Case) -> None:
                 pl_noise=case.arrays.get(f"in/it{it}/{name}/pl_noise_unit"),
                 real=(case[f"in/it{it}/real_img"], case[f"in/it{it}/real_c"]),
             )
-            statics = dict(phase=phase, networks=networks, hyper=hyper)
-            _check_report(
-                case, f"out/it{it}/{name}/report/", gradients(state, inputs, **statics)[2]
-            )
-            state, _ = run(state, inputs, **statics)
+            state, report = run(state, inputs, phase)
+            _check_report(case, f"out/it{it}/{name}/report/", report)
         state = finish_iteration(state, hyper)
         _check_state(case, f"out/it{it}/", state, buffers)
     _check_adam_steps(case, state)

@@ -40,16 +40,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.loss.pl_weight = 0.0
     config.loss.style_mixing_prob = 0.0
 
-    config.schedule.total_kimg = 4.0 if args.fast else 90.0
+    config.schedule.total_kimg = 3.0 if args.fast else 90.0
     config.schedule.batch_size = 16  # steps count more than images here
     config.schedule.ema_kimg = 2.0
     config.schedule.ema_rampup = 0.1
 
-    config.metrics.swd_kimg = 4.0 if args.fast else 15.0
+    config.metrics.swd_kimg = 3.0 if args.fast else 15.0
     config.metrics.swd_num_images = 256 if args.fast else 512
     config.io.tick_kimg = 0.5 if args.fast else 1.0
     config.io.sample_kimg = 1.0 if args.fast else 5.0
-    config.io.checkpoint_kimg = 2.0 if args.fast else 5.0
+    config.io.checkpoint_kimg = 1.0 if args.fast else 5.0
     config.io.grid_cols, config.io.grid_rows = 16, 9 if args.labels else 8  # a row per class
     if args.smoke:
         shrink(config)

@@ -20,15 +20,10 @@ from stylegan_jax.training.build import (
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
 from stylegan_jax.training.images import save_png
-from stylegan_jax.training.meters import (
-    MeanMeter,
-    MetricWriter,
-    ProgressBar,
-    param_table,
-    tee_log,
-)
+from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
 from stylegan_jax.training.programs import compile_programs
+from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 from stylegan_jax.training.state import TrainState
 

@@ -4,6 +4,7 @@ Every source looks alike to the pipeline: `len(source)`, `source[i]`, `source.la
 attributes that the networks are built from. A source may be pickled and sent to a worker process.
 """
 
+import abc
 import collections
 import concurrent.futures
 import functools
@@ -32,7 +33,7 @@ _READ_THREADS = 8
 _SHOWN_PROBLEMS = 5
 
 
-class ImageSource:
+class ImageSource(abc.ABC):
     """Square images of one size, with or without classes; the common part of all sources.
 
     Attributes:
@@ -150,9 +151,9 @@ class ImageSource:
         encoded, origin = self._read_encoded(index)
         return _decode(encoded, self.img_resolution, self.img_channels, origin)
 
+    @abc.abstractmethod
     def _read_encoded(self, index: int) -> tuple[bytes, str]:
         """One image file's content, and what to call it in errors."""
-        raise NotImplementedError
 
 
 class FolderSource(ImageSource):

@@ -1,23 +1,13 @@
-"""What a run says while it trains: metrics on disk, its log, progress, averages, model tables.
+"""Numbers of a run: averages kept on the devices, and metrics on disk.
 
-Nothing here touches the training state. Only MeanMeter works with arrays on the devices.
+Only MeanMeter works with arrays on the devices.
 """
 
-import contextlib
 import functools
-import io
 import json
-import logging
 import math
 import os
-import re
-import shutil
-import sys
-import threading
-import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorboardX
-from absl import logging as absl_logging
-from tqdm import tqdm
 
 METRICS_FILE = "metrics.jsonl"
-LOG_FILE = "log.txt"
 EVENT_DELAY_SEC = 5
-RATE_WINDOW = 10  # ticks over which images per second are averaged
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 Scalar = bool | int | float | str | None
 
@@ -193,186 +178,6 @@ def truncate_metrics(path: str | os.PathLike, nimg: int | None = None) -> None:
     os.replace(partial, path)
 
 
-class _Tee:
-    """A text stream that also writes whole lines to a log file."""
-
-    def __init__(self, terminal: Any, log: io.TextIOBase, lock: threading.Lock):
-        """Stores both text streams; the lock is shared with the other tee of the same log."""
-        self._terminal, self._log, self._lock = terminal, log, lock
-        self._line = ""
-
-    def write(self, text: str) -> int:
-        """Writes to both; the log gets a line once it ends, as the terminal last showed it."""
-        self._terminal.write(text)
-        if self._log.closed:  # a thread that outlives the run
-            return len(text)
-        with self._lock:
-            *lines, self._line = (self._line + text).replace("\r\n", "\n").split("\n")
-            for line in lines:
-                self._log.write(_as_shown(line) + "\n")
-            self._line = _as_shown(self._line)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flushes the terminal; the log is flushed at each line."""
-        self._terminal.flush()
-
-    def finish(self) -> None:
-        """Logs an unfinished line."""
-        if self._line.strip():
-            self._log.write(self._line.rstrip() + "\n")
-        self._line = ""
-
-    def __getattr__(self, name: str) -> Any:
-        """Is the terminal in all other respects."""
-        return getattr(self._terminal, name)
-
-
-def _as_shown(line: str) -> str:
-    """Drops colours and what a carriage return overwrote, such as earlier progress bars."""
-    end = "\r" if line.endswith("\r") else ""  # may be the first half of a line ending
-    return _TERMINAL_CODES.sub("", line.rstrip("\r").rpartition("\r")[2]) + end
-
-
-@contextlib.contextmanager
-def tee_log(workdir: str | os.PathLike, *, enabled: bool = True) -> Iterator[None]:
-    """Copies prints, warnings, log messages and a final traceback to `log.txt` in the run's folder.
-
-    A resumed run appends. A progress bar leaves only its last state. What C++ code writes straight
-    to the terminal is not seen.
-
-    Args:
-        workdir: Folder of the run, made if missing.
-        enabled: False on all processes but the first: nothing is written.
-    """
-    if not enabled:
-        yield
-        return
-    path = Path(workdir) / LOG_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = threading.Lock()
-    with path.open("a", encoding="utf-8", buffering=1) as log, contextlib.ExitStack() as stack:
-        out, err = _Tee(sys.stdout, log, lock), _Tee(sys.stderr, log, lock)
-        # Handlers keep the stream of the day they were made: hand them the new one.
-        absl_handler = absl_logging.get_absl_handler().python_handler
-        for handler in {absl_handler, *logging.getLogger().handlers}:
-            if getattr(handler, "stream", None) is sys.stderr:
-                handler.setStream(err)
-                stack.callback(handler.setStream, sys.stderr)
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
-        try:
-            yield
-        except BaseException as error:
-            if not isinstance(error, SystemExit):
-                log.write(traceback.format_exc())  # the terminal gets it from Python
-            raise
-        finally:
-            out.finish()
-            err.finish()
-
-
-class ProgressBar:
-    """Shows images done, speed, time left and losses; call `update` once a tick.
-
-    On a terminal it is one moving line; elsewhere each update prints a plain line.
-    """
-
-    def __init__(
-        self,
-        total_nimg: int,
-        *,
-        nimg: int = 0,
-        stream: Any = None,
-        clock: Callable[[], float] = time.monotonic,
-        enabled: bool = True,
-    ):
-        """Starts the clock.
-
-        Args:
-            total_nimg: Images at the end of the run.
-            nimg: Images already shown when the run resumes.
-            stream: Where to write; standard error by default.
-            clock: Seconds, for tests.
-            enabled: False on all processes but the first: nothing is written.
-        """
-        self._stream = sys.stderr if stream is None else stream
-        self._total, self._clock, self._enabled = total_nimg, clock, enabled
-        self._marks = deque([(clock(), nimg)], maxlen=RATE_WINDOW + 1)
-        self._updates = 0
-        self._bar = None
-        if enabled and self._stream.isatty():
-            self._bar = tqdm(
-                total=total_nimg,
-                initial=nimg,
-                file=self._stream,
-                ncols=_terminal_columns(),
-                nrows=2,  # it needs no more, and 0 would hide it
-                bar_format="{percentage:3.0f}% |{bar}| {desc}",
-                mininterval=0,
-            )
-
-    def update(self, nimg: int, losses: Mapping[str, float] | None = None) -> str:
-        """Shows the state of the run.
-
-        Args:
-            nimg: Images shown so far.
-            losses: Short names to numbers, already on the host.
-
-        Returns:
-            The line shown, without the bar.
-        """
-        self._marks.append((self._clock(), nimg))
-        self._updates += 1
-        if self._updates == 2:
-            self._marks.popleft()  # the first tick held the compilation
-        (start_sec, start_nimg), (end_sec, _) = self._marks[0], self._marks[-1]
-        speed = (nimg - start_nimg) / max(end_sec - start_sec, 1e-9)
-
-        parts = [f"{nimg / 1000:.1f}/{self._total / 1000:.1f} kimg", f"{speed:.1f} img/s"]
-        parts.append(f"ETA {_format_duration((self._total - nimg) / speed if speed else math.inf)}")
-        parts += [f"{name} {value:.3g}" for name, value in (losses or {}).items()]
-        line = "  ".join(parts)
-        if self._bar is not None:
-            self._bar.n, self._bar.ncols = nimg, _terminal_columns()
-            self._bar.set_description_str(line)
-        elif self._enabled:
-            print(line, file=self._stream, flush=True)
-        return line
-
-    def close(self) -> None:
-        """Ends the moving line."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def __enter__(self) -> "ProgressBar":
-        """Returns itself."""
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        """Ends the moving line."""
-        self.close()
-
-
-def _terminal_columns() -> int:
-    """Returns the terminal's present width; 80 where it claims to have none, as in containers."""
-    return shutil.get_terminal_size().columns
-
-
-def _format_duration(seconds: float) -> str:
-    """Writes a duration with its two largest units, such as 1d 03h or 42s."""
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, s = divmod(max(round(seconds), 0), 60)
-    hours, m = divmod(minutes, 60)
-    days, h = divmod(hours, 24)
-    if days:
-        return f"{days}d {h:02d}h"
-    if hours:
-        return f"{h}h {m:02d}m"
-    return f"{m}m {s:02d}s" if minutes else f"{s}s"
-
-
 class MeanMeter:
     """Averages reports of scalars on the device, fetching them once a tick.
 
@@ -436,55 +241,3 @@ def _start_sums(report):
 def _add_to_sums(sums, report):
     """Adds in float32 whatever the report's type."""
     return jax.tree.map(lambda s, x: s + jnp.asarray(x, jnp.float32), sums, report)
-
-
-def param_table(params: Mapping[str, Any], name: str) -> str:
-    """Lists a network's parameters.
-
-    Args:
-        params: Nested dictionary of arrays or of jax.ShapeDtypeStruct.
-        name: Name of the network, such as "G".
-
-    Returns:
-        Text with path, shape and number of parameters a line, and the total.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    rows = [
-        (jax.tree_util.keystr(p, simple=True, separator="/"), leaf.shape, math.prod(leaf.shape))
-        for p, leaf in leaves
-    ]
-    rows.sort(key=lambda row: _natural_order(row[0]))
-    total = sum(count for _, _, count in rows)
-    cells = [(name, "shape", "parameters")]
-    cells += [(p, " x ".join(map(str, shape)) or "scalar", f"{n:,}") for p, shape, n in rows]
-    cells.append(("total", "", f"{total:,}"))
-    first, second, third = (max(len(row[i]) for row in cells) for i in range(3))
-    lines = [f"{a:<{first}}  {b:<{second}}  {c:>{third}}" for a, b, c in cells]
-    rule = "-" * (first + second + third + 4)
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
-
-
-def _natural_order(path: str) -> list[tuple[int, str]]:
-    """Sorts b4, b8, b16 by their numbers."""
-    parts = re.findall(r"\d+|\D+", path)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-@contextlib.contextmanager
-def describe_compile(name: str, index: int = 1, total: int = 1) -> Iterator[None]:
-    """Prints what is being compiled and how long it took: no silent minutes at the start.
-
-    Args:
-        name: What is compiled, such as "G main".
-        index: Its number, from 1.
-        total: How many there are; shown if more than one.
-    """
-    label = f"{name} ({index}/{total})" if total > 1 else name
-    print(f"compiling {label} ...", flush=True)
-    start = time.monotonic()
-    outcome = "failed after"
-    try:
-        yield
-        outcome = "compiled in"
-    finally:
-        print(f"{label}: {outcome} {time.monotonic() - start:.1f} s", flush=True)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from stylegan_jax.models.stylegan2 import make_noise
 from stylegan_jax.training.build import ImageShape
-from stylegan_jax.training.meters import describe_compile
+from stylegan_jax.training.progress import describe_compile
 from stylegan_jax.training.sharding import batch_sharding, replicated
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import (

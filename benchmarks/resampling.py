@@ -19,7 +19,7 @@ from stylegan_jax.ops.fir import resampling_padding, upfirdn2d
 
 TAPS = (0.125, 0.375, 0.375, 0.125)
 # Input side, input channels, output channels, up, down.
-LAYERS = ((16, 64, 32, 2, 1), (32, 64, 64, 2, 1), (32, 32, 64, 1, 2), (64, 64, 64, 1, 2))
+LAYERS = ((16, 64, 32, 2, 1), (32, 64, 64, 2, 1), (32, 32, 64, 1, 2))
 
 
 def in_turn(x: jax.Array, weight: jax.Array, up: int, down: int) -> jax.Array:

@@ -69,7 +69,7 @@ class SwdMonitor:
         self._floor: dict[str, float] = {}
 
     def score(self, state: TrainState) -> dict[str, float]:
-        """The score of `G_ema` now, beside that of reals against reals, which none can beat."""
+        """The score of `G_ema` now, and what the reals score against themselves (`swd_floor`)."""
         if self._reals is None:
             reals, rule = _Images(self._source), dict(num_images=self._num_images)
             self._reals = real_descriptors(reals, self._key, mirror=self._mirror, **rule)

@@ -1,10 +1,12 @@
 """The pipeline: every batch is a function of seed and step, whoever reads it."""
 
+import io
 import itertools
 import pickle
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylegan_jax.data.pipeline import fixed_batch, make_dataset, make_iterator
 from stylegan_jax.data.sources import ImageSource
@@ -26,10 +28,12 @@ class NumberedSource(ImageSource):
             identity=size,
         )
 
-    def _read(self, index):
-        image = np.full((4, 4, 1), index, np.uint8)
+    def _read_encoded(self, index):
+        image = np.full((4, 4), index, np.uint8)
         image[:, 2:] += 100
-        return image
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        return content.getvalue(), f"image {index}"
 
 
 def numbers_and_flips(batches):
@@ -133,11 +137,11 @@ def test_data_set_survives_pickling():
 
 def test_error_of_the_source_reaches_the_reader():
     class DamagedSource(NumberedSource):
-        def _read(self, index):
-            raise ValueError(f"image {index} is damaged")
+        def _read_encoded(self, index):
+            return b"no image", f"image {index}"
 
     dataset = make_dataset(DamagedSource(), batch_size=4, seed=0)
-    with pytest.raises(ValueError, match="image . is damaged"):
+    with pytest.raises(ValueError, match="image .: the image is damaged"):
         next(make_iterator(dataset))
 
 

@@ -35,8 +35,8 @@ def parse_arg(arg: str | None, **known: object) -> ConfigDict:
     return parsed
 
 
-def stylegan2_defaults() -> ConfigDict:
-    """All sections of a StyleGAN2 run, with the settings that its recipes agree on."""
+def _sections() -> ConfigDict:
+    """The sections of a run without its networks, with what all recipes agree on."""
     config = ConfigDict()
     config.seed = 0
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
@@ -52,32 +52,19 @@ def stylegan2_defaults() -> ConfigDict:
             num_workers=0,
         )
     )
-    model = dict(
-        name="stylegan2",
-        channel_base=32768,
-        channel_max=512,
-        resample_filter=(1, 3, 3, 1),
-        conv_clamp=placeholder(float),
-        num_bf16_res=0,
-        mapping_layers=8,
-    )
-    config.G = ConfigDict(dict(model, architecture="skip", use_noise=True, z_dim=512, w_dim=512))
-    config.D = ConfigDict(
-        dict(
-            model,
-            architecture="resnet",
-            mbstd_group_size=4,
-            mbstd_num_channels=1,
-            mbstd_grouping="contiguous",
-        )
-    )
+    config.G, config.D = ConfigDict(), ConfigDict()
     config.loss = ConfigDict(
         dict(
+            adversarial="logistic",  # or logistic_saturating, wgan, hinge
             r1_gamma=10.0,
-            pl_weight=2.0,
+            r2_gamma=0.0,
+            gp_weight=0.0,
+            gp_target=1.0,
+            drift_weight=0.0,
+            pl_weight=0.0,
             pl_decay=0.01,
             pl_batch_shrink=2,
-            style_mixing_prob=0.9,
+            style_mixing_prob=0.0,
         )
     )
     config.optimizer = ConfigDict(
@@ -88,12 +75,24 @@ def stylegan2_defaults() -> ConfigDict:
             total_kimg=25000.0,
             batch_size=32,
             num_micro_batches=1,
-            g_reg_interval=4,
-            d_reg_interval=16,
+            net_order="GD",
+            g_reg_interval=placeholder(int),
+            d_reg_interval=placeholder(int),
             ema_kimg=10.0,
             ema_rampup=placeholder(float),
+            ema_decay=placeholder(float),
             w_avg_beta=0.995,
             w_avg_update="every_pass",
+        )
+    )
+    # Networks are whole from the first image on, unless a first resolution is given.
+    config.growth = ConfigDict(
+        dict(
+            init_resolution=placeholder(int),
+            training_kimg=600.0,
+            transition_kimg=600.0,
+            batch_sizes={},  # by resolution; schedule.batch_size at the others
+            learning_rates={},  # by resolution; optimizer.G_lr and D_lr at the others
         )
     )
     config.metrics = ConfigDict(dict(swd_kimg=0.0, swd_num_images=16384))
@@ -110,15 +109,101 @@ def stylegan2_defaults() -> ConfigDict:
     return config
 
 
+# Minibatch standard deviation, the same in every discriminator.
+_MBSTD = dict(mbstd_group_size=4, mbstd_num_channels=1, mbstd_grouping="contiguous")
+
+
+def stylegan2_defaults() -> ConfigDict:
+    """A StyleGAN2 run, with the settings that its recipes agree on."""
+    config = _sections()
+    model = dict(
+        name="stylegan2",
+        channel_base=32768,
+        channel_max=512,
+        resample_filter=(1, 3, 3, 1),
+        conv_clamp=placeholder(float),
+        num_bf16_res=0,
+        mapping_layers=8,
+    )
+    config.G.update(model, architecture="skip", use_noise=True, z_dim=512, w_dim=512)
+    config.D.update(model, architecture="resnet", **_MBSTD)
+    config.loss.pl_weight, config.loss.style_mixing_prob = 2.0, 0.9
+    config.schedule.g_reg_interval, config.schedule.d_reg_interval = 4, 16
+    return config
+
+
+def progressive_schedule(config: ConfigDict) -> None:
+    """The growth that ProGAN (8 GPUs) and StyleGAN share: batches and rates by resolution.
+
+    Source: the official training presets.
+    """
+    config.optimizer.G_lr = config.optimizer.D_lr = 0.001
+    rates = {"128": 0.0015, "256": 0.002, "512": 0.003, "1024": 0.003}
+    config.growth.learning_rates = ConfigDict(rates)
+    sizes = {"4": 512, "8": 256, "16": 128, "32": 64, "64": 32}
+    config.growth.batch_sizes = ConfigDict(sizes)
+    config.schedule.batch_size = 32
+
+
+def stylegan1_defaults() -> ConfigDict:
+    """A StyleGAN 1 run, grown from 8x8, with the settings that its recipes agree on."""
+    config = _sections()
+    model = dict(channel_base=16384, channel_max=512, blur_filter=(1, 2, 1), num_bf16_res=0)
+    config.G.update(
+        model,
+        name="stylegan1",
+        z_dim=512,
+        w_dim=512,
+        mapping_layers=8,
+        const_input=True,
+        use_noise=True,
+        use_pixel_norm=False,
+        use_instance_norm=True,
+        use_styles=True,
+    )
+    config.D.update(model, name="progressive", **_MBSTD)
+    config.loss.style_mixing_prob = 0.9
+    config.schedule.net_order = "DG"
+    progressive_schedule(config)
+    config.growth.init_resolution = 8
+    return config
+
+
+def progan_defaults() -> ConfigDict:
+    """A ProGAN run, grown from 4x4, with the settings that its recipes agree on."""
+    config = _sections()
+    model = dict(channel_base=16384, channel_max=512, num_bf16_res=0)
+    config.G.update(model, name="progan", z_dim=512)
+    config.D.update(model, name="progressive", blur_filter=None, **_MBSTD)
+    config.loss.adversarial = "wgan"
+    config.loss.r1_gamma, config.loss.gp_weight, config.loss.drift_weight = 0.0, 10.0, 0.001
+    config.schedule.net_order = "DG"
+    config.schedule.total_kimg = 12000.0
+    config.schedule.ema_decay = 0.999
+    progressive_schedule(config)
+    config.growth.init_resolution = 4
+    return config
+
+
 def shrink(config: ConfigDict) -> None:
     """Cuts a recipe down to a smoke test: its settings, but tiny networks and a few iterations."""
     config.data.dataset = "openmoji/all" if config.data.labels else "openmoji/flags"
     config.data.resolution = 16
     for net in (config.G, config.D):
-        net.channel_base, net.channel_max, net.mapping_layers = 256, 16, 2
-    config.G.z_dim = config.G.w_dim = 16
+        net.channel_base, net.channel_max = 256, 16
+        if "mapping_layers" in net:
+            net.mapping_layers = min(net.mapping_layers, 2)
+    config.G.z_dim = 16
+    if "w_dim" in config.G:
+        config.G.w_dim = 16
     config.schedule.batch_size = 16
     config.schedule.total_kimg = 0.064
+    if config.growth.init_resolution:
+        # 8x8 until 0.032, a fade until 0.064, 16x16 until 0.096.
+        config.growth.init_resolution = 8
+        config.growth.training_kimg = config.growth.transition_kimg = 0.032
+        config.growth.batch_sizes, config.growth.learning_rates = ConfigDict(), ConfigDict()
+        config.schedule.total_kimg = 0.096
     config.metrics.swd_kimg, config.metrics.swd_num_images = 0.064, 64
     config.io.tick_kimg = config.io.sample_kimg = config.io.checkpoint_kimg = 0.032
     config.io.grid_cols, config.io.grid_rows = 4, 4

@@ -1,22 +1,33 @@
-"""What a run shows of itself: the sample grid and the sliced Wasserstein distance."""
+"""What a run shows of itself: sample grid, strip of resolutions, sliced Wasserstein distance."""
 
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from stylegan_jax.data.pipeline import fixed_batch
 from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.metrics import evaluate_swd, num_levels, real_descriptors, swd_floor
-from stylegan_jax.training.images import grid_indices, grid_size, make_grid, to_uint8
+from stylegan_jax.training.images import (
+    grid_indices,
+    grid_size,
+    label_grid,
+    make_grid,
+    save_png,
+    to_uint8,
+)
+from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
+from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.state import TrainState
-from stylegan_jax.training.step import Networks
 
 # Images per call of the sampler: every call of one shape, so that it compiles once.
 _CHUNK = 32
+_MIN_ROW_PX = 32
 
 
 class SampleGrid:
@@ -30,21 +41,46 @@ class SampleGrid:
         index = grid_indices(len(source), self._cols, rows, labels=classes, seed=config.seed)
         self._reals = fixed_batch(source, index)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
-        self._sample = make_sampler(networks.G, source.img_resolution)
+        self._sample = make_sampler(networks.G)
 
     def reals(self) -> np.ndarray:
         """Training images in the grid's order: one class per row where there are classes."""
         return make_grid(self._reals["image"], self._cols)
 
-    def fakes(self, state: TrainState) -> np.ndarray:
+    def fakes(self, state: TrainState, level: Level) -> np.ndarray:
         """Images of `G_ema` for the same latents and the reals' labels."""
+        return make_grid(self._images(state, level, len(self._z)), self._cols)
+
+    def first_row(self, state: TrainState, level: Level) -> np.ndarray:
+        """As many of the grid's images as stand in one row."""
+        return make_grid(self._images(state, level, self._cols), self._cols)
+
+    def _images(self, state: TrainState, level: Level, n: int) -> np.ndarray:
+        """The first n images of the grid, uint8."""
+        where = dict(resolution=level.resolution, fade=level.fade(state.nimg))
+        labels = self._reals["label"]
         images = [
-            to_uint8(
-                self._sample(state.G_ema, state.stats, self._z[part], self._reals["label"][part])
-            )
-            for part in _chunks(len(self._z))
+            self._sample(state.G_ema, state.stats, self._z[part], labels[part], **where)
+            for part in _chunks(n)
         ]
-        return make_grid(np.concatenate(images), self._cols)
+        return np.concatenate([to_uint8(img) for img in images])
+
+
+def write_growth_row(workdir: pathlib.Path, resolution: int, row: np.ndarray) -> None:
+    """Adds a row of samples to `growth.png`, which has one per resolution that has been grown.
+
+    The rows lie in `samples/grown_*.png`, so that the strip goes on after a restart.
+    """
+    folder = workdir / "samples"
+    save_png(folder / f"grown_{resolution:04d}.png", row)
+    sides = sorted(int(path.stem.removeprefix("grown_")) for path in folder.glob("grown_*.png"))
+    sides = [side for side in sides if side <= resolution]
+    rows = [np.asarray(Image.open(folder / f"grown_{side:04d}.png")) for side in sides]
+    strip = np.concatenate([row[..., None] if row.ndim == 2 else row for row in rows])
+    # Small images are enlarged until the names fit beside them.
+    zoom = max(1, _MIN_ROW_PX // row.shape[0])
+    strip = strip.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    save_png(workdir / "growth.png", label_grid(strip, [f"{side} px" for side in sides]))
 
 
 class SwdMonitor:
@@ -64,19 +100,19 @@ class SwdMonitor:
         self._source = source
         self._key, self._key_fakes = jax.random.split(key)
         self._z_dim = networks.z_dim
-        self._sample = make_sampler(networks.G, source.img_resolution)
+        self._sample = make_sampler(networks.G)
         self._reals: Any = None
         self._floor: dict[str, float] = {}
 
-    def score(self, state: TrainState) -> dict[str, float]:
+    def score(self, state: TrainState, level: Level) -> dict[str, float]:
         """The score of `G_ema` now, and what the reals score against themselves (`swd_floor`)."""
         if self._reals is None:
             reals, rule = _Images(self._source), dict(num_images=self._num_images)
             self._reals = real_descriptors(reals, self._key, mirror=self._mirror, **rule)
             self._floor = swd_floor(reals, self._key, mirror=self._mirror, num_splits=1, **rule)
-        return evaluate_swd(self._reals, self._fakes(state), self._key) | self._floor
+        return evaluate_swd(self._reals, self._fakes(state, level), self._key) | self._floor
 
-    def _fakes(self, state: TrainState) -> Iterator[np.ndarray]:
+    def _fakes(self, state: TrainState, level: Level) -> Iterator[np.ndarray]:
         """Batches of fakes: random noise, labels of uniformly drawn reals, uint8 as metrics do."""
         labels = self._source.labels()
         for number, part in enumerate(_chunks(self._num_images)):
@@ -86,7 +122,10 @@ class SwdMonitor:
             z = jax.random.normal(key_z, (part.stop - part.start, self._z_dim))
             drawn = jax.random.randint(key_c, (len(z),), 0, len(labels))
             c = jax.nn.one_hot(labels[np.asarray(drawn)], self._source.c_dim)
-            img = self._sample(state.G_ema, state.stats, z, c, key_noise, noise_mode="random")
+            where = dict(resolution=level.resolution, fade=level.fade(state.nimg))
+            img = self._sample(
+                state.G_ema, state.stats, z, c, key_noise, noise_mode="random", **where
+            )
             yield np.clip(np.asarray(img) * 127.5 + 128, 0, 255).astype(np.uint8)
 
 

@@ -4,17 +4,21 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from stylegan_jax.data.pipeline import make_dataset, make_iterator
 from stylegan_jax.data.sources import ImageSource, open_source
-from stylegan_jax.monitors import SampleGrid, SwdMonitor
+from stylegan_jax.monitors import SampleGrid, SwdMonitor, write_growth_row
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
+    check_grows,
+    make_config_levels,
     make_hyperparameters,
     make_networks,
 )
@@ -24,8 +28,10 @@ from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
+from stylegan_jax.training.schedules import Level, find_span, make_spans
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 from stylegan_jax.training.state import TrainState
+from stylegan_jax.training.step import restart_optimizers
 
 # Roles of the run's keys, apart from those of the step.
 _KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
@@ -70,6 +76,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     mesh = make_mesh()
     everywhere = replicated(mesh)
     networks, init = make_networks(config, shape)
+    levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
+    check_grows(networks, init, levels)
+    spans = make_spans(levels, total_nimg)
     root = jax.random.key(config.seed)
     keys = [jax.device_put(jax.random.fold_in(root, i), everywhere) for i in range(_NUM_KEYS)]
     abstract_state = jax.tree.map(
@@ -92,40 +101,38 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
-    # Real images from where the run stands, and every program, before the first step.
-    batch_size, total_nimg = config.schedule.batch_size, int(config.schedule.total_kimg * 1000)
-    dataset = make_dataset(
-        source,
-        batch_size=batch_size,
-        seed=config.seed,
-        mirror=config.data.mirror,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        step=nimg // batch_size,
-    )
-    batches = make_iterator(dataset, num_workers=config.data.num_workers)
     labels = jax.device_put(source.labels(), everywhere)
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
         (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
         save_png(workdir / "reals.png", grid.reals())
-    programs = compile_programs(
-        networks, make_hyperparameters(config), mesh, abstract_state, shape, len(labels)
+    hyper = make_hyperparameters(config)
+    restart = jax.jit(
+        lambda state: restart_optimizers(state, networks),
+        donate_argnums=0,
+        out_shardings=everywhere,
     )
 
     def every(kimg: float) -> bool:
         """True in the iteration that reaches a multiple of `kimg`, and in the last one."""
         images = kimg * 1000
-        return nimg // images > (nimg - batch_size) // images or nimg >= total_nimg
+        return nimg // images > (nimg - level.batch_size) // images or nimg >= total_nimg
 
     def write_grid(nimg: int) -> None:
         """Puts the sample grid where users look for it."""
-        picture = grid.fakes(state)
+        picture = grid.fakes(state, level)
         if is_first:
             name = f"{nimg // 1000:06d}" if config.io.sample_kimg >= 1 else f"{nimg / 1000:010.3f}"
             save_png(workdir / "samples" / f"fakes_{name}.png", picture)
             writer.write_images(nimg, {"fakes": picture})
+
+    def write_growth() -> None:
+        """Adds a row to the strip of resolutions, once a level of several is done."""
+        if len(levels) > 1:
+            row = grid.first_row(state, level)
+            if is_first:
+                write_growth_row(workdir, level.resolution, row)
 
     def write_scores(scores: dict[str, float]) -> None:
         """Logs the distance to the reals, and the reals' own beside it."""
@@ -135,6 +142,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             f" (reals against reals {scores['swd_floor']:.1f})"
         )
 
+    span, programs = find_span(spans, nimg), None
+    level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
         store,
@@ -145,16 +154,28 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         if restored is None:
             write_grid(0)
             if swd.is_on:
-                write_scores(swd.score(state))
+                write_scores(swd.score(state, level))
         while nimg < total_nimg:
+            if programs is None or nimg == span.end_nimg:
+                span = find_span(spans, nimg)
+                if programs is None or span.level != level:
+                    level = span.level
+                    start = time.monotonic()
+                    programs = compile_programs(
+                        networks, hyper, level, mesh, abstract_state, shape, len(labels)
+                    )
+                    tick_start += time.monotonic() - start
+                    batches = _read_from(nimg, config, source, level)
+                if nimg == span.start_nimg > 0:
+                    state = restart(state)
             with jax.transfer_guard("disallow"):
                 batch = put_batch(mesh, next(batches))
                 state, reports = programs.iteration(
-                    state, keys[_KEY_STEP], batch, labels, nimg // batch_size
+                    state, keys[_KEY_STEP], batch, labels, span.iteration(nimg)
                 )
                 for report in reports:
                     meter.add(report)
-            nimg += batch_size
+            nimg += level.batch_size
 
             # One process can stop after any iteration; several agree on it at a tick.
             stop = guard.requested and jax.process_count() == 1
@@ -169,9 +190,11 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 stop = guard.should_stop()
             if every(config.io.sample_kimg):
                 write_grid(nimg)
+            if nimg >= total_nimg or find_span(spans, nimg).level != level:
+                write_growth()
             scores = {}
             if swd.is_on and every(config.metrics.swd_kimg):
-                scores = swd.score(state)
+                scores = swd.score(state, level)
                 write_scores(scores)
             if stop or every(config.io.checkpoint_kimg):
                 store.save(state, nimg, meta, scores)
@@ -179,6 +202,23 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 print("stopped and saved; the same command continues")
                 break
     return state
+
+
+def _read_from(
+    nimg: int, config: ConfigDict, source: ImageSource, level: Level
+) -> Iterator[dict[str, np.ndarray]]:
+    """Real images of a level's size, from an image count on."""
+    dataset = make_dataset(
+        source,
+        batch_size=level.batch_size,
+        resolution=level.resolution,
+        seed=config.seed,
+        mirror=config.data.mirror,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+        start=nimg,
+    )
+    return make_iterator(dataset, num_workers=config.data.num_workers)
 
 
 def _skipped(state: TrainState) -> dict[str, int]:
@@ -192,6 +232,7 @@ def _data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
         "fingerprint": source.fingerprint,
         "seed": config.seed,
         "batch_size": config.schedule.batch_size,
+        "growth": config.growth.to_dict(),
         "mirror": config.data.mirror,
         "img_resolution": source.img_resolution,
         "img_channels": source.img_channels,

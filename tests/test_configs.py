@@ -5,14 +5,17 @@ import itertools
 import jax
 import pytest
 
-from configs import ffhq, lsun, quickstart
+from configs import ffhq, lsun, progan_celebahq, quickstart, stylegan1_ffhq
 from configs.common import parse_arg
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
+    check_grows,
+    make_config_levels,
     make_hyperparameters,
     make_networks,
 )
+from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import lower_programs
 from stylegan_jax.training.sharding import make_mesh
 
@@ -40,18 +43,60 @@ def test_lsun_has_the_authors_numbers(category, resolution, kimg, gamma):
     assert config.schedule.total_kimg == kimg and config.loss.r1_gamma == gamma
 
 
-@pytest.mark.parametrize("pair", list(itertools.product(("orig", "skip", "resnet"), repeat=2)))
-def test_nine_architecture_pairs_trace(pair):
+PAIRS = itertools.product(("orig", "skip", "resnet"), repeat=2)
+VARIANTS = [
+    *((ffhq, f"config=E,G={G},D={D}") for G, D in PAIRS),
+    *((ffhq, f"config={row}") for row in "ABCD"),
+    *((stylegan1_ffhq, f"row={row}") for row in "ABCDEF"),
+    *((lsun, f"category=cat,model={model}") for model in ("progan", "stylegan1")),
+    *((progan_celebahq, f"preset={preset}") for preset in ("v1", "v2")),
+]
+
+
+@pytest.mark.parametrize(("recipe", "arg"), VARIANTS)
+def test_every_variant_traces_at_every_level(recipe, arg):
     """Lowering goes through every line of the step without the cost of compiling it."""
-    config = ffhq.get_config("smoke,config=E,G={},D={}".format(*pair))
+    config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1, num_processes=1)
     shape = ImageShape(config.data.resolution, 3, 0)
     networks, init = make_networks(config, shape)
     state = jax.eval_shape(init, jax.random.key(0))
+    levels = make_config_levels(config)
+    check_grows(networks, init, levels)
     mesh = make_mesh(jax.devices()[:1])
     hyper = make_hyperparameters(config)
-    for _, lower in lower_programs(networks, hyper, mesh, state, shape, num_labels=1):
-        lower()
+    for level in levels:
+        for _, lower in lower_programs(networks, hyper, level, mesh, state, shape, num_labels=1):
+            lower()
+
+
+@pytest.mark.parametrize(("recipe", "arg"), VARIANTS)
+def test_every_full_size_variant_is_accepted(recipe, arg):
+    config = recipe.get_config(arg)
+    check_config(config, num_devices=1, num_processes=1)
+
+
+def test_rows_of_stylegan2_table_1():
+    phases = {
+        row: [p.name for p in make_phases(make_hyperparameters(ffhq.get_config(f"config={row}")))]
+        for row in "ABCDEF"
+    }
+    assert phases["A"] == phases["B"] == ["Gmain", "Dboth"]
+    assert phases["C"] == ["Gmain", "Dmain", "Dreg"]
+    assert phases["D"] == phases["E"] == phases["F"] == ["Gmain", "Greg", "Dmain", "Dreg"]
+
+
+def test_growth_has_the_authors_numbers():
+    levels = make_config_levels(stylegan1_ffhq.get_config())
+    assert [level.resolution for level in levels] == [8, 16, 32, 64, 128, 256, 512, 1024]
+    assert [level.batch_size for level in levels] == [256, 128, 64, 32, 32, 32, 32, 32]
+    assert [level.G_lr for level in levels[-4:]] == [0.0015, 0.002, 0.003, 0.003]
+    # Fades of StyleGAN at 1024 px begin and end here, in kimg.
+    fades = [(level.fade_start / 1000, level.fade_nimg / 1000) for level in levels[1:]]
+    assert fades == [(start, 600) for start in range(600, 8400, 1200)]
+    levels = make_config_levels(progan_celebahq.get_config("preset=v1"))
+    assert [level.batch_size for level in levels] == [16] * 6 + [14, 6, 3]
+    assert [level.fade_start for level in levels[:3]] == [0, 800_000, 2_400_000]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +104,11 @@ def test_nine_architecture_pairs_trace(pair):
     [
         (quickstart, "quick", "'quick'.*fast, labels"),
         (ffhq, "config=G", "config='G'"),
+        (ffhq, "config=D,G=orig", "config=D has networks of its own"),
         (lsun, "category=dog", "category='dog'.*car, cat"),
+        (lsun, "model=vae", "model='vae'.*progan, stylegan1"),
+        (stylegan1_ffhq, "row=G", "row='G'"),
+        (progan_celebahq, "preset=v3", "preset='v3'"),
     ],
 )
 def test_unknown_arguments(recipe, arg, message):

@@ -1,7 +1,7 @@
 """From a source to batches: shuffled, mirrored, shared among processes, exact after a resume.
 
-The batch of a step is a pure function of the source, the seed and the step. So the step is all
-that a checkpoint needs to keep, and any number of processes sees the same global batches.
+A batch is a pure function of the source, the seed and the number of images before it. So that
+number is all that a checkpoint needs to keep, and any number of processes sees the same batches.
 """
 
 import functools
@@ -26,13 +26,24 @@ def _draw_epoch(size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarra
     return rng.permutation(size), rng.integers(2, size=size, dtype=bool)
 
 
-def _stack(source: ImageSource, indices: Sequence[int], flips: Sequence[bool]) -> Batch:
-    """The batch of some images, each mirrored or not."""
-    images = [source[index]["image"] for index in indices]
+def _stack(
+    source: ImageSource, indices: Sequence[int], flips: Sequence[bool], resolution: int
+) -> Batch:
+    """The batch of some images, each shrunken and mirrored or not."""
+    images = [_shrink(source[index]["image"], resolution) for index in indices]
     images = [image[:, ::-1] if flip else image for image, flip in zip(images, flips)]
     # [n, c_dim]; the label -1 of a source without classes gives a row without entries.
     one_hot = source.labels()[indices][:, None] == np.arange(source.c_dim)
     return {"image": np.stack(images), "label": one_hot.astype(np.float32)}
+
+
+def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
+    """Means of squares of pixels, rounded: the smaller images that growing networks learn from."""
+    factor = image.shape[0] // resolution
+    if factor == 1:
+        return image
+    squares = image.reshape(resolution, factor, resolution, factor, image.shape[2])
+    return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
 
 
 class _Batches:
@@ -50,21 +61,23 @@ class _Batches:
         share: slice,
         seed: int,
         mirror: bool,
-        step: int,
+        start: int,
+        resolution: int,
     ):
         self._source = source
         self._batch_size = batch_size
         self._share = share
         self._seed = seed
         self._mirror = mirror
-        self._step = step
+        self._start = start
+        self._resolution = resolution
 
     def __len__(self) -> int:
         return _ENDLESS
 
     def __getitem__(self, index: int) -> Batch:
         # Counted from the start of training, over all processes.
-        start = (self._step + index) * self._batch_size
+        start = self._start + index * self._batch_size
         size = len(self._source)
         indices, flips = [], []
         for position in range(start, start + self._batch_size)[self._share]:
@@ -72,7 +85,7 @@ class _Batches:
             order, mirrored = _draw_epoch(size, self._seed, epoch)
             indices.append(int(order[offset]))
             flips.append(self._mirror and bool(mirrored[offset]))
-        return _stack(self._source, indices, flips)
+        return _stack(self._source, indices, flips, self._resolution)
 
     def __repr__(self) -> str:
         return f"_Batches({self._source!r}, batch_size={self._batch_size}, seed={self._seed})"
@@ -86,9 +99,10 @@ def make_dataset(
     mirror: bool = False,
     process_index: int = 0,
     process_count: int = 1,
-    step: int = 0,
+    start: int = 0,
+    resolution: int | None = None,
 ) -> grain.MapDataset:
-    """This process's share of every global batch, from a step on.
+    """This process's share of every global batch, from an image count on.
 
     Epochs are permutations of the source, each another one, laid end to end: a batch may reach
     into the next epoch and no image is dropped.
@@ -100,12 +114,13 @@ def make_dataset(
         mirror: Mirror every second image, on average, left to right.
         process_index: Which share; 0 to `process_count` - 1.
         process_count: Number of processes that read; divides `batch_size`.
-        step: Number of global batches that were consumed before.
+        start: Number of images that were consumed before, over all processes.
+        resolution: Side of the images to make, by means over squares; default: the source's.
 
     Returns:
-        An endless data set. Item `i` belongs to the global batch `step + i`; process `p` of `P`
-        has its `p`-th of `P` contiguous parts: `image`: uint8 [batch_size / P, h, w, c],
-        `label`: float32 [batch_size / P, c_dim], one-hot.
+        An endless data set. Item `i` holds the images from `start + i * batch_size` on; process
+        `p` of `P` has the `p`-th of `P` contiguous parts: `image`: uint8
+        [batch_size / P, h, w, c], `label`: float32 [batch_size / P, c_dim], one-hot.
 
     Raises:
         ValueError: The batch cannot be shared equally, or a number is out of range.
@@ -119,8 +134,12 @@ def make_dataset(
         raise ValueError(f"process_index is {process_index}, wanted 0 to {process_count - 1}.")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed is {seed}, wanted 0 to 2**32 - 1.")
-    if step < 0:
-        raise ValueError(f"step is {step}, wanted 0 or more.")
+    if start < 0:
+        raise ValueError(f"start is {start}, wanted 0 or more.")
+    full = source.img_resolution
+    resolution = full if resolution is None else resolution
+    if resolution < 1 or full % resolution:
+        raise ValueError(f"resolution is {resolution}, wanted a divisor of the source's {full}.")
     share_size = batch_size // process_count
     batches = _Batches(
         source,
@@ -128,7 +147,8 @@ def make_dataset(
         share=slice(process_index * share_size, (process_index + 1) * share_size),
         seed=seed,
         mirror=mirror,
-        step=step,
+        start=start,
+        resolution=resolution,
     )
     return grain.MapDataset.source(batches)
 
@@ -138,8 +158,8 @@ def make_iterator(
 ) -> Iterator[Batch]:
     """Reads a data set in order, some batches ahead.
 
-    Neither number changes what is read. To resume, make the data set anew at the step: batches
-    that were read ahead and not used do not count.
+    Neither number changes what is read. To resume, make the data set anew at the image count:
+    batches that were read ahead and not used do not count.
 
     Args:
         dataset: From `make_dataset`.
@@ -175,4 +195,5 @@ def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Bat
     """
     if len(indices) == 0:
         raise ValueError("fixed_batch needs at least one index.")
-    return _stack(source, [int(index) for index in indices], [False] * len(indices))
+    indices = [int(index) for index in indices]
+    return _stack(source, indices, [False] * len(indices), source.img_resolution)

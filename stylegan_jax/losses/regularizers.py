@@ -1,4 +1,4 @@
-"""Gradient penalties: R1 on real images, path length in the generator."""
+"""Gradient penalties: R1, R2 and WGAN-GP of the discriminator, path length of the generator."""
 
 from collections.abc import Callable
 
@@ -9,26 +9,57 @@ from jaxtyping import Array, Float
 
 
 def r1_penalty(
-    discriminator: Callable[[Array], Array], real_img: Float[Array, "n h w c"]
+    discriminator: Callable[[Array], Array], img: Float[Array, "n h w c"]
 ) -> tuple[Float[Array, " n"], Float[Array, "n 1"]]:
-    """Squared gradient norm of the logits at real images, summed over pixels and channels.
+    """Squared gradient norm of the logits, summed over pixels and channels.
 
     Args:
         discriminator: Maps images to logits `[n, 1]`.
-        real_img: Real images in [-1, 1].
+        img: Images in [-1, 1]; at reals the penalty is R1, at fakes R2.
 
     Returns:
-        `(penalty, logits)`, float32; the loss is `r1_gamma / 2 * penalty`.
+        `(penalty, logits)`, float32; the loss is `gamma / 2 * penalty`.
 
-    Source: Mescheder et al. 2018, eq. 9. Checked: tests/parity, cases `loss_*`.
+    Source: Mescheder et al. 2018, eqs. 9 and 10. Checked: tests/parity, cases `loss_*`,
+    `sg1_losses`.
     """
 
     def total(img: Array) -> tuple[Array, Array]:
         logits = discriminator(img)
         return jnp.sum(logits), logits
 
-    grads, logits = jax.grad(total, has_aux=True)(real_img)
+    grads, logits = jax.grad(total, has_aux=True)(img)
     return jnp.sum(jnp.square(grads.astype(jnp.float32)), axis=(1, 2, 3)), logits
+
+
+def gradient_penalty(
+    discriminator: Callable[[Array], Array],
+    real_img: Float[Array, "n h w c"],
+    fake_img: Float[Array, "n h w c"],
+    mix: Float[Array, "n 1 1 1"],
+    *,
+    target: float = 1.0,
+    gradient_gain: float = 1.0,
+) -> Float[Array, " n"]:
+    """Squared relative distance of the critic's gradient norm from a target, between the images.
+
+    Args:
+        discriminator: Maps images to logits `[n, 1]`.
+        real_img: Real images in [-1, 1].
+        fake_img: As many fakes.
+        mix: Uniform numbers in [0, 1): the gradient is taken at `real + (fake - real) * mix`.
+        target: Norm that is not penalised.
+        gradient_gain: Factor on the norm. Enlarging images by repeated pixels, `2^l` times,
+            makes their gradient `2^l` times shorter; `2^-l` here gives the norm at full size.
+
+    Returns:
+        `((norm - target) / target)^2`, float32; the loss is `weight * penalty`.
+
+    Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3; target as in ProGAN, appendix A.1.
+    Checked: tests/parity, cases `pggan_losses`, `sg1_losses`.
+    """
+    squared, _ = r1_penalty(discriminator, real_img + (fake_img - real_img) * mix)
+    return jnp.square((jnp.sqrt(squared) * gradient_gain - target) / target)
 
 
 def path_lengths(

@@ -6,10 +6,23 @@ from typing import Any
 import jax
 from flax import nnx
 
-from stylegan_jax.models import discriminator, stylegan2
+from stylegan_jax.models import (
+    discriminator,
+    progan,
+    progressive_discriminator,
+    stylegan1,
+    stylegan2,
+)
 
-GENERATORS = {"stylegan2": stylegan2.Generator}
-DISCRIMINATORS = {"stylegan2": discriminator.Discriminator}
+GENERATORS = {
+    "progan": progan.Generator,
+    "stylegan1": stylegan1.Generator,
+    "stylegan2": stylegan2.Generator,
+}
+DISCRIMINATORS = {
+    "progressive": progressive_discriminator.ProgressiveDiscriminator,
+    "stylegan2": discriminator.Discriminator,
+}
 
 
 def make_model(build: Callable[..., nnx.Module], **kwargs: Any):

@@ -1,4 +1,4 @@
-"""StyleGAN2 discriminator in the original, skip or residual architecture."""
+"""StyleGAN2 discriminator in the original, skip, residual or progressive architecture."""
 
 from typing import Literal
 
@@ -7,6 +7,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from stylegan_jax.models.generator import growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
@@ -16,8 +17,10 @@ from stylegan_jax.models.layers import (
     compute_dtype,
     normalized,
 )
+from stylegan_jax.models.stylegan2 import ARCHITECTURES
 from stylegan_jax.ops.fir import downsample2d
 from stylegan_jax.ops.normalize import minibatch_stddev
+from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 
 class DiscriminatorBlock(nnx.Module):
@@ -42,7 +45,8 @@ class DiscriminatorBlock(nnx.Module):
         """Builds the block; `is_first` is the one that reads the image at full size."""
         layer = dict(resample_filter=resample_filter, rngs=rngs)
         act = dict(act="lrelu", conv_clamp=conv_clamp)
-        self.has_fromrgb = is_first or architecture == "skip"
+        self.has_fromrgb = is_first or architecture in ("skip", "progressive")
+        self.adds_fromrgb = architecture == "skip"
         if self.has_fromrgb:
             self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **act, **layer)
         self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **act, **layer)
@@ -52,7 +56,6 @@ class DiscriminatorBlock(nnx.Module):
             self.skip = Conv2d(
                 in_channels, out_channels, kernel_size=1, bias=False, down=2, **layer
             )
-        self.keeps_img = architecture == "skip"
         self.taps = normalized(resample_filter)
         self.dtype = dtype
 
@@ -60,11 +63,11 @@ class DiscriminatorBlock(nnx.Module):
         self, x: Float[Array, "n h w i"] | None, img: Float[Array, "n h w c"] | None
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q c"] | None]:
         """Returns the feature maps and, in the skip architecture, the smaller image."""
-        if self.has_fromrgb:
+        if x is None or self.adds_fromrgb:
             assert img is not None
             y = self.fromrgb(img.astype(self.dtype))
             x = y if x is None else x.astype(self.dtype) + y
-            img = downsample2d(img, self.taps) if self.keeps_img else None
+            img = downsample2d(img, self.taps) if self.adds_fromrgb else None
         assert x is not None
         x = x.astype(self.dtype)
         if not self.has_skip:
@@ -91,9 +94,9 @@ class DiscriminatorEpilogue(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the end; `cmap_dim` 0 gives one logit per image without a label."""
-        self.has_fromrgb = architecture == "skip"
-        if self.has_fromrgb:
+        if architecture in ("skip", "progressive"):
             self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, act="lrelu", rngs=rngs)
+        self.adds_fromrgb = architecture == "skip"
         self.conv = Conv2d(
             in_channels + mbstd_num_channels,
             in_channels,
@@ -111,15 +114,16 @@ class DiscriminatorEpilogue(nnx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "n 4 4 i"],
+        x: Float[Array, "n 4 4 i"] | None,
         img: Float[Array, "n 4 4 c"] | None,
         cmap: Float[Array, "n m"] | None,
     ) -> Float[Array, "n 1"]:
         """Returns the logits."""
-        x = x.astype(jnp.float32)
-        if self.has_fromrgb:
+        if x is None or self.adds_fromrgb:
             assert img is not None
-            x = x + self.fromrgb(img)
+            y = self.fromrgb(img)
+            x = y if x is None else x.astype(jnp.float32) + y
+        x = x.astype(jnp.float32)
         if self.mbstd_num_channels > 0:
             x = minibatch_stddev(
                 x,
@@ -171,7 +175,7 @@ class Discriminator(nnx.Module):
             img_channels: Colours of the image.
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
-            architecture: `resnet` (configs E, F), `skip` or `orig`.
+            architecture: `resnet` (configs E, F), `skip`, `orig` or `progressive` (configs B to D).
             resample_filter: 1-D FIR taps of all resampling.
             cmap_dim: Length of the mapped label; default the channels at 4x4.
             mapping_layers: Layers of the label's mapping network.
@@ -185,14 +189,16 @@ class Discriminator(nnx.Module):
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
             rngs: Source of the first weights.
         """
-        if architecture not in ("orig", "skip", "resnet"):
-            raise ValueError(f"architecture={architecture!r}: choose orig, skip or resnet.")
+        if architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
         channels = {
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
             for res in block_resolutions(img_resolution)
         }
-        self.resolutions = tuple(sorted(channels, reverse=True)[:-1])
-        for res in self.resolutions:
+        self.resolutions = tuple(sorted(channels))
+        self.grows = architecture == "progressive"
+        for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(
                 channels[res],
                 channels[res // 2],
@@ -233,12 +239,22 @@ class Discriminator(nnx.Module):
         self.cmap_dim = cmap_dim
 
     def __call__(
-        self, img: Float[Array, "n res res ch"], c: Float[Array, "n c"] | None
+        self,
+        img: Float[Array, "n res res ch"],
+        c: Float[Array, "n c"] | None,
+        *,
+        fade: Float[Array, ""] | None = None,
     ) -> Float[Array, "n 1"]:
-        """Scores images in [-1, 1]; higher is more real."""
-        x: Array | None = None
-        rest: Array | None = img
-        for res in self.resolutions:
+        """Scores images in [-1, 1]; higher is more real.
+
+        In the progressive architecture the image's own size says which blocks work, and `fade` is
+        the share of the path that enters at half the size (None: not computed).
+        """
+        x, rest = None, img
+        blocks = growing_resolutions(self.resolutions, img.shape[1], grows=self.grows)
+        for res in reversed(blocks[1:]):
             x, rest = getattr(self, f"b{res}")(x, rest)
-        assert x is not None
+            if res == img.shape[1] and fade is not None:
+                small = average_pixels(img, 2)
+                x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small.astype(x.dtype)), fade)
         return self.b4(x, rest, self.mapping(None, c) if self.cmap_dim > 0 else None)

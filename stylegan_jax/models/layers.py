@@ -41,6 +41,8 @@ class Dense(nnx.Module):
         *,
         bias: bool = True,
         act: str = "linear",
+        weight_gain: float = 1.0,
+        act_gain: float | None = None,
         lr_multiplier: float = 1.0,
         bias_init: float = 0.0,
         rngs: nnx.Rngs,
@@ -51,7 +53,10 @@ class Dense(nnx.Module):
             in_features: Length of the input vectors.
             out_features: Length of the output vectors.
             bias: Add a learned bias.
-            act: Activation, with its default gain.
+            act: Activation.
+            weight_gain: Factor on the weight at run time.
+            act_gain: Factor on the output; default: that of the activation. ProGAN and StyleGAN
+                have sqrt(2) on the weight and 1 here, StyleGAN2 the reverse.
             lr_multiplier: The parameters learn this much slower than the layer's function.
             bias_init: First value of the bias, as the layer applies it.
             rngs: Source of the first weights, N(0, 1 / lr_multiplier^2).
@@ -62,14 +67,15 @@ class Dense(nnx.Module):
             self.bias = nnx.Param(jnp.full((out_features,), bias_init / lr_multiplier))
         self.has_bias = bias
         self.act = act
+        self.act_gain = act_gain
         self.lr_multiplier = lr_multiplier
-        self.weight_gain = lr_multiplier / float(np.sqrt(in_features))
+        self.weight_gain = weight_gain * lr_multiplier / float(np.sqrt(in_features))
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Applies the layer in x.dtype."""
         weight = (self.weight[...] * self.weight_gain).astype(x.dtype)
         bias = self.bias[...] * self.lr_multiplier if self.has_bias else None
-        return bias_act(x @ weight, bias, act=self.act)
+        return bias_act(x @ weight, bias, act=self.act, gain=self.act_gain)
 
 
 class Conv2d(nnx.Module):
@@ -86,6 +92,8 @@ class Conv2d(nnx.Module):
         kernel_size: int,
         bias: bool = True,
         act: str = "linear",
+        weight_gain: float = 1.0,
+        act_gain: float | None = None,
         up: int = 1,
         down: int = 1,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
@@ -99,7 +107,9 @@ class Conv2d(nnx.Module):
             out_channels: Channels of the output.
             kernel_size: Side of the square kernel, odd.
             bias: Add a learned bias.
-            act: Activation, with its default gain.
+            act: Activation.
+            weight_gain: See `Dense`.
+            act_gain: See `Dense`.
             up: Integer zoom.
             down: Integer decimation.
             resample_filter: 1-D FIR taps, any sum; used along both axes.
@@ -112,12 +122,13 @@ class Conv2d(nnx.Module):
             self.bias = nnx.Param(jnp.zeros((out_channels,)))
         self.has_bias = bias
         self.act = act
+        self.act_gain = act_gain
         self.up = up
         self.down = down
         self.padding = kernel_size // 2
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
-        self.weight_gain = 1 / float(np.sqrt(in_channels * kernel_size**2))
+        self.weight_gain = weight_gain / float(np.sqrt(in_channels * kernel_size**2))
 
     def __call__(self, x: Float[Array, "n h w i"], gain: float = 1.0) -> Float[Array, "n p q o"]:
         """Applies the layer in x.dtype; `gain` also multiplies the clamp."""
@@ -130,7 +141,9 @@ class Conv2d(nnx.Module):
             padding=self.padding,
         )
         bias = self.bias[...] if self.has_bias else None
-        return activate(x, bias, act=self.act, gain=gain, clamp=self.conv_clamp)
+        return activate(
+            x, bias, act=self.act, act_gain=self.act_gain, gain=gain, clamp=self.conv_clamp
+        )
 
 
 class Mapping(nnx.Module):
@@ -208,11 +221,12 @@ def activate(
     bias: Float[Array, " c"] | None,
     *,
     act: str,
+    act_gain: float | None = None,
     gain: float = 1.0,
     clamp: float | None = None,
 ) -> Float[Array, "n h w c"]:
     """`bias_act` with `gain` on top of the activation's own, and on the clamp as well."""
-    total_gain = ACTIVATIONS[act].default_gain * gain
+    total_gain = (ACTIVATIONS[act].default_gain if act_gain is None else act_gain) * gain
     return bias_act(
         x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
     )

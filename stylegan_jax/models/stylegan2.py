@@ -8,6 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from stylegan_jax.models.generator import BaseGenerator, Noise, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
@@ -20,9 +21,9 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.ops.fir import upsample2d
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
+from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
-# {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
-Noise = dict[str, dict[str, Any]]
+ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
 
 
 class SynthesisLayer(nnx.Module):
@@ -158,7 +159,8 @@ class SynthesisBlock(nnx.Module):
                 **layer,
             )
         self.conv1 = SynthesisLayer(out_channels, out_channels, use_noise=use_noise, **layer)
-        self.has_torgb = is_last or architecture == "skip"
+        self.has_torgb = is_last or architecture in ("skip", "progressive")
+        self.adds_img = architecture == "skip"
         if self.has_torgb:
             self.torgb = ToRGB(out_channels, img_channels, **layer)
         self.has_skip = architecture == "resnet" and in_channels > 0
@@ -184,7 +186,10 @@ class SynthesisBlock(nnx.Module):
         ws: Float[Array, "n l w_dim"],
         noise: dict[str, Any],
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q c"] | None]:
-        """Returns this block's feature maps and the image so far (float32)."""
+        """Returns this block's feature maps and the image so far (float32).
+
+        In the progressive architecture the image is that of this block alone.
+        """
         if self.has_const:
             const = self.const[...].astype(self.dtype)
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
@@ -197,11 +202,10 @@ class SynthesisBlock(nnx.Module):
             y = self.conv0(x, ws[:, 0], noise.get("conv0"))
             y = self.conv1(y, ws[:, 1], noise.get("conv1"), gain)
             x = self.skip(x, gain) + y if self.has_skip else y
-        if img is not None:
-            img = upsample2d(img, self.taps)
         if self.has_torgb:
             rgb = self.torgb(x, ws[:, self.num_convs])
-            img = rgb if img is None else img + rgb
+            is_sum = self.adds_img and img is not None
+            img = upsample2d(img, self.taps) + rgb if is_sum else rgb
         return x, img
 
 
@@ -227,8 +231,10 @@ class Synthesis(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
-        if architecture not in ("orig", "skip", "resnet"):
-            raise ValueError(f"architecture={architecture!r}: choose orig, skip or resnet.")
+        if architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
+        self.grows = architecture == "progressive"
         self.resolutions = block_resolutions(img_resolution)
         in_channels = 0
         self.num_ws = 0
@@ -255,26 +261,32 @@ class Synthesis(nnx.Module):
         self.num_ws += 1
 
     def __call__(
-        self, ws: Float[Array, "n l w_dim"], noise: Noise | None
+        self,
+        ws: Float[Array, "n l w_dim"],
+        noise: Noise | None,
+        *,
+        resolution: int | None = None,
+        fade: Float[Array, ""] | None = None,
     ) -> Float[Array, "n res res c"]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise."""
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
-        x = img = None
+        x = img = coarse_img = None
         index = 0
-        for res in self.resolutions:
+        for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
             block = getattr(self, f"b{res}")
+            coarse_img = img
             x, img = block(x, img, ws[:, index:], noise.get(f"b{res}", {}))
             index += block.num_convs
         assert img is not None
-        return img
+        return img if fade is None else fade_to(img, repeat_pixels(coarse_img, 2), fade)
 
 
-class Generator(nnx.Module):
+class Generator(BaseGenerator):
     """StyleGAN2 generator, `(z, c, noise) -> img`: mapping, truncation and synthesis.
 
-    Source: Karras et al. 2020 (StyleGAN2); configs E and F.
+    Source: Karras et al. 2020 (StyleGAN2); configs B to F.
     Checked: tests/parity, cases `sg2_G_*`.
     """
 
@@ -313,7 +325,7 @@ class Generator(nnx.Module):
             layer_features: Width of the mapping's hidden layers; default w_dim.
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
-            architecture: `skip` (configs E, F), `orig` or `resnet`.
+            architecture: `skip` (configs E, F), `orig`, `resnet` or `progressive` (configs B to D).
             use_noise: Give every convolution a noise input; False suits flat drawings.
             resample_filter: 1-D FIR taps of all resampling.
             conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
@@ -344,62 +356,13 @@ class Generator(nnx.Module):
             rngs=rngs,
         )
         self.z_dim = z_dim
-        self.c_dim = c_dim
         self.w_dim = w_dim
-        self.img_resolution = img_resolution
-        self.img_channels = img_channels
         self.num_ws = self.synthesis.num_ws
-
-    def __call__(
-        self,
-        z: Float[Array, "n z"],
-        c: Float[Array, "n c"] | None,
-        noise: Noise | None,
-        *,
-        w_avg: Float[Array, " w"] | None = None,
-        truncation_psi: float | Float[Array, "..."] = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> Float[Array, "n res res ch"]:
-        """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state."""
-        ws = broadcast_ws(self.mapping(z, c), self.num_ws)
-        if w_avg is not None:
-            ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, noise)
-
-
-def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
-    """Gives every layer the same style."""
-    return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_ws, w.shape[1]))
-
-
-def truncate(
-    ws: Float[Array, "n l w"],
-    w_avg: Float[Array, " w"],
-    truncation_psi: float | Float[Array, "..."],
-    truncation_cutoff: int | None = None,
-) -> Float[Array, "n l w"]:
-    """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
-
-    `truncation_psi` is one number, or one per image `[n]`.
-
-    Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
-    """
-    psi = jnp.asarray(truncation_psi)
-    truncated = w_avg + (psi[:, None, None] if psi.ndim else psi) * (ws - w_avg)
-    if truncation_cutoff is None:
-        return truncated
-    layer = jnp.arange(ws.shape[1])[:, None]
-    return jnp.where(layer < truncation_cutoff, truncated, ws)
-
-
-def make_noise(key: Array, num_images: int, img_resolution: int) -> Noise:
-    """Draws unit normal noise for every layer of a synthesis network from one key."""
-    noise: Noise = {}
-    for res in block_resolutions(img_resolution):
-        layers = ("conv1",) if res == 4 else ("conv0", "conv1")
-        shape = (num_images, res, res, 1)
-        noise[f"b{res}"] = {
-            name: jax.random.normal(jax.random.fold_in(key, 2 * res + i), shape)
-            for i, name in enumerate(layers)
-        }
-    return noise
+        self.img_resolution = img_resolution
+        self.has_styles = True
+        self.noise_layers = tuple(
+            (f"b{res}", layer, res)
+            for res in self.synthesis.resolutions
+            for layer in ("conv0", "conv1")
+            if use_noise and (res, layer) != (4, "conv0")
+        )

@@ -161,6 +161,21 @@ def downsample2d(
     return upfirdn2d(x, taps, down=down, padding=same, flip_filter=flip_filter, gain=gain)
 
 
+def blur2d(x: Float[Array, "n h w c"], taps: Taps) -> Float[Array, "n h w c"]:
+    """Correlates images with taps scaled to sum 1 and keeps their size.
+
+    An even filter's extra pixel of zero padding lies behind the image (`filter2d`: before it).
+
+    Source: Karras et al. 2019 (StyleGAN), section 2 (bilinear resampling, taps 1 2 1).
+    Checked: tests/parity, case `sg1_ops`.
+    """
+    taps = np.asarray(taps, dtype=np.float64)
+    taps = taps / taps.sum()
+    fw, fh = _size(taps)
+    same = [(fw - 1) // 2, fw // 2, (fh - 1) // 2, fh // 2]
+    return upfirdn2d(x, taps, padding=same, flip_filter=True)
+
+
 def resampling_padding(
     taps: Taps, *, up: Axes2 = 1, down: Axes2 = 1, padding: Axes2 = 0
 ) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""Second-moment normalisation and minibatch standard deviation."""
+"""Second-moment and instance normalisation, and minibatch standard deviation."""
 
 from typing import Literal
 
@@ -17,6 +17,20 @@ def normalize_2nd_moment(
     """
     mean_square = jnp.mean(jnp.square(x.astype(jnp.float32)), axis=axis, keepdims=True)
     return x * lax.rsqrt(mean_square + eps).astype(x.dtype)
+
+
+def instance_norm(x: Float[Array, "n h w c"], *, eps: float = 1e-8) -> Float[Array, "n h w c"]:
+    """Gives every feature map of every image zero mean and unit variance.
+
+    Statistics in float32; the result is in x.dtype.
+
+    Source: Karras et al. 2019 (StyleGAN), eq. 1 (the normalisation in AdaIN).
+    Checked: tests/parity, case `sg1_ops`.
+    """
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
+    variance = jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True)
+    return (y * lax.rsqrt(variance + eps)).astype(x.dtype)
 
 
 def minibatch_stddev(

@@ -1,15 +1,20 @@
-"""From a config to networks, optimisers and hyperparameters; the only reader of model settings."""
+"""From a config to networks, levels and hyperparameters; the only reader of model settings."""
 
 import dataclasses
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+from flax import nnx
 from ml_collections import ConfigDict
 
+from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
 from stylegan_jax.training.optimizer import make_optimizer
+from stylegan_jax.training.phases import Hyperparameters, Networks
+from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
 from stylegan_jax.training.state import TrainState, init_state, init_stats
-from stylegan_jax.training.step import Hyperparameters, Networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +28,7 @@ class ImageShape:
 
 def make_generator(config: ConfigDict, shape: ImageShape):
     """Structure and initialiser of the config's generator; see `make_model`."""
-    return _make_model(GENERATORS, config.G, shape)
+    return _make_model(GENERATORS, config.G, "G", shape)
 
 
 def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]:
@@ -35,12 +40,14 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
 
     Returns:
         `(networks, init)`; `init(key)` is the state before the first image, a pure function.
+
+    Raises:
+        ValueError: A setting that the network does not have.
     """
     G, init_G = make_generator(config, shape)
-    D, init_D = _make_model(DISCRIMINATORS, config.D, shape)
+    D, init_D = _make_model(DISCRIMINATORS, config.D, "D", shape)
     optimizers = {
         f"opt_{net}": make_optimizer(
-            learning_rate=config.optimizer[f"{net}_lr"],
             betas=(config.optimizer.beta1, config.optimizer.beta2),
             eps=config.optimizer.eps,
             reg_interval=config.schedule[f"{net.lower()}_reg_interval"],
@@ -48,40 +55,84 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
         )
         for net in "GD"
     }
+    generator = nnx.merge(G, jax.eval_shape(init_G, jax.random.key(0)))
     networks = Networks(
         G=G,
         D=D,
         **optimizers,
-        z_dim=config.G.z_dim,
-        num_ws=num_ws(shape.img_resolution),
-        img_resolution=shape.img_resolution,
+        z_dim=generator.z_dim,
+        num_ws=generator.num_ws,
+        noise_layers=generator.noise_layers,
     )
 
     def init(key: jax.Array) -> TrainState:
         key_G, key_D, key_noise = jax.random.split(key, 3)
-        stats = init_stats(key_noise, w_dim=config.G.w_dim, img_resolution=shape.img_resolution)
+        stats = init_stats(
+            key_noise,
+            w_dim=generator.w_dim,
+            noise_layers=generator.noise_layers,
+            img_resolution=shape.img_resolution,
+        )
         return init_state(init_G(key_G), init_D(key_D), *optimizers.values(), stats)
 
     return networks, init
 
 
 def make_hyperparameters(config: ConfigDict) -> Hyperparameters:
-    """Numbers of the losses and schedules."""
-    schedule = config.schedule.to_dict()
-    del schedule["total_kimg"]
-    return Hyperparameters(**schedule, **config.loss.to_dict())
+    """Numbers of the losses and averages."""
+    settings = config.loss.to_dict() | config.schedule.to_dict()
+    fields = {field.name for field in dataclasses.fields(Hyperparameters)}
+    return Hyperparameters(**{name: value for name, value in settings.items() if name in fields})
 
 
-def _make_model(builders: dict[str, Any], settings: ConfigDict, shape: ImageShape):
+def make_config_levels(config: ConfigDict) -> tuple[Level, ...]:
+    """The levels of the config's growth; a single one where the networks do not grow.
+
+    Raises:
+        ValueError: A resolution, batch or rate that does not fit; see `make_levels`.
+    """
+    growth = config.growth
+    overrides = {}
+    for name in ("batch_sizes", "learning_rates"):
+        overrides[name] = {int(res): value for res, value in growth[name].items()}
+        unknown = [res for res in overrides[name] if res & (res - 1) or res < 4]
+        if unknown:
+            raise ValueError(f"growth.{name} names {unknown}: resolutions are 4, 8, 16, ...")
+    return make_levels(
+        config.data.resolution,
+        init_resolution=growth.init_resolution,
+        training_nimg=round(growth.training_kimg * 1000),
+        transition_nimg=round(growth.transition_kimg * 1000),
+        batch_size=config.schedule.batch_size,
+        G_lr=config.optimizer.G_lr,
+        D_lr=config.optimizer.D_lr,
+        **overrides,
+    )
+
+
+def level_at(config: ConfigDict, nimg: int) -> Level:
+    """Where a run's networks stand after `nimg` images."""
+    levels = make_config_levels(config)
+    return find_span(make_spans(levels, round(config.schedule.total_kimg * 1000)), nimg).level
+
+
+def _make_model(builders: dict[str, Any], settings: ConfigDict, net: str, shape: ImageShape):
     """Structure and initialiser of one network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
-    return make_model(builders[kwargs.pop("name")], **kwargs, **dataclasses.asdict(shape))
+    name = kwargs.pop("name")
+    known = set(inspect.signature(builders[name].__init__).parameters) - {"self", "rngs"}
+    if unknown := sorted(set(kwargs) - known):
+        raise ValueError(
+            f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
+            f"network. It knows {', '.join(sorted(known - _from_data()))}."
+        )
+    return make_model(builders[name], **kwargs, **dataclasses.asdict(shape))
 
 
-def num_ws(img_resolution: int) -> int:
-    """Styles of a StyleGAN2 synthesis network: one per convolution and one for the last ToRGB."""
-    return 2 * (img_resolution.bit_length() - 1) - 2
+def _from_data() -> set[str]:
+    """Arguments of a network that the data decides."""
+    return {field.name for field in dataclasses.fields(ImageShape)}
 
 
 def check_config(config: ConfigDict, num_devices: int, num_processes: int) -> None:
@@ -95,32 +146,66 @@ def check_config(config: ConfigDict, num_devices: int, num_processes: int) -> No
     Raises:
         ValueError: Names the keys, their values and what would do.
     """
-    schedule = config.schedule
-    batch, micro = schedule.batch_size, schedule.num_micro_batches
-    group = config.D.mbstd_group_size
+    choices = [
+        ("G.name", config.G.name, GENERATORS),
+        ("D.name", config.D.name, DISCRIMINATORS),
+        ("loss.adversarial", config.loss.adversarial, ADVERSARIAL_LOSSES),
+        ("schedule.net_order", config.schedule.net_order, ("GD", "DG")),
+    ]
+    for name, value, known in choices:
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: choose one of {sorted(known)}.")
+    for name in ("tick_kimg", "sample_kimg", "checkpoint_kimg"):
+        if config.io[name] <= 0:
+            raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
+    if config.schedule.total_kimg <= 0:
+        raise ValueError(f"schedule.total_kimg={config.schedule.total_kimg}: give a positive one.")
+    levels = make_config_levels(config)
+    for level in levels:
+        _check_batch(config, level, num_devices, num_processes)
+    make_spans(levels, round(config.schedule.total_kimg * 1000))
+
+
+def check_grows(networks: Networks, init: Any, levels: Sequence[Level]) -> None:
+    """Refuses networks without a way to colours below full size, where a run begins there.
+
+    Raises:
+        ValueError: Names the networks and what would do.
+    """
+    state = jax.eval_shape(init, jax.random.key(0))
+    G, D = nnx.merge(networks.G, state.G).synthesis, nnx.merge(networks.D, state.D)
+    fixed = [name for name, network in (("G", G), ("D", D)) if not network.grows]
+    if len(levels) > 1 and fixed:
+        raise ValueError(
+            f"growth.init_resolution={levels[0].resolution}, but {' and '.join(fixed)} cannot "
+            "work below full size: give it `grows=True` or architecture='progressive', or set "
+            "growth.init_resolution=None."
+        )
+
+
+def _check_batch(config: ConfigDict, level: Level, num_devices: int, num_processes: int) -> None:
+    """Refuses a level's batch that devices, micro-batches or groups cannot share."""
+    batch, micro = level.batch_size, config.schedule.num_micro_batches
+    key = "schedule.batch_size"
+    if str(level.resolution) in config.growth.batch_sizes:
+        key = f"growth.batch_sizes.{level.resolution}"
     if batch < 1 or batch % (micro * num_devices) or batch % num_processes:
         raise ValueError(
-            f"schedule.batch_size={batch} cannot be split over {num_devices} devices x "
+            f"{key}={batch} cannot be split over {num_devices} devices x "
             f"schedule.num_micro_batches={micro}: give a multiple of {micro * num_devices}."
         )
     per_device = batch // (micro * num_devices)
+    group = config.D.mbstd_group_size
     if config.D.mbstd_num_channels and group and per_device % min(group, per_device * num_devices):
         raise ValueError(
             f"D.mbstd_group_size={group} does not divide the {per_device} images per device and "
-            f"micro-batch (schedule.batch_size={batch}, {num_devices} devices, {micro} "
-            f"micro-batches): give a divisor of {per_device} or a larger batch."
+            f"micro-batch ({key}={batch}, {num_devices} devices, {micro} micro-batches): give a "
+            f"divisor of {per_device} or a larger batch."
         )
     shrink = config.loss.pl_batch_shrink
     if config.loss.pl_weight and per_device % shrink:
         raise ValueError(
             f"loss.pl_batch_shrink={shrink} does not divide the {per_device} images per device "
-            f"and micro-batch: give a divisor (1: measure path lengths on every image)."
+            f"and micro-batch ({key}={batch}): give a divisor (1: measure path lengths on every "
+            "image)."
         )
-    for name in ("tick_kimg", "sample_kimg", "checkpoint_kimg"):
-        if config.io[name] <= 0:
-            raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
-    if schedule.total_kimg <= 0:
-        raise ValueError(f"schedule.total_kimg={schedule.total_kimg}: give a positive number.")
-    for net, names in (("G", GENERATORS), ("D", DISCRIMINATORS)):
-        if config[net].name not in names:
-            raise ValueError(f"{net}.name={config[net].name!r}: choose one of {sorted(names)}.")

@@ -19,12 +19,14 @@ class Optimizer:
     """Adam whose regularisation phases may leave out the parameters they have no gradient for.
 
     Attributes:
-        transform: The optax transformation.
+        transform: The optax transformation, without the learning rate.
+        lr_factor: Correction of the learning rate for lazy regularisation.
         absent_grads: `zero` steps every parameter in every phase (StyleGAN2-ADA); `skip` leaves a
             parameter's moments and step count alone where it has no gradient (StyleGAN3).
     """
 
     transform: optax.GradientTransformation
+    lr_factor: float
     absent_grads: str
 
     def init(self, params: dict[str, Any]) -> Any:
@@ -32,9 +34,22 @@ class Optimizer:
         return self.transform.init(params)
 
     def update(
-        self, grads: dict[str, Any], opt_state: Any, params: dict[str, Any], *, is_reg: bool
+        self,
+        grads: dict[str, Any],
+        opt_state: Any,
+        params: dict[str, Any],
+        *,
+        learning_rate: float,
+        is_reg: bool,
     ) -> tuple[dict[str, Any], Any]:
-        """One Adam step; `is_reg` marks the step of a regularisation phase alone.
+        """One Adam step.
+
+        Args:
+            grads: Gradients.
+            opt_state: State before.
+            params: Parameters before.
+            learning_rate: Step size before the correction.
+            is_reg: Whether this is the step of a regularisation phase alone.
 
         Returns:
             `(params, opt_state)`.
@@ -48,12 +63,12 @@ class Optimizer:
                 updates,
                 _phase_labels(params),
             )
-        return optax.apply_updates(params, updates), new_state
+        step = learning_rate * self.lr_factor
+        return jax.tree.map(lambda p, update: p - step * update, params, updates), new_state
 
 
 def make_optimizer(
     *,
-    learning_rate: float,
     betas: tuple[float, float],
     eps: float,
     reg_interval: int | None,
@@ -62,7 +77,6 @@ def make_optimizer(
     """Builds Adam with the correction of lazy regularisation.
 
     Args:
-        learning_rate: Step size before the correction.
         betas: Decays of the moments before the correction.
         eps: Added to the root of the second moment.
         reg_interval: Iterations between regularisation steps; None: no such phase.
@@ -76,11 +90,11 @@ def make_optimizer(
     """
     if absent_grads not in ("zero", "skip"):
         raise ValueError(f"absent_grads={absent_grads!r}: choose zero or skip.")
-    learning_rate, (b1, b2) = lazy_adam(learning_rate, betas, reg_interval)
-    adam = optax.adam(learning_rate, b1=b1, b2=b2, eps=eps)
-    if absent_grads == "zero":
-        return Optimizer(adam, absent_grads)
-    return Optimizer(optax.partition({"main": adam, "every": adam}, _phase_labels), absent_grads)
+    lr_factor, (b1, b2) = lazy_adam(1.0, betas, reg_interval)
+    adam = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+    if absent_grads == "skip":
+        adam = optax.partition({"main": adam, "every": adam}, _phase_labels)
+    return Optimizer(adam, lr_factor, absent_grads)
 
 
 def _phase_labels(params: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from stylegan_jax.models.stylegan2 import make_noise
+from stylegan_jax.models.generator import NoiseLayers, make_noise
 from stylegan_jax.training.optimizer import Optimizer
 
 Params = dict[str, Any]
@@ -39,12 +39,14 @@ class TrainState:
     nimg: Any
 
 
-def init_stats(key: Array, *, w_dim: int, img_resolution: int) -> dict[str, Any]:
+def init_stats(
+    key: Array, *, w_dim: int, noise_layers: NoiseLayers, img_resolution: int
+) -> dict[str, Any]:
     """First moving values; the stored noise is drawn once and kept."""
     return {
         "w_avg": jnp.zeros((w_dim,)),
         "pl_mean": jnp.zeros(()),
-        "noise_const": make_noise(key, 1, img_resolution),
+        "noise_const": make_noise(key, 1, noise_layers, img_resolution),
     }
 
 

@@ -1,4 +1,4 @@
-"""The pipeline: every batch is a function of seed and step, whoever reads it."""
+"""The pipeline: every batch is a function of seed and image count, whoever reads it."""
 
 import io
 import itertools
@@ -95,26 +95,51 @@ def test_labels_belong_to_their_images():
 
 @pytest.mark.parametrize("step", [1, 7, 12])
 def test_resumed_at_a_step_the_batches_are_equal(step):
-    assert_equal_batches(take(5, mirror=True, step=step), take(step + 5, mirror=True)[step:])
+    assert_equal_batches(take(5, mirror=True, start=4 * step), take(step + 5, mirror=True)[step:])
 
 
 def test_a_step_far_ahead_is_reached_at_once():
-    (batch,) = take(1, step=10**9)
+    (batch,) = take(1, start=4 * 10**9)
     assert batch["image"].shape == (4, 4, 4, 1)
 
 
 @pytest.mark.parametrize("process_count", [1, 2, 4])
-@pytest.mark.parametrize("step", [0, 3])
-def test_any_number_of_processes_reads_the_same_batches(process_count, step):
+@pytest.mark.parametrize("start", [0, 24])
+def test_any_number_of_processes_reads_the_same_batches(process_count, start):
     shares = [
-        take(6, batch_size=8, mirror=True, step=step, process_index=p, process_count=process_count)
+        take(
+            6, batch_size=8, mirror=True, start=start, process_index=p, process_count=process_count
+        )
         for p in range(process_count)
     ]
     joined = [
         {key: np.concatenate([share[key] for share in parts]) for key in ("image", "label")}
         for parts in zip(*shares)
     ]
-    assert_equal_batches(joined, take(6, batch_size=8, mirror=True, step=step))
+    assert_equal_batches(joined, take(6, batch_size=8, mirror=True, start=start))
+
+
+def test_batches_of_other_sizes_go_on_where_the_last_one_ended():
+    (first,) = take(1, mirror=True)
+    (second,) = take(1, mirror=True, start=4, batch_size=6)
+    (both,) = take(1, mirror=True, batch_size=10)
+    for name in both:
+        joined = np.concatenate([first[name], second[name]])
+        np.testing.assert_array_equal(joined, both[name])
+
+
+def test_smaller_images_are_rounded_means_of_squares():
+    class HalvesSource(NumberedSource):
+        def _read_encoded(self, index):
+            image = np.asarray([[0, 1, 3, 3], [1, 1, 3, 4]] * 2, np.uint8)
+            content = io.BytesIO()
+            Image.fromarray(image).save(content, "PNG")
+            return content.getvalue(), f"image {index}"
+
+    (batch,) = take(1, HalvesSource(), batch_size=1, resolution=2)
+    # Means 0.75 and 3.25.
+    np.testing.assert_array_equal(batch["image"][0, :, :, 0], [[1, 3], [1, 3]])
+    assert batch["image"].dtype == np.uint8
 
 
 def test_batch_larger_than_the_data_set():
@@ -124,7 +149,7 @@ def test_batch_larger_than_the_data_set():
 
 @pytest.mark.parametrize("num_threads", [None, 1, 5])
 def test_iterator_reads_in_order(num_threads):
-    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True, step=2)
+    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True, start=8)
     batches = list(itertools.islice(make_iterator(dataset, num_threads=num_threads), 20))
     assert_equal_batches(batches, take(22, mirror=True)[2:])
 
@@ -152,7 +177,8 @@ def test_error_of_the_source_reaches_the_reader():
         ({"batch_size": 0}, "batch of 0 images"),
         ({"process_index": 2, "process_count": 2}, "process_index is 2, wanted 0 to 1"),
         ({"seed": -1}, "seed is -1"),
-        ({"step": -1}, "step is -1"),
+        ({"start": -1}, "start is -1"),
+        ({"resolution": 3}, "resolution is 3, wanted a divisor of the source's 4"),
     ],
 )
 def test_numbers_that_do_not_fit(options, message):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from configs import ffhq, lsun, quickstart
-from stylegan_jax.tools.sample import Generator, parse_seeds, write_images, write_psi_sweep
+from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from stylegan_jax.training.checkpoint import restore_subtree
 
@@ -139,37 +139,6 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
         assert generator.images([0, 1], class_idx=3).shape == (2, 16, 16, 3)
         with pytest.raises(ValueError, match="class_idx=9.*faces"):
             generator.images([0], class_idx=9)
-
-
-def test_sampling(run, tmp_path, capsys):
-    generator = Generator(str(run[0]))
-    write_images(generator, range(9), tmp_path / "grid.png", truncation_psi=0.7)
-    assert picture_size(tmp_path / "grid.png") == (48, 48)
-    write_images(generator, [3, 7], tmp_path / "files")
-    assert [p.name for p in sorted((tmp_path / "files").iterdir())] == [
-        "seed0003.png",
-        "seed0007.png",
-    ]
-    write_psi_sweep(generator, [0, 1], [1.0, 0.5, 0.0], tmp_path / "sweep.png")
-    assert "wrote" in capsys.readouterr().out
-    # At psi 0 every seed is the mean image; at psi 1 none is.
-    mean = generator.images([0, 1], truncation_psi=0.0, noise_mode="none")
-    np.testing.assert_array_equal(mean[0], mean[1])
-    full = generator.images([0, 1], noise_mode="none")
-    assert np.any(full[0] != full[1])
-    # A seed means the same image alone and in company.
-    np.testing.assert_array_equal(generator.images([1])[0], generator.images([0, 1])[1])
-    with pytest.raises(ValueError, match="class_idx=0"):
-        generator.images([0], class_idx=0)
-    with pytest.raises(FileNotFoundError):
-        Generator(str(tmp_path / "files"))
-
-
-def test_seeds():
-    assert parse_seeds("1,5,7-9") == [1, 5, 7, 8, 9]
-    for bad in ("a", "3-", "5-2"):
-        with pytest.raises(ValueError, match="seeds="):
-            parse_seeds(bad)
 
 
 def test_the_exported_state_is_the_averaged_generator(run):

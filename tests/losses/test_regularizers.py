@@ -2,17 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegan_jax.losses.adversarial import discriminator_logistic, generator_logistic
-from stylegan_jax.losses.regularizers import path_length_penalty, path_lengths, r1_penalty
-
-
-def test_logistic_by_hand():
-    fake, real = jnp.asarray([[0.0], [2.0]]), jnp.asarray([[0.0], [-3.0]])
-    np.testing.assert_allclose(
-        generator_logistic(fake)[:, 0], np.log1p(np.exp([-0.0, -2.0])), rtol=1e-6
-    )
-    want = np.log1p(np.exp([0.0, 2.0])) + np.log1p(np.exp([0.0, 3.0]))
-    np.testing.assert_allclose(discriminator_logistic(fake, real)[:, 0], want, rtol=1e-6)
+from stylegan_jax.losses.regularizers import (
+    gradient_penalty,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
+from stylegan_jax.ops.pyramid import average_pixels, repeat_pixels
 
 
 def test_r1_of_a_linear_discriminator(rng):
@@ -22,6 +18,48 @@ def test_r1_of_a_linear_discriminator(rng):
     penalty, logits = r1_penalty(lambda x: jnp.sum(x * a, axis=(1, 2, 3))[:, None], img)
     np.testing.assert_allclose(penalty, np.full(5, np.sum(np.square(a))), rtol=1e-5)
     np.testing.assert_allclose(logits[:, 0], np.sum(img * a, axis=(1, 2, 3)), rtol=1e-4)
+
+
+def test_gradient_penalty_of_a_linear_critic(rng):
+    """The norm is |a| wherever the gradient is taken."""
+    a = jnp.asarray(rng.normal(size=(4, 4, 3)), jnp.float32)
+    real, fake = (jnp.asarray(rng.normal(size=(5, 4, 4, 3)), jnp.float32) for _ in range(2))
+    mix = jnp.asarray(rng.uniform(size=(5, 1, 1, 1)), jnp.float32)
+    norm = np.sqrt(np.sum(np.square(a)))
+
+    def critic(x):
+        return jnp.sum(x * a, axis=(1, 2, 3))[:, None]
+
+    penalty = gradient_penalty(critic, real, fake, mix, target=2.0, gradient_gain=0.5)
+    np.testing.assert_allclose(penalty, np.full(5, ((norm / 2 - 2) / 2) ** 2), rtol=1e-4)
+
+
+def test_gradient_penalty_is_taken_between_the_images(rng):
+    """The gradient of sum(x^3) / 3 is x^2: the point where it is taken shows."""
+    real, fake = (jnp.asarray(rng.normal(size=(2, 2, 2, 1)), jnp.float32) for _ in range(2))
+    mix = jnp.asarray([0.25, 1.0], jnp.float32)[:, None, None, None]
+    penalty = gradient_penalty(
+        lambda x: jnp.sum(x**3, axis=(1, 2, 3))[:, None] / 3, real, fake, mix
+    )
+    at = np.asarray(real + (fake - real) * mix)
+    norm = np.sqrt(np.sum(at**4, axis=(1, 2, 3)))
+    np.testing.assert_allclose(penalty, np.square(norm - 1), rtol=1e-4)
+
+
+def test_penalties_of_small_images_as_of_enlarged_ones(rng):
+    """Averaging enlarged images shortens the gradient: squared norms are 4^l times smaller."""
+    weights = jnp.asarray(rng.normal(size=(4, 4, 3)), jnp.float32)
+    small = jnp.asarray(rng.normal(size=(3, 4, 4, 3)), jnp.float32)
+
+    def judge(img):
+        return jnp.sum(jnp.tanh(average_pixels(img, img.shape[1] // 4) * weights), (1, 2, 3))[
+            :, None
+        ]
+
+    for lod in (1, 2):
+        enlarged, _ = r1_penalty(judge, repeat_pixels(small, 2**lod))
+        native, _ = r1_penalty(judge, small)
+        np.testing.assert_allclose(native * 4.0**-lod, enlarged, rtol=1e-4)
 
 
 def test_path_length_of_a_linear_synthesis(rng):

@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
+from stylegan_jax.models.generator import broadcast_ws, make_noise, truncate
 from stylegan_jax.models.layers import block_resolutions
-from stylegan_jax.models.stylegan2 import broadcast_ws, make_noise, truncate
 
 SMALL = dict(img_resolution=16, img_channels=3, c_dim=0, channel_base=128, channel_max=8)
 SMALL_G = SMALL | dict(z_dim=8, w_dim=8, mapping_layers=2)
@@ -57,7 +57,10 @@ def test_first_images_have_the_scale_of_images(architecture):
 
 
 def test_noise_is_made_from_one_key_and_can_be_left_out():
-    noise = make_noise(jax.random.key(0), 3, 16)
+    graphdef, init = make_model(GENERATORS["stylegan2"], **SMALL_G)
+    layers = nnx.merge(graphdef, jax.eval_shape(init, jax.random.key(0))).noise_layers
+    assert make_noise(jax.random.key(0), 1, layers, 8).keys() == {"b4", "b8"}
+    noise = make_noise(jax.random.key(0), 3, layers, 16)
     assert list(noise) == ["b4", "b8", "b16"] and list(noise["b4"]) == ["conv1"]
     assert noise["b16"]["conv0"].shape == (3, 16, 16, 1)
     flat = [float(x[0, 0, 0, 0]) for x in jax.tree.leaves(noise)]
@@ -76,7 +79,6 @@ def test_truncation():
 
 
 def test_bfloat16_blocks_stay_close_to_float32():
-    noise = make_noise(jax.random.key(3), 4, 16)
     z = jax.random.normal(jax.random.key(1), (4, 8))
     images = []
     for num_bf16_res in (0, 2):
@@ -85,9 +87,11 @@ def test_bfloat16_blocks_stay_close_to_float32():
         )
         params = jax.jit(init)(jax.random.key(0))
         G = nnx.merge(graphdef, params)
+        noise = make_noise(jax.random.key(3), 4, G.noise_layers, 16)
         assert G.synthesis.b4.dtype == jnp.float32
         assert G.synthesis.b16.dtype == (jnp.bfloat16 if num_bf16_res else jnp.float32)
-        images.append(jax.jit(lambda p, z, g=graphdef: nnx.merge(g, p)(z, None, noise))(params, z))
+        draw = jax.jit(lambda p, z, noise, g=graphdef: nnx.merge(g, p)(z, None, noise))
+        images.append(draw(params, z, noise))
     # Two blocks of 8-bit mantissas against images of order 1.
     np.testing.assert_allclose(images[1], images[0], atol=0.15)
 

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegan_jax.ops.normalize import minibatch_stddev, normalize_2nd_moment
+from stylegan_jax.ops.normalize import instance_norm, minibatch_stddev, normalize_2nd_moment
 
 
 def test_second_moment_is_one(rng):
@@ -27,3 +27,11 @@ def test_minibatch_stddev_by_hand(rng, grouping):
 def test_batch_must_be_a_multiple_of_the_group():
     with pytest.raises(ValueError, match="6 images"):
         minibatch_stddev(jnp.ones((6, 4, 4, 4)), group_size=4)
+
+
+def test_instance_norm_of_every_map(rng):
+    x = jnp.asarray(rng.normal(size=(2, 8, 8, 3)) * 5 + 3, jnp.float32)
+    y = np.asarray(instance_norm(x))
+    np.testing.assert_allclose(y.mean(axis=(1, 2)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(axis=(1, 2)), 1, rtol=1e-5)
+    assert instance_norm(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16

@@ -2,13 +2,17 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stylegan_jax.convert.stylegan2 import params_from_official
+from stylegan_jax.convert import stylegan2
+from stylegan_jax.training.phases import Hyperparameters
+
+Convert = Callable[[dict[str, np.ndarray]], tuple[dict[str, Any], dict[str, Any]]]
 
 KINDS = (
     "ops_upfirdn2d",
@@ -64,6 +68,8 @@ class Case:
     arrays: dict[str, np.ndarray]
     compared: set[str] = dataclasses.field(default_factory=set)
     failures: list[str] = dataclasses.field(default_factory=list)
+    # Official tensors of one network -> our parameters and buffers.
+    convert: Convert = stylegan2.params_from_official
 
     @classmethod
     def load(cls, folder: pathlib.Path, entry: dict[str, Any]) -> "Case":
@@ -89,7 +95,7 @@ class Case:
 
     def trees(self, prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Official tensors below `prefix` as our parameters and buffers."""
-        return jax.tree.map(jnp.asarray, params_from_official(self.below(prefix)))
+        return jax.tree.map(jnp.asarray, self.convert(self.below(prefix)))
 
     def filter(self, name: str | None) -> np.ndarray | None:
         """A stored FIR filter; a missing name or size 0 stands for none."""
@@ -114,7 +120,7 @@ class Case:
         """
         official = self.below(prefix)
         self.compared |= {prefix + name for name in official}
-        want_params, want_buffers = params_from_official(official)
+        want_params, want_buffers = self.convert(official)
         want = _flatten(want_params)
         got = _flatten(params)
         for name in absent:
@@ -146,6 +152,32 @@ class Case:
         error = np.max(np.abs(got.astype(np.float64) - want))
         if not error <= limit:
             self.failures.append(f"{name}: max error {error:.3g} > {limit:.3g} (scale {scale:.3g})")
+
+
+def hyperparameters(**given: Any) -> Hyperparameters:
+    """Numbers of the losses; what is not given is off, averages are as in the originals."""
+    off = dict(
+        net_order="GD",
+        num_micro_batches=1,
+        adversarial="logistic",
+        r1_gamma=0.0,
+        r2_gamma=0.0,
+        gp_weight=0.0,
+        gp_target=1.0,
+        drift_weight=0.0,
+        pl_weight=0.0,
+        pl_decay=0.01,
+        pl_batch_shrink=2,
+        style_mixing_prob=0.0,
+        w_avg_beta=0.995,
+        w_avg_update="every_pass",
+        ema_kimg=10.0,
+        ema_rampup=None,
+        ema_decay=None,
+        g_reg_interval=None,
+        d_reg_interval=None,
+    )
+    return Hyperparameters(**(off | given))
 
 
 def to_nhwc(x: np.ndarray) -> jax.Array:

@@ -1,5 +1,6 @@
 """Runners of the StyleGAN2 networks, losses and training trajectories."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -9,18 +10,13 @@ import numpy as np
 from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.stylegan2 import broadcast_ws, truncate
+from stylegan_jax.models.generator import broadcast_ws, truncate
 from stylegan_jax.training.optimizer import make_optimizer
+from stylegan_jax.training.phases import Hyperparameters, Networks, Phase
+from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.state import TrainState
-from stylegan_jax.training.step import (
-    Hyperparameters,
-    Networks,
-    Phase,
-    finish_iteration,
-    phase_gradients,
-    run_phase,
-)
-from tests.parity.case import Case, to_nchw, to_nhwc
+from stylegan_jax.training.step import average_G, phase_gradients, run_phase
+from tests.parity.case import Case, hyperparameters, to_nchw, to_nhwc
 
 _RENAMED = {
     "num_layers": "mapping_layers",
@@ -129,7 +125,7 @@ def discriminator_cases(case: Case) -> None:
         D = nnx.merge(graphdef, params)
         out = {}
         x, rest = None, img
-        for res in D.resolutions:
+        for res in reversed(D.resolutions[1:]):
             x, rest = getattr(D, f"b{res}")(x, rest)
             out[f"feat_b{res}"] = x
         cmap = D.mapping(None, c) if D.cmap_dim > 0 else None
@@ -173,8 +169,16 @@ def _networks(case: Case, opt_G: Any, opt_D: Any) -> Networks:
         opt_D=opt_D,
         z_dim=z_dim,
         num_ws=2 * int(np.log2(res)) - 2,
-        img_resolution=res,
+        noise_layers=(),  # noise is given
     )
+
+
+def _level(case: Case, **overrides: Any) -> Level:
+    """The only level of networks that do not grow."""
+    values = dict(
+        resolution=case.args["G"]["img_resolution"], lod=0, batch_size=4, G_lr=0.0, D_lr=0.0
+    )
+    return Level(**(values | overrides))
 
 
 def _hyper(case: Case, **overrides: Any) -> Hyperparameters:
@@ -182,21 +186,14 @@ def _hyper(case: Case, **overrides: Any) -> Hyperparameters:
     loss = case.args["loss"]
     assert loss.get("style_mixing_prob", 0) == 0
     values = dict(
-        batch_size=4,
-        num_micro_batches=1,
         r1_gamma=loss["r1_gamma"],
         pl_weight=loss["pl_weight"],
         pl_decay=loss.get("pl_decay", 0.01),
         pl_batch_shrink=loss.get("pl_batch_shrink", 2),
-        style_mixing_prob=0.0,
         w_avg_beta=_semantics(case)["w_avg_beta"],
         w_avg_update=_semantics(case)["w_avg_update"],
-        ema_kimg=10.0,
-        ema_rampup=None,
-        g_reg_interval=None,
-        d_reg_interval=None,
     )
-    return Hyperparameters(**(values | overrides))
+    return hyperparameters(**(values | overrides))
 
 
 def _inputs(
@@ -240,7 +237,7 @@ def _check_report(case: Case, prefix: str, report: dict[str, Any]) -> None:
 
 def loss_cases(case: Case) -> None:
     """Every phase from the same parameters: reports, gradients, moved statistics."""
-    unused = make_optimizer(learning_rate=0.0, betas=(0.0, 0.99), eps=1e-8, reg_interval=None)
+    unused = make_optimizer(betas=(0.0, 0.99), eps=1e-8, reg_interval=None)
     networks, hyper = _networks(case, unused, unused), _hyper(case)
     (G, G_buffers), (D, _) = (case.trees(f"params/{n}.") for n in "GD")
     pl_mean = case["in/pl_mean_before"]
@@ -260,8 +257,10 @@ def loss_cases(case: Case) -> None:
             pl_noise=case["in/pl_noise_unit"],
             real=(case["in/real_img"], case["in/real_c"]),
         )
-        run = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper"))
-        grads, moved, report = run(state, inputs, phase=phase, networks=networks, hyper=hyper)
+        run = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper", "level"))
+        grads, moved, report = run(
+            state, inputs, phase=phase, networks=networks, hyper=hyper, level=_level(case)
+        )
         prefix = f"out/{name}/"
         _check_report(case, prefix + "report/", report)
         case.check_official(prefix + "grad/", grads, absent=case.args["none_grads"][name])
@@ -277,7 +276,6 @@ def training_cases(case: Case) -> None:
     micro = args["batch"] // args["batch_gpu"]
     optimizers = {
         f"opt_{net}": make_optimizer(
-            learning_rate=args[f"{net}_opt"]["lr"],
             betas=tuple(args[f"{net}_opt"]["betas"]),
             # The originals sum gradients over micro-batches, we average: Adam sees no other
             # difference than in eps.
@@ -290,12 +288,17 @@ def training_cases(case: Case) -> None:
     networks = _networks(case, **optimizers)
     hyper = _hyper(
         case,
-        batch_size=args["batch"],
         num_micro_batches=micro,
         ema_kimg=args["ema_nimg"] / 1000,
         ema_rampup=args["ema_rampup"],
         g_reg_interval=args["G_reg_interval"],
         d_reg_interval=args["D_reg_interval"],
+    )
+    level = _level(
+        case,
+        batch_size=args["batch"],
+        G_lr=args["G_opt"]["lr"],
+        D_lr=args["D_opt"]["lr"],
     )
     trees = {n: case.trees(f"params/{n}.") for n in ("G", "D", "G_ema")}
     buffers = trees["G"][1]
@@ -311,7 +314,7 @@ def training_cases(case: Case) -> None:
     @functools.partial(jax.jit, static_argnames="phase")
     def run(state, inputs, phase):
         # Per-image values beside the step, from one compiled program.
-        statics = dict(networks=networks, hyper=hyper)
+        statics = dict(networks=networks, hyper=hyper, level=level)
         report = phase_gradients(state, inputs, phase, **statics)[2]
         return run_phase(state, inputs, phase, **statics)[0], report
 
@@ -335,7 +338,8 @@ def training_cases(case: Case) -> None:
             )
             state, report = run(state, inputs, phase)
             _check_report(case, f"out/it{it}/{name}/report/", report)
-        state = finish_iteration(state, hyper)
+        state = average_G(state, hyper, level)
+        state = dataclasses.replace(state, nimg=state.nimg + level.batch_size)
         _check_state(case, f"out/it{it}/", state, buffers)
     _check_adam_steps(case, state)
 
@@ -359,9 +363,9 @@ def _check_adam_steps(case: Case, state: TrainState) -> None:
         opt_state = getattr(state, f"opt_{net}")
         inner = getattr(opt_state, "inner_states", None)
         counts = (
-            {"every": opt_state[0].count, "main": opt_state[0].count}
+            {"every": opt_state.count, "main": opt_state.count}
             if inner is None
-            else {k: v.inner_state[0].count for k, v in inner.items()}
+            else {k: v.inner_state.count for k, v in inner.items()}
         )
         for name in case.below(f"out/adam_step/{net}."):
             is_absent = any(name in names for names in case.args["none_grads"].values())

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from tests.parity import run_ops, run_stylegan2
+from tests.parity import run_ops, run_progressive, run_stylegan2
 from tests.parity.case import Case
 
 RUNNERS = {
@@ -14,6 +14,13 @@ RUNNERS = {
     "ops_conv2d_resample": run_ops.conv2d_resample_cases,
     "ops_modulated_conv2d_sg2": run_ops.modulated_conv2d_cases,
     "ops_minibatch_stddev": run_ops.minibatch_stddev_cases,
+    "sg1_ops": run_progressive.ops_cases,
+    "sg1_G": run_progressive.generator_cases,
+    "sg1_D": run_progressive.discriminator_cases,
+    "pggan_G": run_progressive.generator_cases,
+    "pggan_D": run_progressive.discriminator_cases,
+    "sg1_losses": run_progressive.loss_cases,
+    "pggan_losses": run_progressive.loss_cases,
     "sg2_G": run_stylegan2.generator_cases,
     "sg2_D": run_stylegan2.discriminator_cases,
     "loss_sg2": run_stylegan2.loss_cases,

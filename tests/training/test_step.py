@@ -10,18 +10,15 @@ from jax import monitoring
 
 from configs.common import shrink, stylegan2_defaults
 from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
+from stylegan_jax.training.phases import draw_inputs, make_phases
 from stylegan_jax.training.programs import compile_programs, lower_programs
+from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
-from stylegan_jax.training.step import (
-    draw_inputs,
-    finish_iteration,
-    make_phases,
-    phase_gradients,
-    run_phase,
-)
+from stylegan_jax.training.step import average_G, phase_gradients, run_phase
 
 SHAPE = ImageShape(img_resolution=8, img_channels=3, c_dim=2)
-STATICS = ("phase", "networks", "hyper")
+LEVEL = Level(resolution=8, lod=0, batch_size=16, G_lr=0.002, D_lr=0.002)
+STATICS = ("phase", "networks", "hyper", "level")
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +57,15 @@ def test_micro_batches_average_to_the_batch(setup, batch):
     for phase in (p for p in make_phases(hyper) if p.main):
         labels = jnp.asarray([0, 1, 1], jnp.int32)
         inputs = draw_inputs(
-            jax.random.key(2), phase, batch, labels, networks=networks, hyper=hyper
+            jax.random.key(2), phase, batch, labels, networks=networks, hyper=hyper, level=LEVEL
         )
         # Groups of four neighbours before dealing out are groups of four within a part.
         order = jnp.arange(16).reshape(2, 2, 4).transpose(0, 2, 1).reshape(-1)
         dealt = jax.tree.map(lambda x, order=order: x[order], inputs)
         parts = dataclasses.replace(hyper, num_micro_batches=2)
         run = jax.jit(phase_gradients, static_argnames=STATICS)
-        want = run(state, inputs, phase=phase, networks=networks, hyper=hyper)
-        got = run(state, dealt, phase=phase, networks=networks, hyper=parts)
+        want = run(state, inputs, phase=phase, networks=networks, hyper=hyper, level=LEVEL)
+        got = run(state, dealt, phase=phase, networks=networks, hyper=parts, level=LEVEL)
         assert_close(got[0], want[0], rtol=1e-5)  # float32 sums in another order
 
 
@@ -92,10 +89,11 @@ def test_four_devices_equal_one(setup, batch):
                     labels,
                     networks=networks,
                     hyper=hyper,
+                    level=LEVEL,
                     mesh=mesh,
                 )
                 grads, stats, _ = phase_gradients(
-                    state, inputs, phase, networks=networks, hyper=hyper
+                    state, inputs, phase, networks=networks, hyper=hyper, level=LEVEL
                 )
                 return grads, stats
 
@@ -111,10 +109,16 @@ def test_non_finite_gradient_changes_nothing_but_the_counter(setup, batch):
     phase = make_phases(hyper)[2]
     assert phase.name == "Dmain"
     inputs = draw_inputs(
-        jax.random.key(2), phase, batch, jnp.zeros(1, jnp.int32), networks=networks, hyper=hyper
+        jax.random.key(2),
+        phase,
+        batch,
+        jnp.zeros(1, jnp.int32),
+        networks=networks,
+        hyper=hyper,
+        level=LEVEL,
     )
     run = jax.jit(run_phase, static_argnames=STATICS)
-    statics = dict(phase=phase, networks=networks, hyper=hyper)
+    statics = dict(phase=phase, networks=networks, hyper=hyper, level=LEVEL)
     good, _ = run(state, inputs, **statics)
     inputs["real"]["img"] = inputs["real"]["img"].at[0, 0, 0, 0].set(jnp.nan)
     bad, report = run(state, inputs, **statics)
@@ -127,14 +131,16 @@ def test_non_finite_gradient_changes_nothing_but_the_counter(setup, batch):
     assert not np.array_equal(*weights)
 
 
-def test_ema_and_counter(setup):
+def test_average_of_G(setup):
     _, hyper, _, state = setup
-    hyper = dataclasses.replace(hyper, batch_size=16, ema_kimg=0.016, ema_rampup=None)
-    after = finish_iteration(state, hyper)
-    assert int(after.nimg) == 16
+    hyper = dataclasses.replace(hyper, ema_kimg=0.016, ema_rampup=None)
+    after = average_G(state, hyper, LEVEL)
     # One half-life has passed.
     want = jax.tree.map(lambda ema, p: (ema + p) / 2, state.G_ema, state.G)
     assert_close(after.G_ema, want, rtol=1e-6)
+    fixed = average_G(state, dataclasses.replace(hyper, ema_decay=0.999), LEVEL)
+    want = jax.tree.map(lambda ema, p: 0.999 * ema + 0.001 * p, state.G_ema, state.G)
+    assert_close(fixed.G_ema, want, rtol=1e-6)
 
 
 def test_labels_of_fakes_follow_the_data(setup, batch):
@@ -142,7 +148,9 @@ def test_labels_of_fakes_follow_the_data(setup, batch):
     phase = make_phases(hyper)[0]
     labels = jnp.asarray([1] * 9 + [0], jnp.int32)
     big = {k: jnp.repeat(v, 64, axis=0) for k, v in batch.items()}
-    inputs = draw_inputs(jax.random.key(5), phase, big, labels, networks=networks, hyper=hyper)
+    inputs = draw_inputs(
+        jax.random.key(5), phase, big, labels, networks=networks, hyper=hyper, level=LEVEL
+    )
     share = float(inputs["gen"]["c"][:, 1].mean())
     assert 0.85 < share < 0.95  # 0.9 +- 5 standard errors of 1024 draws
 
@@ -156,7 +164,8 @@ def test_mixing_cutoffs(setup, batch):
 
     def draw(key):
         labels = jnp.zeros(1, jnp.int32)
-        return draw_inputs(key, phase, batch, labels, networks=networks, hyper=hyper)["gen"]
+        statics = dict(networks=networks, hyper=hyper, level=LEVEL)
+        return draw_inputs(key, phase, batch, labels, **statics)["gen"]
 
     cutoffs = np.asarray(jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(6), 64))["cutoff"])
     is_mixed = cutoffs < networks.num_ws
@@ -174,7 +183,7 @@ def test_programs_compile_once_and_donate(setup, batch):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
     )
-    programs = compile_programs(networks, hyper, mesh, abstract, SHAPE, num_labels=3)
+    programs = compile_programs(networks, hyper, LEVEL, mesh, abstract, SHAPE, num_labels=3)
     key, labels = jax.device_put((jax.random.key(3), np.zeros(3, np.int32)), everywhere)
     compiles = []
     monitoring.register_event_duration_secs_listener(
@@ -191,7 +200,7 @@ def test_programs_compile_once_and_donate(setup, batch):
     finally:
         monitoring.clear_event_listeners()
     assert not compiles
-    assert int(state.nimg) == 4 * hyper.batch_size
+    assert int(state.nimg) == 4 * LEVEL.batch_size
 
 
 def test_collectives_are_the_gradients_and_small_statistics(setup):
@@ -202,7 +211,7 @@ def test_collectives_are_the_gradients_and_small_statistics(setup):
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
         jax.eval_shape(init, jax.random.key(0)),
     )
-    jobs = dict(lower_programs(networks, hyper, mesh, abstract, SHAPE, 3))
+    jobs = dict(lower_programs(networks, hyper, LEVEL, mesh, abstract, SHAPE, 3))
     text = jobs["Dmain"]().compile().as_text()
     for other in ("all-gather(", "all-to-all(", "collective-permute("):
         assert other not in text

@@ -1,0 +1,133 @@
+"""What all generators share: mapping, truncation, synthesis; styles and noise as arguments."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
+
+# (block, layer, side) of every noise input, from low resolution to high.
+NoiseLayers = tuple[tuple[str, str, int], ...]
+# {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
+Noise = dict[str, dict[str, Any]]
+
+
+class BaseGenerator(nnx.Module):
+    """A mapping and a synthesis network, `(z, c, noise) -> img`.
+
+    Attributes:
+        mapping: `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`.
+        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=) -> img`.
+        z_dim: Length of the latent.
+        w_dim: Length of a style.
+        num_ws: Styles per image.
+        img_resolution: Side of the image.
+        has_styles: Whether the layers read styles of their own, as mixing and truncation need.
+        noise_layers: The noise inputs; empty where the network has none.
+    """
+
+    mapping: Any
+    synthesis: Any
+    z_dim: int
+    w_dim: int
+    num_ws: int
+    img_resolution: int
+    has_styles: bool
+    noise_layers: NoiseLayers
+
+    def __call__(
+        self,
+        z: Float[Array, "n z"],
+        c: Float[Array, "n c"] | None,
+        noise: Noise | None,
+        *,
+        w_avg: Float[Array, " w"] | None = None,
+        truncation_psi: float | Float[Array, "..."] = 1.0,
+        truncation_cutoff: int | None = None,
+        resolution: int | None = None,
+        fade: Float[Array, ""] | None = None,
+    ) -> Float[Array, "n res res ch"]:
+        """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state.
+
+        A network that grows draws at `resolution` (None: its own), with the share `fade` of the
+        resolution below (None: nothing of it is computed).
+        """
+        ws = broadcast_ws(self.mapping(z, c), self.num_ws)
+        if w_avg is not None:
+            ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise, resolution=resolution, fade=fade)
+
+
+def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
+    """Gives every layer the same style."""
+    return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_ws, w.shape[1]))
+
+
+def truncate(
+    ws: Float[Array, "n l w"],
+    w_avg: Float[Array, " w"],
+    truncation_psi: float | Float[Array, "..."],
+    truncation_cutoff: int | None = None,
+) -> Float[Array, "n l w"]:
+    """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
+
+    `truncation_psi` is one number, or one per image `[n]`.
+
+    Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
+    """
+    psi = jnp.asarray(truncation_psi)
+    truncated = w_avg + (psi[:, None, None] if psi.ndim else psi) * (ws - w_avg)
+    if truncation_cutoff is None:
+        return truncated
+    layer = jnp.arange(ws.shape[1])[:, None]
+    return jnp.where(layer < truncation_cutoff, truncated, ws)
+
+
+def make_noise(key: Array, num_images: int, layers: NoiseLayers, max_side: int) -> Noise:
+    """Draws unit normal noise for the layers up to a resolution from one key."""
+    noise: Noise = {}
+    for i, (block, layer, side) in enumerate(layers):
+        if side <= max_side:
+            shape = (num_images, side, side, 1)
+            drawn = jax.random.normal(jax.random.fold_in(key, i), shape)
+            noise.setdefault(block, {})[layer] = drawn
+    return noise
+
+
+def blend_colors(
+    synthesis: nnx.Module,
+    resolution: int,
+    x: Float[Array, "n h w i"],
+    coarse: Float[Array, "..."] | None,
+    fade: Float[Array, ""] | None,
+) -> Float[Array, "n h w c"]:
+    """The image of the block of `resolution`, mixed with that of the block before it.
+
+    `x` and `coarse` are the feature maps of the two blocks, which must have `colors`.
+
+    Source: Karras et al. 2018 (ProGAN), figure 2.
+    """
+    img = getattr(synthesis, f"b{resolution}").colors(x)
+    if fade is None:
+        return img
+    coarse_img = getattr(synthesis, f"b{resolution // 2}").colors(coarse)
+    return fade_to(img, repeat_pixels(coarse_img, 2), fade)
+
+
+def growing_resolutions(
+    resolutions: tuple[int, ...], resolution: int | None, *, grows: bool
+) -> tuple[int, ...]:
+    """The blocks that work when a network draws at `resolution` (None: all of them).
+
+    Raises:
+        ValueError: The network has no block, or no way to colours, at that resolution.
+    """
+    if resolution is None or resolution == resolutions[-1]:
+        return resolutions
+    if not grows or resolution not in resolutions:
+        known = f"one of {resolutions}" if grows else f"{resolutions[-1]}: this network is fixed"
+        raise ValueError(f"resolution={resolution}: give {known}.")
+    return tuple(res for res in resolutions if res <= resolution)

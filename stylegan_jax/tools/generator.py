@@ -1,0 +1,267 @@
+"""A trained generator for the tools: seeds to styles, styles and noise to images.
+
+The only file of the tools that looks inside a network.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from flax import nnx
+from ml_collections import ConfigDict
+
+from stylegan_jax.models.generator import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
+from stylegan_jax.ops.pyramid import repeat_pixels
+from stylegan_jax.training.build import ImageShape, level_at, make_generator
+from stylegan_jax.training.checkpoint import restore_subtree
+from stylegan_jax.training.images import to_uint8
+
+NOISE_MODES = ("const", "random", "none")
+_CHUNK = 32  # images that are drawn at once
+
+
+class Generator:
+    """A trained generator.
+
+    Attributes:
+        config: The config it was trained with.
+        shape: Sizes of its images and labels.
+        class_names: Names of its classes; empty without labels.
+        num_ws: Styles per image.
+        w_dim: Length of a style.
+        has_styles: Whether its layers read styles of their own, as mixing and truncation need.
+    """
+
+    def __init__(self, checkpoint: str, *, step: int | str = "latest"):
+        """Loads `G_ema` and its statistics.
+
+        Args:
+            checkpoint: Workdir, its checkpoints folder, or one step.
+            step: Image count (a number, or its digits), `latest` or `best`.
+
+        Raises:
+            FileNotFoundError: There is no checkpoint.
+        """
+        step = int(step) if str(step).isdigit() else step
+        trees, meta = restore_subtree(checkpoint, ["G_ema", "stats"], step=step)
+        self._params, self._stats = trees["G_ema"], trees["stats"]
+        self.config = ConfigDict(meta["config"])
+        data = meta["data"]
+        self.class_names: list[str] = data["class_names"]
+        self.shape = ImageShape(data["img_resolution"], data["img_channels"], data["c_dim"])
+        graphdef, _ = make_generator(self.config, self.shape)
+        network = nnx.merge(graphdef, self._params)
+        self.num_ws: int = network.num_ws
+        self.w_dim: int = network.w_dim
+        self.has_styles: bool = network.has_styles
+        self._layers: NoiseLayers = network.noise_layers
+        level = level_at(self.config, meta["nimg"])
+        fade = level.fade(meta["nimg"])
+        self._map = _mapping_program(graphdef)
+        self._synthesize = _synthesis_program(graphdef, level.resolution, fade)
+        self._draw_noise = _noise_program(self._layers, self.shape.img_resolution)
+
+    def noise_layers(self) -> list[tuple[str, str]]:
+        """Lists the noise inputs as `(block, layer)`, low resolution first; empty if none."""
+        return [(block, layer) for block, layer, _ in self._layers]
+
+    def stored_noise(self, layers: Sequence[tuple[str, str]] | None = None) -> Noise:
+        """Returns the noise that was drawn with the network, one for all images.
+
+        Args:
+            layers: `(block, layer)` of the inputs that get it, None: all. The others get zeros.
+
+        Returns:
+            `{block: {layer: [1, h, w, 1]}}`; what `synthesize` takes.
+        """
+        noise: Noise = {}
+        for block, layer in self.noise_layers():
+            values = self._stats["noise_const"][block][layer]
+            kept = layers is None or (block, layer) in layers
+            noise.setdefault(block, {})[layer] = values if kept else values * 0
+        return noise
+
+    def random_noise(self, seeds: Sequence[int] | np.ndarray) -> Noise:
+        """Draws noise for all inputs, image i's from `seeds[i]`.
+
+        Returns:
+            `{block: {layer: [n, h, w, 1]}}`; what `synthesize` takes.
+        """
+        return self._draw_noise(np.asarray(seeds, np.uint32))
+
+    def styles(
+        self,
+        seeds: Sequence[int],
+        *,
+        truncation_psi: float | Sequence[float] = 1.0,
+        truncation_cutoff: int | None = None,
+        class_idx: int | None = None,
+    ) -> np.ndarray:
+        """Maps one latent per seed to the styles of all layers.
+
+        Args:
+            seeds: Seed n stands for the latent `numpy.random.RandomState(n).randn(z_dim)`.
+            truncation_psi: Factor on the distance to the mean style; one, or one per seed.
+            truncation_cutoff: Only the first layers are truncated; None: all.
+            class_idx: Class of every image; None draws one per seed.
+
+        Returns:
+            float32 `[n, num_ws, w_dim]`.
+
+        Raises:
+            ValueError: No seeds, or a class that the network does not know.
+        """
+        z, c = self._latents(seeds, class_idx)
+        psi = np.broadcast_to(np.asarray(truncation_psi, np.float32), len(z))
+
+        def draw(index: np.ndarray) -> jax.Array:
+            return self._map(
+                self._params,
+                self._stats["w_avg"],
+                z[index],
+                c[index],
+                psi[index],
+                truncation_cutoff=truncation_cutoff,
+            )
+
+        return _in_chunks(draw, len(z))
+
+    def synthesize(self, ws: np.ndarray, noise: Noise | None) -> np.ndarray:
+        """Draws images from styles.
+
+        Args:
+            ws: float32 `[n, num_ws, w_dim]`.
+            noise: Unit normal `{block: {layer: [1 or n, h, w, 1]}}`; None: no noise.
+
+        Returns:
+            uint8 `[n, h, w, c]`.
+        """
+
+        def draw(index: np.ndarray) -> np.ndarray:
+            part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
+            return to_uint8(self._synthesize(self._params, ws[index], part))
+
+        return _in_chunks(draw, len(ws))
+
+    def images(
+        self,
+        seeds: Sequence[int],
+        *,
+        truncation_psi: float | Sequence[float] = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: str = "const",
+        noise_seeds: Sequence[int] | None = None,
+        class_idx: int | None = None,
+    ) -> np.ndarray:
+        """Draws one image per seed; arguments as in `styles`, and the noise.
+
+        Args:
+            seeds: Seeds of the latents.
+            truncation_psi: Factor on the distance to the mean style; one, or one per seed.
+            truncation_cutoff: Only the first layers are truncated; None: all.
+            noise_mode: `const` (the stored noise), `random` or `none`.
+            noise_seeds: For `random`, one seed per image; default: those of the latents.
+            class_idx: Class of every image; None draws one per seed.
+
+        Returns:
+            uint8 `[n, h, w, c]`.
+
+        Raises:
+            ValueError: No seeds, an unknown `noise_mode`, or an unknown class.
+        """
+        if noise_mode not in NOISE_MODES:
+            raise ValueError(f"noise_mode={noise_mode!r}: choose {', '.join(NOISE_MODES)}.")
+        ws = self.styles(
+            seeds,
+            truncation_psi=truncation_psi,
+            truncation_cutoff=truncation_cutoff,
+            class_idx=class_idx,
+        )
+        if noise_mode != "random":
+            return self.synthesize(ws, self.stored_noise() if noise_mode == "const" else None)
+        own = np.asarray(seeds if noise_seeds is None else noise_seeds)
+        # The noise of a chunk at a time: at 1024 px one image's takes 11 MB.
+        return _in_chunks(
+            lambda index: self.synthesize(ws[index], self.random_noise(own[index])),
+            len(ws),
+        )
+
+    def _latents(
+        self, seeds: Sequence[int], class_idx: int | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws `z [n, z_dim]` and one-hot `c [n, c_dim]`."""
+        c_dim = self.shape.c_dim
+        if len(seeds) == 0:
+            raise ValueError("No seeds given: give at least one.")
+        if class_idx is not None and not 0 <= class_idx < c_dim:
+            known = f"0..{c_dim - 1} ({', '.join(self.class_names)})" if c_dim else "none"
+            raise ValueError(f"class_idx={class_idx}: this network knows {known}.")
+        draws = [np.random.RandomState(seed) for seed in seeds]
+        z = np.stack([r.randn(self.config.G.z_dim) for r in draws]).astype(np.float32)
+        classes = [r.randint(max(c_dim, 1)) if class_idx is None else class_idx for r in draws]
+        return z, np.eye(max(c_dim, 1), dtype=np.float32)[classes][:, :c_dim]
+
+
+def parse_seeds(text: str, name: str = "seeds") -> list[int]:
+    """Reads `"0-63"`, `"1,5,7-9"` as a list; `name` is what errors call it.
+
+    Raises:
+        ValueError: Something else than numbers and ranges.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        try:
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+        except ValueError:
+            raise ValueError(
+                f"{name}={text!r}: give numbers and ranges, as 0-63 or 1,5,7-9."
+            ) from None
+    if not seeds:
+        raise ValueError(f"{name}={text!r} holds no number: give a range such as 0-63.")
+    return seeds
+
+
+def _mapping_program(graphdef: nnx.GraphDef) -> Callable[..., jax.Array]:
+    """Compiles on first use: latents and labels to styles, `[n, num_ws, w_dim]`."""
+
+    def styles(params, w_avg, z, c, psi, *, truncation_cutoff):
+        G = nnx.merge(graphdef, params)
+        return truncate(broadcast_ws(G.mapping(z, c), G.num_ws), w_avg, psi, truncation_cutoff)
+
+    return jax.jit(styles, static_argnames="truncation_cutoff")
+
+
+def _synthesis_program(
+    graphdef: nnx.GraphDef, resolution: int, fade: jax.Array | None
+) -> Callable[..., jax.Array]:
+    """Compiles on first use: styles and noise to images in [-1, 1], at full size.
+
+    A network that has not grown so far draws at `resolution`, and pixels are repeated.
+    """
+
+    def synthesize(params, ws, noise):
+        G = nnx.merge(graphdef, params)
+        img = G.synthesis(ws, noise, resolution=resolution, fade=fade)
+        return repeat_pixels(img, G.img_resolution // resolution)
+
+    return jax.jit(synthesize)
+
+
+def _noise_program(layers: NoiseLayers, img_resolution: int) -> Callable[[np.ndarray], Noise]:
+    """Compiles on first use: seeds to noise, each image's from its own seed alone."""
+
+    def draw_one(seed: jax.Array) -> Noise:
+        noise = make_noise(jax.random.key(seed), 1, layers, img_resolution)
+        return jax.tree.map(lambda x: x[0], noise)
+
+    return jax.jit(jax.vmap(draw_one))
+
+
+def _in_chunks(draw: Callable[[np.ndarray], jax.Array | np.ndarray], n: int) -> np.ndarray:
+    """Joins `draw(indices)` over chunks of equal size, so that one program serves them all."""
+    size = math.ceil(n / math.ceil(n / _CHUNK))
+    # The last chunk is filled up with the last image.
+    chunks = [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
+    return np.concatenate([np.asarray(draw(index)) for index in chunks])[:n]

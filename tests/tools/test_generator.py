@@ -1,0 +1,138 @@
+"""Seeds, styles and noise against the network called by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from stylegan_jax.tools import generator as generator_file
+from stylegan_jax.tools.generator import Generator, parse_seeds
+from stylegan_jax.training.build import make_generator as make_structure
+from stylegan_jax.training.checkpoint import restore_subtree
+from stylegan_jax.training.images import to_uint8
+
+LAYERS = [("b4", "conv1"), ("b8", "conv0"), ("b8", "conv1"), ("b16", "conv0"), ("b16", "conv1")]
+
+
+def assert_same_levels(got, want):
+    """Programs of other batch sizes round differently: up to one level of 255."""
+    assert got.dtype == want.dtype == np.uint8
+    np.testing.assert_allclose(got.astype(int), want.astype(int), rtol=0, atol=1)
+
+
+def test_images_are_those_of_the_network(workdir, generator):
+    trees, _ = restore_subtree(str(workdir), ["G_ema", "stats"])
+    G = nnx.merge(make_structure(generator.config, generator.shape)[0], trees["G_ema"])
+    z = jnp.float32([np.random.RandomState(seed).randn(16) for seed in (3, 8)])
+    psi, w_avg = jnp.float32([0.7, -1]), trees["stats"]["w_avg"]
+    for noise_mode, noise in (("const", trees["stats"]["noise_const"]), ("none", None)):
+        want = G(z, jnp.zeros((2, 0)), noise, w_avg=w_avg, truncation_psi=psi, truncation_cutoff=3)
+        got = generator.images(
+            [3, 8], truncation_psi=[0.7, -1], truncation_cutoff=3, noise_mode=noise_mode
+        )
+        assert got.shape == (2, 16, 16, 3)
+        assert_same_levels(got, to_uint8(want))
+
+
+def test_styles(generator):
+    assert (generator.num_ws, generator.w_dim, generator.has_styles) == (6, 16, True)
+    ws = generator.styles([0, 1, 2])
+    assert ws.shape == (3, 6, 16) and ws.dtype == np.float32
+    np.testing.assert_array_equal(ws, np.broadcast_to(ws[:, :1], ws.shape))
+    w_avg = generator.styles([0], truncation_psi=0.0)[0, 0]
+    assert np.any(w_avg != 0)
+    # A cutoff leaves the later layers; one psi per seed.
+    cut = generator.styles([0, 1, 2], truncation_psi=[0.5, 0.0, -1.0], truncation_cutoff=2)
+    np.testing.assert_allclose(cut[:, 2:], ws[:, 2:], rtol=0, atol=1e-6)
+    for got, w, psi in zip(cut[:, 0], ws[:, 0], (0.5, 0.0, -1.0)):
+        np.testing.assert_allclose(got, w_avg + psi * (w - w_avg), rtol=0, atol=1e-6)
+
+
+def test_noise_layers_from_low_resolution_to_high(generator, make_generator):
+    assert generator.noise_layers() == LAYERS
+    _, without = make_generator(None)
+    assert without.noise_layers() == [] and without.stored_noise() == {}
+    np.testing.assert_array_equal(
+        without.images([0], noise_mode="const"), without.images([0], noise_mode="none")
+    )
+
+
+def test_stored_noise_is_zero_in_other_layers(workdir, generator):
+    stored = restore_subtree(str(workdir), ["stats/noise_const"])[0]["stats/noise_const"]
+    masked = generator.stored_noise(LAYERS[1:4])
+    for index, (block, layer) in enumerate(LAYERS):
+        side = int(block[1:])
+        assert masked[block][layer].shape == (1, side, side, 1)
+        want = stored[block][layer] if 1 <= index < 4 else np.zeros((1, side, side, 1))
+        np.testing.assert_array_equal(masked[block][layer], want)
+
+
+def test_random_noise_belongs_to_its_seed(generator):
+    many = generator.random_noise(range(50))
+    alone = generator.random_noise([7])
+    for block, layer in LAYERS:
+        side = int(block[1:])
+        assert many[block][layer].shape == (50, side, side, 1)
+        np.testing.assert_array_equal(many[block][layer][7], alone[block][layer][0])
+    values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(many)])
+    assert len(np.unique(values)) > 0.99 * len(values), "no two inputs share their noise"
+    # 34,400 unit normals: five standard errors.
+    assert abs(values.mean()) < 0.027 and abs(values.std() - 1) < 0.019
+
+
+def test_random_images_in_company_and_alone(generator):
+    together = generator.images([4, 4, 9], noise_mode="random", noise_seeds=[0, 1, 0])
+    assert np.any(together[0] != together[1])
+    alone = generator.images([4], noise_mode="random", noise_seeds=[1])
+    assert_same_levels(alone, together[1:2])
+    ws = generator.styles([4, 4, 9])
+    want = generator.synthesize(ws, generator.random_noise([0, 1, 0]))
+    np.testing.assert_array_equal(together, want)
+    own = generator.images([4, 9], noise_mode="random")
+    assert_same_levels(own, generator.images([4, 9], noise_mode="random", noise_seeds=[4, 9]))
+
+
+@pytest.mark.parametrize("noise_mode", ["const", "random"])
+def test_chunks_do_not_show(generator, monkeypatch, noise_mode):
+    kwargs = dict(noise_mode=noise_mode, truncation_psi=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
+    whole = generator.images(range(7), **kwargs)
+    monkeypatch.setattr(generator_file, "_CHUNK", 3)
+    sizes = []
+    run = generator._synthesize
+    monkeypatch.setattr(
+        generator, "_synthesize", lambda p, ws, noise: sizes.append(len(ws)) or run(p, ws, noise)
+    )
+    parts = generator.images(range(7), **kwargs)
+    assert sizes == [3, 3, 3], "one shape: the last chunk is filled up"
+    assert_same_levels(parts, whole)
+    # Noise of its own for each image is cut along.
+    ws = generator.styles(range(7), truncation_psi=kwargs["truncation_psi"])
+    if noise_mode == "random":
+        assert_same_levels(generator.synthesize(ws, generator.random_noise(range(7))), whole)
+
+
+def test_errors_say_what_to_do(workdir, generator, tmp_path):
+    for kwargs, message in (
+        (dict(seeds=[]), "No seeds"),
+        (dict(seeds=[0], noise_mode="white"), "noise_mode='white': choose const"),
+        (dict(seeds=[0], class_idx=0), "class_idx=0: this network knows none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            generator.images(**kwargs)
+    with pytest.raises(FileNotFoundError, match="there are"):
+        Generator(str(workdir), step="17")
+    with pytest.raises(FileNotFoundError):
+        Generator(str(tmp_path / "nothing"))
+    np.testing.assert_array_equal(
+        Generator(str(workdir), step="16").images([5]), generator.images([5])
+    )
+
+
+def test_seeds():
+    assert parse_seeds("1,5,7-9") == [1, 5, 7, 8, 9]
+    for bad in ("a", "3-", "5-2"):
+        with pytest.raises(ValueError, match="seeds="):
+            parse_seeds(bad)
+    with pytest.raises(ValueError, match="row_seeds='a'"):
+        parse_seeds("a", "row_seeds")

@@ -57,10 +57,12 @@ class SampleGrid:
 
     def _images(self, state: TrainState, level: Level, n: int) -> np.ndarray:
         """The first n images of the grid, uint8."""
-        where = dict(resolution=level.resolution, fade=level.fade(state.nimg))
-        labels = self._reals["label"]
+        fade, labels = level.fade(state.nimg), self._reals["label"]
         images = [
-            self._sample(state.G_ema, state.stats, self._z[part], labels[part], **where)
+            self._sample(
+                *(state.G_ema, state.stats, self._z[part], labels[part], None, fade),
+                resolution=level.resolution,
+            )
             for part in _chunks(n)
         ]
         return np.concatenate([to_uint8(img) for img in images])
@@ -122,9 +124,9 @@ class SwdMonitor:
             z = jax.random.normal(key_z, (part.stop - part.start, self._z_dim))
             drawn = jax.random.randint(key_c, (len(z),), 0, len(labels))
             c = jax.nn.one_hot(labels[np.asarray(drawn)], self._source.c_dim)
-            where = dict(resolution=level.resolution, fade=level.fade(state.nimg))
             img = self._sample(
-                state.G_ema, state.stats, z, c, key_noise, noise_mode="random", **where
+                *(state.G_ema, state.stats, z, c, key_noise, level.fade(state.nimg)),
+                resolution=level.resolution,
             )
             yield np.clip(np.asarray(img) * 127.5 + 128, 0, 255).astype(np.uint8)
 

@@ -37,7 +37,13 @@ from stylegan_jax.training.step import restart_optimizers
 _KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
 _NUM_KEYS = 4
 # Losses in the progress bar, under short names.
-_SHOWN = {"G": "Loss/G/loss", "D": "Loss/D/loss", "r1": "Loss/r1_penalty", "pl": "Loss/pl_penalty"}
+_SHOWN = {
+    "G": "Loss/G/loss",
+    "D": "Loss/D/loss",
+    "r1": "Loss/r1_penalty",
+    "gp": "Loss/gp_penalty",
+    "pl": "Loss/pl_penalty",
+}
 
 
 def train(config: ConfigDict, workdir: str) -> TrainState:

@@ -185,7 +185,7 @@ def _check_noise(generator: Generator, figure: str) -> None:
     if not generator.noise_layers():
         raise ValueError(
             f"--figure={figure} needs noise inputs, and this {generator.config.G.name!r} has "
-            f"none: give a checkpoint that was trained with them (in StyleGAN2, G.use_noise)."
+            "none: give a checkpoint that was trained with them (G.use_noise)."
         )
 
 

@@ -141,24 +141,14 @@ def draw_inputs(
         path length), `real` (images in [-1, 1] and labels), `mix` (of reals and fakes).
     """
     n, *img_shape = batch["image"].shape
-    c_dim = batch["label"].shape[1]
-    key_gen, key_pl, key_directions = jax.random.split(key, 3)
+    key_gen, key_pl, key_directions, key_mix = jax.random.split(key, 4)
 
     def latents(key: Array, n: int) -> dict[str, Any]:
-        key_z, key_mix, key_c, key_noise = jax.random.split(key, 4)
-        drawn: dict[str, Any] = {
-            "z": jax.random.normal(key_z, (n, networks.z_dim)),
-            "c": jnp.zeros((n, 0)),
-            "noise": make_noise(key_noise, n, networks.noise_layers, level.resolution),
-        }
-        if c_dim > 0:
-            index = jax.random.randint(key_c, (n,), 0, labels.shape[0])
-            drawn["c"] = jax.nn.one_hot(labels[index], c_dim)
-        if hyper.style_mixing_prob > 0:
-            drawn["z_mix"] = jax.random.normal(key_mix, (n, networks.z_dim))
-            cutoffs = _draw_cutoffs(jax.random.fold_in(key_mix, 1), networks, hyper, level)
-            drawn["cutoff"] = jnp.repeat(cutoffs[None], n // len(cutoffs), 0).reshape(n)
-        return drawn
+        key_latents, key_c = jax.random.split(key)
+        fakes = _draw_latents(key_latents, n, networks=networks, hyper=hyper, level=level)
+        index = jax.random.randint(key_c, (n,), 0, labels.shape[0])
+        fakes["c"] = jax.nn.one_hot(labels[index], batch["label"].shape[1])
+        return fakes
 
     inputs: Inputs = {}
     if phase.main or (phase.net == "D" and (hyper.r2_gamma or hyper.gp_weight)):
@@ -173,8 +163,24 @@ def draw_inputs(
             img = fade_to(img, repeat_pixels(average_pixels(img, 2), 2), fade)
         inputs["real"] = {"img": img, "c": batch["label"]}
         if phase.reg and hyper.gp_weight:
-            inputs["mix"] = jax.random.uniform(jax.random.fold_in(key, 3), (n, 1, 1, 1))
+            inputs["mix"] = jax.random.uniform(key_mix, (n, 1, 1, 1))
     return split_over_data(mesh, inputs)
+
+
+def _draw_latents(
+    key: Array, n: int, *, networks: Networks, hyper: Hyperparameters, level: Level
+) -> dict[str, Any]:
+    """Latents and noise of n fakes, and those that their styles are mixed with."""
+    key_z, key_mix, key_cutoff, key_noise = jax.random.split(key, 4)
+    drawn: dict[str, Any] = {
+        "z": jax.random.normal(key_z, (n, networks.z_dim)),
+        "noise": make_noise(key_noise, n, networks.noise_layers, level.resolution),
+    }
+    if hyper.style_mixing_prob > 0:
+        drawn["z_mix"] = jax.random.normal(key_mix, (n, networks.z_dim))
+        cutoffs = _draw_cutoffs(key_cutoff, networks, hyper, level)
+        drawn["cutoff"] = jnp.repeat(cutoffs[None], n // len(cutoffs), 0).reshape(n)
+    return drawn
 
 
 def split_micro_batches(inputs: Inputs, num_micro_batches: int) -> Inputs:

@@ -156,47 +156,21 @@ def compile_programs(
 
 
 def make_sampler(graphdef: nnx.GraphDef) -> Callable[..., jax.Array]:
-    """Compiles on first use: images of a generator for one noise kind.
+    """Compiles on first use: images of a generator as it stands in training.
 
     Returns:
-        `sample(G, stats, z, c, key=None, psi=1.0, fade=None, *, resolution=None,
-        noise_mode="const", truncation_cutoff=None)`: float32 images `[n, h, w, c]` at full size,
-        with repeated pixels where the network has not grown so far. `noise_mode` is `const` (the
-        stored noise), `random` (from `key`) or `none`.
+        `sample(G, stats, z, c, key, fade, *, resolution)`: float32 images `[n, h, w, c]` at full
+        size, with repeated pixels where the network has not grown so far. Noise is drawn from
+        `key`; None takes the stored noise.
     """
-    statics = ("resolution", "noise_mode", "truncation_cutoff")
 
-    @functools.partial(jax.jit, static_argnames=statics)
-    def sample(
-        G,
-        stats,
-        z,
-        c,
-        key=None,
-        psi=1.0,
-        fade=None,
-        *,
-        resolution=None,
-        noise_mode="const",
-        truncation_cutoff=None,
-    ):
-        if noise_mode not in ("const", "random", "none"):
-            raise ValueError(f"noise_mode={noise_mode!r}: choose const, random or none.")
+    @functools.partial(jax.jit, static_argnames="resolution")
+    def sample(G, stats, z, c, key, fade, *, resolution):
         network = nnx.merge(graphdef, G)
-        noise = stats.get("noise_const") if noise_mode == "const" else None
-        if noise_mode == "random":
-            side = resolution or network.img_resolution
-            noise = make_noise(key, z.shape[0], network.noise_layers, side)
-        img = network(
-            z,
-            c,
-            noise,
-            w_avg=stats["w_avg"],
-            truncation_psi=psi,
-            truncation_cutoff=truncation_cutoff,
-            resolution=resolution,
-            fade=fade,
-        )
-        return repeat_pixels(img, network.img_resolution // img.shape[1])
+        noise = stats["noise_const"]
+        if key is not None:
+            noise = make_noise(key, z.shape[0], network.noise_layers, resolution)
+        img = network(z, c, noise, resolution=resolution, fade=fade)
+        return repeat_pixels(img, network.img_resolution // resolution)
 
     return sample

@@ -31,11 +31,6 @@ def smoke(data_dir, recipe=ffhq, arg="smoke", **changes):
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(scope="module")
 def run(tmp_path_factory, data_dir):
     """An undisturbed run of eight iterations: its folder and its last state."""
     workdir = tmp_path_factory.mktemp("run")

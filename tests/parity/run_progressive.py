@@ -68,6 +68,8 @@ def make_network(name: str, official: dict[str, Any]):
     kwargs["grows"] = official.get("structure", "auto") != "fixed"
     if kwargs.get("blur_filter") is not None:
         kwargs["blur_filter"] = tuple(kwargs["blur_filter"])
+    if kwargs.get("mbstd_group_size", 4) <= 1:
+        kwargs["mbstd_num_channels"] = 0  # the original leaves the layer out
     family, net = name.split("_")
     fused_scale = official.get("fused_scale", True if family == "progan" else "auto")
     if name == "progan_D":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import monitoring
 
-from configs.common import shrink, stylegan2_defaults
+from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
 from stylegan_jax.training.phases import draw_inputs, make_phases
 from stylegan_jax.training.programs import compile_programs, lower_programs
@@ -69,38 +69,65 @@ def test_micro_batches_average_to_the_batch(setup, batch):
         assert_close(got[0], want[0], rtol=1e-5)  # float32 sums in another order
 
 
+def gradients(mesh, state, batch, *, networks, hyper, level):
+    """Gradients and statistics of every phase on a mesh."""
+    everywhere = replicated(mesh)
+    state, labels = jax.device_put((state, np.asarray([0, 1, 1], np.int32)), everywhere)
+    found = []
+    for phase in make_phases(hyper):
+
+        def run(state, batch, labels, phase=phase):
+            statics = dict(networks=networks, hyper=hyper, level=level)
+            key, fade = jax.random.key(2), level.fade(state.nimg)
+            inputs = draw_inputs(key, phase, batch, labels, fade=fade, mesh=mesh, **statics)
+            return phase_gradients(state, inputs, phase, **statics)[:2]
+
+        out = jax.jit(run)(state, put_batch(mesh, batch), labels)
+        found.append(jax.tree.map(np.asarray, out))
+    return found
+
+
 def test_four_devices_equal_one(setup, batch):
     """The same seed gives the same gradients on any number of devices, up to rounding."""
     networks, hyper, _, state = setup
-    labels = np.asarray([0, 1, 1], np.int32)
-    results = []
-    for num_devices in (1, 4):
-        mesh = make_mesh(jax.devices()[:num_devices])
-        everywhere = replicated(mesh)
-        args = jax.device_put((state, labels), everywhere)
-        found = []
-        for phase in make_phases(hyper):
+    statics = dict(networks=networks, hyper=hyper, level=LEVEL)
+    one, four = (gradients(make_mesh(jax.devices()[:n]), state, batch, **statics) for n in (1, 4))
+    assert_close(four, one, rtol=1e-4)  # sums over images in another order
 
-            def run(state, batch, labels, phase=phase, mesh=mesh):
-                inputs = draw_inputs(
-                    jax.random.key(2),
-                    phase,
-                    batch,
-                    labels,
-                    networks=networks,
-                    hyper=hyper,
-                    level=LEVEL,
-                    mesh=mesh,
-                )
-                grads, stats, _ = phase_gradients(
-                    state, inputs, phase, networks=networks, hyper=hyper, level=LEVEL
-                )
-                return grads, stats
 
-            out = jax.jit(run)(args[0], put_batch(mesh, batch), args[1])
-            found.append(jax.tree.map(np.asarray, out))
-        results.append(found)
-    assert_close(results[1], results[0], rtol=1e-4)  # sums over images in another order
+@pytest.fixture(scope="module")
+def growing_setup():
+    """StyleGAN 1 half-way through a fade from 4 to 8 px, 16 px in the end, with every penalty."""
+    config = stylegan1_defaults()
+    shrink(config)
+    config.loss.r2_gamma, config.loss.gp_weight = 1.0, 10.0
+    networks, init = make_networks(config, dataclasses.replace(SHAPE, img_resolution=16))
+    state = dataclasses.replace(jax.jit(init)(jax.random.key(0)), nimg=jnp.int32(80))
+    level = Level(
+        resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64
+    )
+    return networks, make_hyperparameters(config), state, level
+
+
+def test_a_growing_step_on_four_devices_equals_one(growing_setup, batch):
+    networks, hyper, state, level = growing_setup
+    statics = dict(networks=networks, hyper=hyper, level=level)
+    one, four = (gradients(make_mesh(jax.devices()[:n]), state, batch, **statics) for n in (1, 4))
+    assert_close(four, one, rtol=1e-4)  # sums over images in another order
+
+
+def test_real_images_are_mixed_with_their_averages(growing_setup, batch):
+    networks, hyper, _, level = growing_setup
+    phase = make_phases(hyper)[0]
+    assert phase.name == "Dboth"
+    statics = dict(networks=networks, hyper=hyper, level=level)
+    args = (jax.random.key(2), phase, jax.tree.map(jnp.asarray, batch), jnp.zeros(1, jnp.int32))
+    got = draw_inputs(*args, fade=jnp.float32(0.25), **statics)
+    whole = batch["image"] / 127.5 - 1
+    means = whole.reshape(16, 4, 2, 4, 2, 3).mean(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
+    np.testing.assert_allclose(got["real"]["img"], 0.75 * whole + 0.25 * means, atol=1e-6)
+    assert set(got["gen"]["noise"]) == {"b4", "b8"}, "no noise above the level's resolution"
+    assert float(jnp.max(got["gen"]["cutoff"])) <= 4, "four layers have grown"
 
 
 def test_non_finite_gradient_changes_nothing_but_the_counter(setup, batch):
@@ -203,16 +230,22 @@ def test_programs_compile_once_and_donate(setup, batch):
     assert int(state.nimg) == 4 * LEVEL.batch_size
 
 
-def test_collectives_are_the_gradients_and_small_statistics(setup):
-    """Nothing image-sized travels between devices."""
-    networks, hyper, init, _ = setup
+def collectives(networks, hyper, level, state, shape, program):
+    """The collective operations of a compiled program on two devices."""
     mesh = make_mesh(jax.devices()[:2])
     abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
-        jax.eval_shape(init, jax.random.key(0)),
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), state
     )
-    jobs = dict(lower_programs(networks, hyper, LEVEL, mesh, abstract, SHAPE, 3))
-    text = jobs["Dmain"]().compile().as_text()
-    for other in ("all-gather(", "all-to-all(", "collective-permute("):
-        assert other not in text
-    assert "all-reduce" in text
+    jobs = dict(lower_programs(networks, hyper, level, mesh, abstract, shape, 3))
+    text = jobs[program]().compile().as_text()
+    known = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+    return {name for name in known if f"{name}(" in text}
+
+
+def test_collectives_are_the_gradients_and_small_statistics(setup, growing_setup):
+    """Nothing image-sized travels between devices."""
+    networks, hyper, _, state = setup
+    assert collectives(networks, hyper, LEVEL, state, SHAPE, "Dmain") == {"all-reduce"}
+    networks, hyper, state, level = growing_setup
+    shape = dataclasses.replace(SHAPE, img_resolution=16)
+    assert collectives(networks, hyper, level, state, shape, "Dboth") == {"all-reduce"}

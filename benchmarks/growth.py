@@ -1,6 +1,6 @@
 """What an iteration costs at each resolution of a network that grows.
 
-    python benchmarks/growth.py [--model=stylegan1] [--resolution=64] [--seconds]
+    python -m benchmarks.growth [--model=stylegan1] [--resolution=64] [--seconds]
 
 Compiles the very programs of training for every level and prints their FLOPs per image and their
 memory, as the compiler counts them, beside those of a network that was built for that resolution

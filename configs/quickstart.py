@@ -64,7 +64,7 @@ def _stylegan1(fast: bool) -> ConfigDict:
     config.loss.style_mixing_prob = 0.0
     config.loss.r1_gamma = 5.0
     config.schedule.d_reg_interval = 8  # StyleGAN2's lazy R1 halves the time of an iteration
-    config.optimizer.G_lr, config.optimizer.D_lr = 0.004, 0.002
+    config.optimizer.G_lr, config.optimizer.D_lr = 0.006, 0.003
     _grow(config, 1.0 if fast else 6.0, 8.0 if fast else 80.0)
     return config
 

@@ -23,7 +23,7 @@ from stylegan_jax.losses.regularizers import (
     r1_penalty,
 )
 from stylegan_jax.models.generator import broadcast_ws
-from stylegan_jax.training.optimizer import Optimizer
+from stylegan_jax.training.grown import grown_part, with_grown_part
 from stylegan_jax.training.phases import (
     Hyperparameters,
     Inputs,
@@ -62,29 +62,29 @@ def run_phase(
     statics = dict(networks=networks, hyper=hyper, level=level)
     grads, stats, report = phase_gradients(state, inputs, phase, **statics)
     report = {name: jnp.mean(value) for name, value in report.items()}
-    norm = optax.tree.norm(grads)
+    norm = optax.tree.norm(grown_part(grads, level.resolution))
     report[f"Grad/{phase.name}"] = norm
     is_finite = jnp.isfinite(norm)
 
-    net = phase.net
-    optimizer: Optimizer = getattr(networks, f"opt_{net}")
-    old = {
-        net: getattr(state, net),
-        f"opt_{net}": getattr(state, f"opt_{net}"),
-        "stats": state.stats,
-    }
+    # Only the blocks that have grown are stepped; the others pass through untouched.
+    net, optimizer = phase.net, getattr(networks, f"opt_{phase.net}")
+    whole = {name: getattr(state, name) for name in (net, f"opt_{net}")}
+    old = grown_part(whole, level.resolution)
     params, opt_state = optimizer.update(
-        grads,
+        grown_part(grads, level.resolution),
         old[f"opt_{net}"],
         old[net],
         learning_rate=level.G_lr if net == "G" else level.D_lr,
         is_reg=not phase.main,
     )
-    new = {net: params, f"opt_{net}": opt_state, "stats": stats}
-    new = jax.tree.map(lambda a, b: jnp.where(is_finite, a, b), new, old)
+    new = {net: params, f"opt_{net}": opt_state}
+    new, stats = jax.tree.map(
+        lambda a, b: jnp.where(is_finite, a, b), (new, stats), (old, state.stats)
+    )
+    new = with_grown_part(whole, new)
     skipped = dict(state.skipped)
     skipped[net] += jnp.where(is_finite, 0, 1)
-    return dataclasses.replace(state, **new, skipped=skipped), report
+    return dataclasses.replace(state, **new, stats=stats, skipped=skipped), report
 
 
 def average_G(state: TrainState, hyper: Hyperparameters, level: Level) -> TrainState:
@@ -93,8 +93,9 @@ def average_G(state: TrainState, hyper: Hyperparameters, level: Level) -> TrainS
     if beta is None:
         half_life = dict(ema_kimg=hyper.ema_kimg, ema_rampup=hyper.ema_rampup)
         beta = ema_beta(state.nimg, batch_size=level.batch_size, **half_life)
-    G_ema = jax.tree.map(lambda ema, p: p + (ema - p) * beta, state.G_ema, state.G)
-    return dataclasses.replace(state, G_ema=G_ema)
+    old, G = (grown_part(tree, level.resolution) for tree in (state.G_ema, state.G))
+    G_ema = jax.tree.map(lambda ema, p: p + (ema - p) * beta, old, G)
+    return dataclasses.replace(state, G_ema=with_grown_part(state.G_ema, G_ema))
 
 
 def restart_optimizers(state: TrainState, networks: Networks) -> TrainState:

@@ -1,0 +1,124 @@
+"""What a training iteration costs: each phase, and the average over the lazy cycle.
+
+    python -m benchmarks.bench_step --config=configs/ffhq.py --config.data.resolution=64
+
+Takes any recipe and any of its settings, and one core under `taskset -c 0`; networks that grow are
+measured at every resolution. Prints per phase the milliseconds, the compiler's count of FLOPs and
+the share of the speed that a float32 matrix product reaches in the same run, then milliseconds and
+images per second of an average iteration, the time to compile and the peak memory of the process.
+Data are random numbers.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from stylegan_jax.training.build import (
+    ImageShape,
+    check_config,
+    make_config_levels,
+    make_hyperparameters,
+    make_networks,
+)
+from stylegan_jax.training.phases import make_phases
+from stylegan_jax.training.programs import compile_programs
+from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Runs of each program; the median is printed.")
+_MATMUL_SIDE = 1024
+
+
+def median_seconds(run: Callable[[], object], repeats: int) -> float:
+    """Median time of a call, after one that is not counted."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:]))
+
+
+def matmul_flops_per_second(repeats: int) -> float:
+    """Speed of a square float32 matrix product: what the hardware can do."""
+    x = jax.random.normal(jax.random.key(0), (_MATMUL_SIDE, _MATMUL_SIDE))
+    product = jax.jit(lambda x: x @ x)
+    return 2 * _MATMUL_SIDE**3 / median_seconds(lambda: product(x), repeats)
+
+
+class _Stepper:
+    """Runs the programs of a level one at a time, handing the donated state on."""
+
+    def __init__(self, config, level):
+        shape = ImageShape(config.data.resolution, 3, 0)
+        networks, init = make_networks(config, shape)
+        mesh = make_mesh()
+        everywhere = replicated(mesh)
+        self.state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))
+        start = time.perf_counter()
+        self.programs = compile_programs(
+            networks, make_hyperparameters(config), level, mesh, self.state, shape, num_labels=1
+        )
+        self.compile_sec = time.perf_counter() - start
+        image = (level.batch_size, level.resolution, level.resolution, 3)
+        batch = {
+            "image": np.random.default_rng(0).integers(0, 256, image, dtype=np.uint8),
+            "label": np.zeros((level.batch_size, 0), np.float32),
+        }
+        key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), everywhere)
+        self.args = (key, put_batch(mesh, batch), labels)
+
+    def run(self, name: str) -> object:
+        program = self.programs.run[name]
+        if name == "EMA":
+            self.state = program(self.state)
+        else:
+            self.state, _ = program(self.state, *self.args)
+        return self.state
+
+
+def measure(config, level, repeats: int, peak: float) -> None:
+    """Measures and prints one level."""
+    stepper = _Stepper(config, level)
+    intervals = {phase.name: phase.interval for phase in make_phases(make_hyperparameters(config))}
+    print(f"\n{level.resolution} px, batch {level.batch_size}")
+    print(f"{'program':>8} {'every':>6} {'ms':>9} {'GFLOP':>9} {'GFLOP/s':>9} {'of matmul':>10}")
+    total = 0.0
+    for name, program in stepper.programs.run.items():
+        seconds = median_seconds(lambda name=name: stepper.run(name), repeats)
+        flops = program.cost_analysis()["flops"]
+        interval = intervals.get(name, 1)
+        total += seconds / interval
+        print(
+            f"{name:>8} {interval:>6} {1000 * seconds:>9.1f} {flops / 1e9:>9.2f} "
+            f"{flops / seconds / 1e9:>9.1f} {flops / seconds / peak:>10.0%}"
+        )
+    print(
+        f"average iteration {1000 * total:.1f} ms, {level.batch_size / total:.1f} images/s; "
+        f"compiled in {stepper.compile_sec:.1f} s"
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Measures every level of the recipe."""
+    del argv
+    config = _CONFIG.value
+    if config.cpu_devices:
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices)
+    check_config(config, jax.device_count(), 1)
+    peak = matmul_flops_per_second(_REPEATS.value)
+    print(f"{jax.device_count()} x {jax.devices()[0].device_kind}; matmul {peak / 1e9:.1f} GFLOP/s")
+    for level in make_config_levels(config):
+        measure(config, level, _REPEATS.value, peak)
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of the process {rss:.2f} GiB")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    app.run(main)

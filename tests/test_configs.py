@@ -44,16 +44,18 @@ def test_lsun_has_the_authors_numbers(category, resolution, kimg, gamma):
 
 
 PAIRS = itertools.product(("orig", "skip", "resnet"), repeat=2)
-VARIANTS = [
+NETWORKS = [
     *((ffhq, f"config=E,G={G},D={D}") for G, D in PAIRS),
     *((ffhq, f"config={row}") for row in "ABCD"),
     *((stylegan1_ffhq, f"row={row}") for row in "ABCDEF"),
+]
+SCHEDULES = [
     *((lsun, f"category=cat,model={model}") for model in ("progan", "stylegan1")),
     *((progan_celebahq, f"preset={preset}") for preset in ("v1", "v2")),
 ]
 
 
-@pytest.mark.parametrize(("recipe", "arg"), VARIANTS)
+@pytest.mark.parametrize(("recipe", "arg"), NETWORKS)
 def test_every_variant_traces_at_every_level(recipe, arg):
     """Lowering goes through every line of the step without the cost of compiling it."""
     config = recipe.get_config(f"{arg},smoke")
@@ -70,7 +72,7 @@ def test_every_variant_traces_at_every_level(recipe, arg):
             lower()
 
 
-@pytest.mark.parametrize(("recipe", "arg"), VARIANTS)
+@pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES)
 def test_every_full_size_variant_is_accepted(recipe, arg):
     config = recipe.get_config(arg)
     check_config(config, num_devices=1, num_processes=1)

@@ -21,19 +21,22 @@ LEVEL = Level(resolution=8, lod=0, batch_size=16, G_lr=0.002, D_lr=0.002)
 STATICS = ("phase", "networks", "hyper", "level")
 
 
+def first_state(init):
+    """Weights that noise and biases act on, so that nothing is hidden behind zeros."""
+    state = jax.jit(init)(jax.random.key(0))
+    leaves, tree = jax.tree.flatten(state.G)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)]
+    return dataclasses.replace(state, G=jax.tree.unflatten(tree, moved))
+
+
 @pytest.fixture(scope="module")
 def setup():
     config = stylegan2_defaults()
     shrink(config)
     config.G.channel_max = config.D.channel_max = 8
     networks, init = make_networks(config, SHAPE)
-    state = jax.jit(init)(jax.random.key(0))
-    # Weights that noise and biases act on, so that nothing is hidden behind zeros.
-    leaves, tree = jax.tree.flatten(state.G)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    moved = [x + 0.1 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)]
-    state = dataclasses.replace(state, G=jax.tree.unflatten(tree, moved))
-    return networks, make_hyperparameters(config), init, state
+    return networks, make_hyperparameters(config), init, first_state(init)
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +100,12 @@ def test_four_devices_equal_one(setup, batch):
 
 @pytest.fixture(scope="module")
 def growing_setup():
-    """StyleGAN 1 half-way through a fade from 4 to 8 px, 16 px in the end, with every penalty."""
+    """StyleGAN 1 half-way through a fade from 4 to 8 px, 16 px in the end, with R1 and WGAN-GP."""
     config = stylegan1_defaults()
     shrink(config)
-    config.loss.r2_gamma, config.loss.gp_weight = 1.0, 10.0
+    config.loss.gp_weight = 10.0
     networks, init = make_networks(config, dataclasses.replace(SHAPE, img_resolution=16))
-    state = dataclasses.replace(jax.jit(init)(jax.random.key(0)), nimg=jnp.int32(80))
+    state = dataclasses.replace(first_state(init), nimg=jnp.int32(80))
     level = Level(
         resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64
     )

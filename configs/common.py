@@ -91,8 +91,8 @@ def _sections() -> ConfigDict:
             init_resolution=placeholder(int),
             training_kimg=600.0,
             transition_kimg=600.0,
-            batch_sizes={},  # by resolution; schedule.batch_size at the others
-            learning_rates={},  # by resolution; optimizer.G_lr and D_lr at the others
+            batch_sizes={},  # b4, b8, ...: by resolution; schedule.batch_size at the others
+            learning_rates={},  # likewise; optimizer.G_lr and D_lr at the others
         )
     )
     config.metrics = ConfigDict(dict(swd_kimg=0.0, swd_num_images=16384))
@@ -138,9 +138,9 @@ def progressive_schedule(config: ConfigDict) -> None:
     Source: the official training presets.
     """
     config.optimizer.G_lr = config.optimizer.D_lr = 0.001
-    rates = {"128": 0.0015, "256": 0.002, "512": 0.003, "1024": 0.003}
+    rates = dict(b128=0.0015, b256=0.002, b512=0.003, b1024=0.003)
     config.growth.learning_rates = ConfigDict(rates)
-    sizes = {"4": 512, "8": 256, "16": 128, "32": 64, "64": 32}
+    sizes = dict(b4=512, b8=256, b16=128, b32=64, b64=32)
     config.growth.batch_sizes = ConfigDict(sizes)
     config.schedule.batch_size = 32
 

@@ -35,7 +35,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.schedule.total_kimg = 19000.0
         config.schedule.batch_size = 16
         config.growth.training_kimg = config.growth.transition_kimg = 800.0
-        config.growth.batch_sizes = ConfigDict({"256": 14, "512": 6, "1024": 3})
+        config.growth.batch_sizes = ConfigDict(dict(b256=14, b512=6, b1024=3))
         config.growth.learning_rates = ConfigDict()
 
     config.metrics.swd_kimg = 1000.0

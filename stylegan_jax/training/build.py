@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
+from stylegan_jax.models.layers import block_resolutions
 from stylegan_jax.training.optimizer import make_optimizer
 from stylegan_jax.training.phases import Hyperparameters, Networks
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
@@ -94,10 +95,13 @@ def make_config_levels(config: ConfigDict) -> tuple[Level, ...]:
     growth = config.growth
     overrides = {}
     for name in ("batch_sizes", "learning_rates"):
-        overrides[name] = {int(res): value for res, value in growth[name].items()}
-        unknown = [res for res in overrides[name] if res & (res - 1) or res < 4]
-        if unknown:
-            raise ValueError(f"growth.{name} names {unknown}: resolutions are 4, 8, 16, ...")
+        # Recipes name more resolutions than a small run has.
+        known = {f"b{res}": res for res in block_resolutions(2**14)}
+        if unknown := sorted(set(growth[name]) - set(known)):
+            raise ValueError(
+                f"growth.{name} names {', '.join(unknown)}: resolutions are b4, b8, b16 and so on."
+            )
+        overrides[name] = {known[block]: value for block, value in growth[name].items()}
     return make_levels(
         config.data.resolution,
         init_resolution=growth.init_resolution,
@@ -187,8 +191,8 @@ def _check_batch(config: ConfigDict, level: Level, num_devices: int, num_process
     """Refuses a level's batch that devices, micro-batches or groups cannot share."""
     batch, micro = level.batch_size, config.schedule.num_micro_batches
     key = "schedule.batch_size"
-    if str(level.resolution) in config.growth.batch_sizes:
-        key = f"growth.batch_sizes.{level.resolution}"
+    if f"b{level.resolution}" in config.growth.batch_sizes:
+        key = f"growth.batch_sizes.b{level.resolution}"
     if batch < 1 or batch % (micro * num_devices) or batch % num_processes:
         raise ValueError(
             f"{key}={batch} cannot be split over {num_devices} devices x "

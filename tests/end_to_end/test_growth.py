@@ -18,7 +18,7 @@ def growing(data_dir, recipe=stylegan1_ffhq, arg="smoke", **changes):
     config = recipe.get_config(arg).unlock()
     config.data.data_dir = str(data_dir)
     config.growth.training_kimg, config.growth.transition_kimg = 0.048, 0.064
-    config.growth.batch_sizes = ConfigDict({"16": 8})
+    config.growth.batch_sizes = ConfigDict({"b16": 8})
     config.D.mbstd_group_size = 2  # two images fall to each of four devices
     config.schedule.total_kimg = 0.16
     config.metrics.swd_kimg = 0.0
@@ -107,8 +107,8 @@ def test_the_other_families_grow(tmp_path, data_dir, recipe, arg):
     ("changes", "message"),
     [
         (dict(growth__transition_kimg=0.2), "ends before the networks have grown to 16 px"),
-        (dict(growth__batch_sizes={"16": 6}), "growth.batch_sizes.16=6"),
-        (dict(growth__batch_sizes={"12": 6}), r"growth.batch_sizes names \[12\]"),
+        (dict(growth__batch_sizes={"b16": 6}), "growth.batch_sizes.b16=6"),
+        (dict(growth__batch_sizes={"b12": 6}), "growth.batch_sizes names b12: .*b4, b8, b16"),
         (dict(growth__init_resolution=32), "Growing from 32 px"),
         (dict(G__grows=False), "init_resolution=8, but G cannot work below full size"),
         (dict(loss__adversarial="mse"), "loss.adversarial='mse'"),

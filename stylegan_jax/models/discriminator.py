@@ -235,7 +235,6 @@ class Discriminator(nnx.Module):
             conv_clamp=conv_clamp,
             rngs=rngs,
         )
-        self.c_dim = c_dim
         self.cmap_dim = cmap_dim
 
     def __call__(

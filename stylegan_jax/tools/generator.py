@@ -110,8 +110,14 @@ class Generator:
             float32 `[n, num_ws, w_dim]`.
 
         Raises:
-            ValueError: No seeds, or a class that the network does not know.
+            ValueError: No seeds, a class that the network does not know, or truncation of a network
+                without styles.
         """
+        if not self.has_styles and np.any(np.asarray(truncation_psi) != 1):
+            raise ValueError(
+                f"truncation_psi={truncation_psi}: the layers of this {self.config.G.name!r} read "
+                "no styles that could be truncated; leave it at 1."
+            )
         z, c = self._latents(seeds, class_idx)
         psi = np.broadcast_to(np.asarray(truncation_psi, np.float32), len(z))
 

@@ -129,6 +129,13 @@ def test_errors_say_what_to_do(workdir, generator, tmp_path):
     )
 
 
+def test_truncation_needs_styles(generator, monkeypatch):
+    monkeypatch.setattr(generator, "has_styles", False)
+    with pytest.raises(ValueError, match="truncation_psi=0.7: .* read no styles"):
+        generator.images([0, 1], truncation_psi=0.7)
+    assert generator.images([0, 1]).shape == (2, 16, 16, 3)
+
+
 def test_seeds():
     assert parse_seeds("1,5,7-9") == [1, 5, 7, 8, 9]
     for bad in ("a", "3-", "5-2"):

@@ -40,6 +40,9 @@ setup(
         "lint": ["ruff"],
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
+        # Compilers alone: they need no TPU and no GPU.
+        "plan": ["jax[tpu]>=0.10"],
+        "plan-gpu": ["jax-cuda12-pjrt", "jax-cuda12-plugin", "nvidia-cuda-nvcc-cu12"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -24,6 +24,7 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
+    platform_formulation,
 )
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import compile_programs
@@ -56,7 +57,7 @@ class _Stepper:
 
     def __init__(self, config, level):
         shape = ImageShape(config.data.resolution, 3, 0)
-        networks, init = make_networks(config, shape)
+        networks, init = make_networks(config, shape, platform_formulation())
         mesh = make_mesh()
         everywhere = replicated(mesh)
         self.state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))
@@ -71,7 +72,7 @@ class _Stepper:
             "label": np.zeros((level.batch_size, 0), np.float32),
         }
         key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), everywhere)
-        self.args = (key, put_batch(mesh, batch), labels)
+        self.args = (key, put_batch(mesh, batch, networks.packing(level.resolution)), labels)
 
     def run(self, name: str) -> object:
         program = self.programs.run[name]

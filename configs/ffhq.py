@@ -51,6 +51,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.G.architecture = "progressive" if grows else args.G
         config.D.architecture = "progressive" if grows else args.D
 
+    # The four highest resolutions compute in bfloat16, as those of StyleGAN2-ADA do in float16.
+    config.G.num_bf16_res = config.D.num_bf16_res = 4
+
     config.loss.r1_gamma = 100.0 if args.config == "E" else 10.0  # appendix B
     if args.config in "ABC":
         config.loss.pl_weight = 0.0

@@ -1,5 +1,8 @@
 """Trains a model: `python -m stylegan_jax.main --config=configs/quickstart.py --workdir=DIR`.
 
+With `--mode=plan --topology=v5e:16x16` it trains nothing: it compiles the run's programs for that
+hardware, which need not be here, and says whether they fit and what they cost.
+
 Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
 name: `--config=configs/quickstart.py:fast,labels`. Running the same command again continues.
 """
@@ -12,15 +15,29 @@ from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; it continues what is there.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "plan"], "Train, or plan a training run.")
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "Hardware to plan for: v5e:16x16, 4*v6e:16x16 (slices), h100:8x8."
+)
 
 
 def main(argv: list[str]) -> None:
-    """Reads the flags, readies the devices and trains."""
+    """Reads the flags, readies the devices and trains, or plans."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; settings are --config.KEY=VALUE.")
+    if (_MODE.value == "plan") != (_TOPOLOGY.value is not None):
+        raise app.UsageError("--mode=plan and --topology=CHIP:SHAPE go together.")
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
+    if _MODE.value == "plan":
+        jax.config.update("jax_platforms", "cpu")
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # compilers that are installed announce themselves
+
+        from stylegan_jax.plan.planner import plan
+
+        plan(config, _TOPOLOGY.value, _WORKDIR.value)
+        return
     if config.cpu_devices:
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
     # A second start finds its programs compiled.

@@ -1,5 +1,7 @@
 """The training loop, top to bottom: next batch, step, and what is written at its intervals."""
 
+import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -21,6 +23,7 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
+    platform_formulation,
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
 from stylegan_jax.training.images import save_png
@@ -65,7 +68,7 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
 
 
 def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
-    is_first = jax.process_index() == 0
+    is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
     check_config(config, jax.device_count(), jax.process_count())
@@ -81,7 +84,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     # The state: that of the newest checkpoint, or a new one.
     mesh = make_mesh()
     everywhere = replicated(mesh)
-    networks, init = make_networks(config, shape)
+    networks, init = make_networks(config, shape, platform_formulation())
     levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
     check_grows(networks, init, levels)
     spans = make_spans(levels, total_nimg)
@@ -148,7 +151,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             f" (reals against reals {scores['swd_floor']:.1f})"
         )
 
-    span, programs = find_span(spans, nimg), None
+    span, programs, batches = find_span(spans, nimg), None, iter(())
     level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
@@ -167,20 +170,26 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 if programs is None or span.level != level:
                     level = span.level
                     start = time.monotonic()
-                    programs = compile_programs(
-                        networks, hyper, level, mesh, abstract_state, shape, len(labels)
-                    )
+                    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
+                        reading = reader.submit(_read_from, nimg, config, source, level)
+                        programs = compile_programs(
+                            networks, hyper, level, mesh, abstract_state, shape, len(labels)
+                        )
+                    batches = reading.result()
                     tick_start += time.monotonic() - start
-                    batches = _read_from(nimg, config, source, level)
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
             with jax.transfer_guard("disallow"):
-                batch = put_batch(mesh, next(batches))
+                batch = put_batch(mesh, next(batches), networks.packing(level.resolution))
                 state, reports = programs.iteration(
                     state, keys[_KEY_STEP], batch, labels, span.iteration(nimg)
                 )
                 for report in reports:
                     meter.add(report)
+            if first_step_sec is None:
+                jax.block_until_ready(state.nimg)
+                first_step_sec = time.monotonic() - run_start
+                print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
             # One process can stop after any iteration; several agree on it at a tick.
@@ -213,7 +222,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
 def _read_from(
     nimg: int, config: ConfigDict, source: ImageSource, level: Level
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Real images of a level's size, from an image count on."""
+    """Real images of a level's size, from an image count on; the first batch is read already."""
     dataset = make_dataset(
         source,
         batch_size=level.batch_size,
@@ -224,7 +233,8 @@ def _read_from(
         process_count=jax.process_count(),
         start=nimg,
     )
-    return make_iterator(dataset, num_workers=config.data.num_workers)
+    batches = make_iterator(dataset, num_workers=config.data.num_workers)
+    return itertools.chain([next(batches)], batches)
 
 
 def _skipped(state: TrainState) -> dict[str, int]:

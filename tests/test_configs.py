@@ -14,9 +14,10 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
+    platform_formulation,
 )
 from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.programs import lower_programs
+from stylegan_jax.training.programs import trace_programs
 from stylegan_jax.training.sharding import make_mesh
 
 
@@ -61,15 +62,15 @@ def test_every_variant_traces_at_every_level(recipe, arg):
     config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1, num_processes=1)
     shape = ImageShape(config.data.resolution, 3, 0)
-    networks, init = make_networks(config, shape)
+    networks, init = make_networks(config, shape, platform_formulation())
     state = jax.eval_shape(init, jax.random.key(0))
     levels = make_config_levels(config)
     check_grows(networks, init, levels)
     mesh = make_mesh(jax.devices()[:1])
     hyper = make_hyperparameters(config)
     for level in levels:
-        for _, lower in lower_programs(networks, hyper, level, mesh, state, shape, num_labels=1):
-            lower()
+        for _, trace in trace_programs(networks, hyper, level, mesh, state, shape, num_labels=1):
+            trace().lower()
 
 
 @pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES)

@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "training": {"models", "losses", "augment", "ops"},
     "monitors": {"training", "data", "metrics"},
     "train": {"monitors", "training", "data", "metrics"},
-    "main": {"train"},
+    "plan": {"training", "data", "ops"},
+    "main": {"train", "plan"},
     "tools": {"training", "data", "metrics", "convert", "models", "losses", "augment", "ops"},
 }
 # Nothing of these is ever imported; torch not even in data.

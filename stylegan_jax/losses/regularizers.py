@@ -66,18 +66,21 @@ def path_lengths(
     synthesis: Callable[[Array], Array],
     ws: Float[Array, "n l d"],
     pl_noise: Float[Array, "n h w c"],
+    *,
+    num_pixels: int | None = None,
 ) -> Float[Array, " n"]:
     """Length of `J_w^T y` per image: root of its squared norm, averaged over the layers.
 
     Args:
         synthesis: Maps styles to images.
         ws: Styles of each layer.
-        pl_noise: Unit normal image-shaped directions; divided by sqrt(h * w) here.
+        pl_noise: Unit normal image-shaped directions; divided by sqrt(num_pixels) here.
+        num_pixels: Pixels of an image; default `h * w`, which packed images have fewer of.
 
     Source: Karras et al. 2020 (StyleGAN2), section 3.2, eq. 4.
     Checked: tests/parity, cases `loss_*`.
     """
-    scale = 1 / jnp.sqrt(float(pl_noise.shape[1] * pl_noise.shape[2]))
+    scale = 1 / jnp.sqrt(float(num_pixels or pl_noise.shape[1] * pl_noise.shape[2]))
     grads = jax.grad(lambda ws: jnp.sum(synthesis(ws) * pl_noise * scale))(ws)
     return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(grads), axis=2), axis=1))
 

@@ -19,7 +19,16 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.stylegan2 import ARCHITECTURES
 from stylegan_jax.ops.fir import downsample2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
+from stylegan_jax.ops.packing import (
+    UNPACKED,
+    Packing,
+    depth_to_space,
+    packing_of,
+    repack,
+    space_to_depth,
+)
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 
@@ -40,34 +49,46 @@ class DiscriminatorBlock(nnx.Module):
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
+        packing: tuple[Packing, Packing],
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block; `is_first` is the one that reads the image at full size."""
-        layer = dict(resample_filter=resample_filter, rngs=rngs)
+        same = dict(packing=(packing[0], packing[0]), rngs=rngs)
+        coarser = dict(
+            down=2,
+            resample_filter=resample_filter,
+            packing=packing,
+            formulation=formulation,
+            rngs=rngs,
+        )
         act = dict(act="lrelu", conv_clamp=conv_clamp)
         self.has_fromrgb = is_first or architecture in ("skip", "progressive")
         self.adds_fromrgb = architecture == "skip"
         if self.has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **act, **layer)
-        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **act, **layer)
-        self.conv1 = Conv2d(in_channels, out_channels, kernel_size=3, down=2, **act, **layer)
+            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **act, **same)
+        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **act, **same)
+        self.conv1 = Conv2d(in_channels, out_channels, kernel_size=3, **act, **coarser)
         self.has_skip = architecture == "resnet"
         if self.has_skip:
-            self.skip = Conv2d(
-                in_channels, out_channels, kernel_size=1, bias=False, down=2, **layer
-            )
+            self.skip = Conv2d(in_channels, out_channels, kernel_size=1, bias=False, **coarser)
         self.taps = normalized(resample_filter)
+        self.packing = packing
+        self.formulation = formulation
         self.dtype = dtype
 
     def __call__(
         self, x: Float[Array, "n h w i"] | None, img: Float[Array, "n h w c"] | None
-    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q c"] | None]:
-        """Returns the feature maps and, in the skip architecture, the smaller image."""
+    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
+        """Returns the feature maps and, in the skip architecture, the smaller image.
+
+        All come packed as this block's `packing` says.
+        """
         if x is None or self.adds_fromrgb:
             assert img is not None
             y = self.fromrgb(img.astype(self.dtype))
             x = y if x is None else x.astype(self.dtype) + y
-            img = downsample2d(img, self.taps) if self.adds_fromrgb else None
+            img = self._shrink(img) if self.adds_fromrgb else None
         assert x is not None
         x = x.astype(self.dtype)
         if not self.has_skip:
@@ -75,6 +96,10 @@ class DiscriminatorBlock(nnx.Module):
         # The residual sum keeps unit variance: both branches carry sqrt(1/2).
         gain = float(np.sqrt(0.5))
         return self.skip(x, gain) + self.conv1(self.conv0(x), gain), img
+
+    def _shrink(self, img: Float[Array, "n h w c"]) -> Float[Array, "n p q co"]:
+        """The image of the next block."""
+        return downsample2d(img, self.taps, packing=self.packing, formulation=self.formulation)
 
 
 class DiscriminatorEpilogue(nnx.Module):
@@ -165,6 +190,7 @@ class Discriminator(nnx.Module):
         mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the discriminator.
@@ -187,6 +213,7 @@ class Discriminator(nnx.Module):
             mbstd_grouping: `contiguous` or, as in the official checkpoints, `strided`.
             conv_clamp: Clamp of convolution outputs; None: unbounded.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
             rngs: Source of the first weights.
         """
         if architecture not in ARCHITECTURES:
@@ -197,6 +224,7 @@ class Discriminator(nnx.Module):
             for res in block_resolutions(img_resolution)
         }
         self.resolutions = tuple(sorted(channels))
+        self.img_channels = img_channels
         self.grows = architecture == "progressive"
         for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(
@@ -208,6 +236,11 @@ class Discriminator(nnx.Module):
                 resample_filter=resample_filter,
                 conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                packing=(
+                    formulation.packing(res, channels[res]),
+                    formulation.packing(res // 2, channels[res // 2]),
+                ),
+                formulation=formulation,
                 rngs=rngs,
             )
             setattr(self, f"b{res}", block)
@@ -239,21 +272,28 @@ class Discriminator(nnx.Module):
 
     def __call__(
         self,
-        img: Float[Array, "n res res ch"],
+        img: Float[Array, "n h w ch"],
         c: Float[Array, "n c"] | None,
         *,
         fade: Float[Array, ""] | None = None,
     ) -> Float[Array, "n 1"]:
-        """Scores images in [-1, 1]; higher is more real.
+        """Scores images in [-1, 1], packed or not; higher is more real.
 
         In the progressive architecture the image's own size says which blocks work, and `fade` is
         the share of the path that enters at half the size (None: not computed).
         """
-        x, rest = None, img
-        blocks = growing_resolutions(self.resolutions, img.shape[1], grows=self.grows)
+        packed = packing_of(img, self.img_channels)
+        side = img.shape[1] * packed[0]
+        blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
+        x, rest = None, repack(img, packed, self.packing_at(side))
         for res in reversed(blocks[1:]):
             x, rest = getattr(self, f"b{res}")(x, rest)
-            if res == img.shape[1] and fade is not None:
-                small = average_pixels(img, 2)
-                x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small.astype(x.dtype)), fade)
+            if res == side and fade is not None:
+                small = average_pixels(depth_to_space(img, packed), 2)
+                small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))
+                x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
         return self.b4(x, rest, self.mapping(None, c) if self.cmap_dim > 0 else None)
+
+    def packing_at(self, resolution: int) -> Packing:
+        """How the network holds images and feature maps of a resolution."""
+        return UNPACKED if resolution == 4 else getattr(self, f"b{resolution}").packing[0]

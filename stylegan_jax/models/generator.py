@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
 # (block, layer, side) of every noise input, from low resolution to high.
@@ -20,7 +21,7 @@ class BaseGenerator(nnx.Module):
 
     Attributes:
         mapping: `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`.
-        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=) -> img`.
+        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=, packing=) -> img`.
         z_dim: Length of the latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
@@ -59,6 +60,11 @@ class BaseGenerator(nnx.Module):
         if w_avg is not None:
             ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise, resolution=resolution, fade=fade)
+
+    def packing_at(self, resolution: int) -> Packing:
+        """How the network holds images of a resolution (`ops/packing.py`)."""
+        del resolution
+        return UNPACKED
 
 
 def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:

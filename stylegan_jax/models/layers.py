@@ -8,7 +8,9 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_jax.ops.conv import conv2d_resample
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
+from stylegan_jax.ops.packing import UNPACKED, Packing, tile_channels
 
 
 def channels_at(img_resolution: int, *, channel_base: int, channel_max: int) -> int:
@@ -98,6 +100,8 @@ class Conv2d(nnx.Module):
         down: int = 1,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
+        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the layer.
@@ -114,6 +118,8 @@ class Conv2d(nnx.Module):
             down: Integer decimation.
             resample_filter: 1-D FIR taps, any sum; used along both axes.
             conv_clamp: Clamp of the output before `gain`; None: unbounded.
+            packing: How input and output are packed (`ops/packing.py`).
+            formulation: See `conv2d_resample`.
             rngs: Source of the first weights, N(0, 1).
         """
         shape = (kernel_size, kernel_size, in_channels, out_channels)
@@ -128,6 +134,8 @@ class Conv2d(nnx.Module):
         self.padding = kernel_size // 2
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
+        self.packing = packing
+        self.formulation = formulation
         self.weight_gain = weight_gain / float(np.sqrt(in_channels * kernel_size**2))
 
     def __call__(self, x: Float[Array, "n h w i"], gain: float = 1.0) -> Float[Array, "n p q o"]:
@@ -139,8 +147,10 @@ class Conv2d(nnx.Module):
             up=self.up,
             down=self.down,
             padding=self.padding,
+            packing=self.packing,
+            formulation=self.formulation,
         )
-        bias = self.bias[...] if self.has_bias else None
+        bias = tile_channels(self.bias[...], self.packing[1]) if self.has_bias else None
         return activate(
             x, bias, act=self.act, act_gain=self.act_gain, gain=gain, clamp=self.conv_clamp
         )

@@ -19,7 +19,9 @@ from stylegan_jax.models.layers import (
     channels_at,
     compute_dtype,
 )
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
+from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 
 # Here the gain that keeps unit variance sits on the weight, not on the activation.
 HE_GAIN = float(np.sqrt(2))
@@ -51,6 +53,7 @@ class SynthesisBlock(nnx.Module):
         img_channels: int,
         has_torgb: bool,
         dtype: jnp.dtype,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block; `in_channels` 0 makes the 4x4 block."""
@@ -60,6 +63,7 @@ class SynthesisBlock(nnx.Module):
             weight_gain=HE_GAIN,
             act_gain=1.0,
             resample_filter=(1.0, 1.0),
+            formulation=formulation,
             rngs=rngs,
         )
         self.has_fc = in_channels == 0
@@ -101,6 +105,7 @@ class Synthesis(nnx.Module):
         channel_max: int,
         grows: bool,
         num_bf16_res: int,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
@@ -116,6 +121,7 @@ class Synthesis(nnx.Module):
                 img_channels=img_channels,
                 has_torgb=grows or res == img_resolution,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                formulation=formulation,
                 rngs=rngs,
             )
             setattr(self, f"b{res}", block)
@@ -128,15 +134,16 @@ class Synthesis(nnx.Module):
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n res res c"]:
-        """Draws images at `resolution`; there is no noise input."""
+        packing: Packing = UNPACKED,
+    ) -> Float[Array, "n h w c"]:
+        """Draws images at `resolution`, packed by `packing`; there is no noise input."""
         del noise
         x = ws[:, 0]
         coarse = None
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
             block = getattr(self, f"b{res}")
             coarse, x = x, block(x)
-        return blend_colors(self, res, x, coarse, fade)
+        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
 
 
 class Generator(BaseGenerator):
@@ -157,6 +164,7 @@ class Generator(BaseGenerator):
         channel_max: int = 512,
         grows: bool = True,
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -170,6 +178,7 @@ class Generator(BaseGenerator):
             channel_max: ... and at most this many.
             grows: Give every resolution a way to colours; False: only the last.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
             rngs: Source of the first weights.
         """
         self.mapping = Mapping()
@@ -181,6 +190,7 @@ class Generator(BaseGenerator):
             channel_max=channel_max,
             grows=grows,
             num_bf16_res=num_bf16_res,
+            formulation=formulation,
             rngs=rngs,
         )
         self.z_dim = z_dim

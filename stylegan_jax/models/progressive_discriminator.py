@@ -16,7 +16,9 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
+from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, packing_of
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 # Leaky ReLU whose gain sits on the weight.
@@ -39,6 +41,7 @@ class DiscriminatorBlock(nnx.Module):
         blur_filter: tuple[float, ...] | None,
         fused_scale: bool,
         dtype: jnp.dtype,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block; arguments as in `ProgressiveDiscriminator`."""
@@ -51,17 +54,20 @@ class DiscriminatorBlock(nnx.Module):
             kernel_size=3,
             down=2 if fused_scale else 1,
             resample_filter=(1.0, 1.0),
+            formulation=formulation,
             **_LRELU,
             rngs=rngs,
         )
         self.blur_filter = blur_filter
         self.fused_scale = fused_scale
+        self.formulation = formulation
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n p q o"]:
         """Halves the resolution."""
         x = self.conv0(x.astype(self.dtype))
-        x = x if self.blur_filter is None else blur2d(x, self.blur_filter)
+        if self.blur_filter is not None:
+            x = blur2d(x, self.blur_filter, formulation=self.formulation)
         x = self.conv1(x)
         return x if self.fused_scale else average_pixels(x, 2)
 
@@ -134,6 +140,7 @@ class ProgressiveDiscriminator(nnx.Module):
         mbstd_num_channels: int = 1,
         mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the discriminator.
@@ -154,6 +161,7 @@ class ProgressiveDiscriminator(nnx.Module):
             mbstd_num_channels: Statistics per group; 0 leaves the layer out.
             mbstd_grouping: `contiguous` or, as in the official checkpoints, `strided`.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
             rngs: Source of the first weights.
         """
         self.resolutions = block_resolutions(img_resolution)
@@ -171,6 +179,7 @@ class ProgressiveDiscriminator(nnx.Module):
                 blur_filter=blur_filter,
                 fused_scale=fused_scale,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                formulation=formulation,
                 **colors,
             )
             setattr(self, f"b{res}", block)
@@ -186,19 +195,21 @@ class ProgressiveDiscriminator(nnx.Module):
             **colors,
         )
         self.grows = grows
+        self.img_channels = img_channels
 
     def __call__(
         self,
-        img: Float[Array, "n res res ch"],
+        img: Float[Array, "n h w ch"],
         c: Float[Array, "n c"] | None,
         *,
         fade: Float[Array, ""] | None = None,
     ) -> Float[Array, "n 1"]:
-        """Scores images in [-1, 1]; higher is more real.
+        """Scores images in [-1, 1], packed or not; higher is more real.
 
         The image's own size says which blocks work; `fade` is the share of the path that enters
         at half the size (None: not computed).
         """
+        img = depth_to_space(img, packing_of(img, self.img_channels))
         side = img.shape[1]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
         x = getattr(self, f"b{side}").fromrgb(img.astype(self._dtype(side)))
@@ -208,6 +219,11 @@ class ProgressiveDiscriminator(nnx.Module):
                 small = average_pixels(img, 2).astype(x.dtype)
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
         return self.b4(x, c if self.is_conditional else None)
+
+    def packing_at(self, resolution: int) -> Packing:
+        """How the network holds images of a resolution (`ops/packing.py`)."""
+        del resolution
+        return UNPACKED
 
     def _dtype(self, res: int) -> jnp.dtype:
         """What the block of a resolution computes in."""

@@ -21,7 +21,9 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import instance_norm, normalize_2nd_moment
+from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 
 
 class Mapping(nnx.Module):
@@ -147,6 +149,7 @@ class SynthesisBlock(nnx.Module):
         blur_filter: tuple[float, ...] | None,
         dtype: jnp.dtype,
         epilogue: dict,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block; `in_channels` 0 makes the 4x4 block. Arguments as in `Generator`."""
@@ -155,6 +158,7 @@ class SynthesisBlock(nnx.Module):
             bias=False,
             weight_gain=HE_GAIN,
             resample_filter=(1.0, 1.0),
+            formulation=formulation,
             rngs=rngs,
         )
         self.start = "conv" if in_channels > 0 else "const" if const_input else "fc"
@@ -171,6 +175,7 @@ class SynthesisBlock(nnx.Module):
         if has_torgb:
             self.torgb = Conv2d(out_channels, img_channels, kernel_size=1, rngs=rngs)
         self.blur_filter = blur_filter
+        self.formulation = formulation
         self.dtype = dtype
 
     def __call__(
@@ -188,7 +193,8 @@ class SynthesisBlock(nnx.Module):
         else:
             assert x is not None
             x = self.conv0(x.astype(self.dtype))
-            x = x if self.blur_filter is None else blur2d(x, self.blur_filter)
+            if self.blur_filter is not None:
+                x = blur2d(x, self.blur_filter, formulation=self.formulation)
         x = self.epilogue0(x, ws[:, 0], noise.get("conv0"))
         return self.epilogue1(self.conv1(x), ws[:, 1], noise.get("conv1"))
 
@@ -213,6 +219,7 @@ class Synthesis(nnx.Module):
         blur_filter: tuple[float, ...] | None,
         num_bf16_res: int,
         epilogue: dict,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the network; `epilogue` are the settings of `Epilogue`, the rest as there."""
@@ -231,6 +238,7 @@ class Synthesis(nnx.Module):
                 const_input=const_input,
                 blur_filter=blur_filter,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                formulation=formulation,
                 epilogue=epilogue,
                 rngs=rngs,
             )
@@ -244,8 +252,12 @@ class Synthesis(nnx.Module):
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n res res c"]:
-        """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise."""
+        packing: Packing = UNPACKED,
+    ) -> Float[Array, "n h w c"]:
+        """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
+
+        `packing` is that of the image: `ops/packing.py`.
+        """
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
@@ -256,7 +268,7 @@ class Synthesis(nnx.Module):
             block = getattr(self, f"b{res}")
             coarse, x = x, block(x, ws[:, 2 * i :], noise.get(f"b{res}", {}))
         assert x is not None
-        return blend_colors(self, res, x, coarse, fade)
+        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
 
 
 class Generator(BaseGenerator):
@@ -288,6 +300,7 @@ class Generator(BaseGenerator):
         use_styles: bool = True,
         blur_filter: tuple[float, ...] | None = (1, 2, 1),
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -312,6 +325,7 @@ class Generator(BaseGenerator):
             use_styles: Give every layer a style (row C).
             blur_filter: 1-D taps behind every up-sampling convolution; None: no blur.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
             rngs: Source of the first weights.
         """
         self.mapping = Mapping(
@@ -333,6 +347,7 @@ class Generator(BaseGenerator):
             const_input=const_input,
             blur_filter=blur_filter,
             num_bf16_res=num_bf16_res,
+            formulation=formulation,
             epilogue=dict(
                 act=act,
                 use_noise=use_noise,

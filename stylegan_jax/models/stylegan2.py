@@ -20,7 +20,16 @@ from stylegan_jax.models.layers import (
     normalized,
 )
 from stylegan_jax.ops.fir import upsample2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
+from stylegan_jax.ops.packing import (
+    UNPACKED,
+    Packing,
+    depth_to_space,
+    repack,
+    space_to_depth,
+    tile_channels,
+)
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
 ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
@@ -42,6 +51,8 @@ class SynthesisLayer(nnx.Module):
         use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
+        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `Conv2d`, `w_dim` is the length of a style."""
@@ -56,26 +67,31 @@ class SynthesisLayer(nnx.Module):
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
+        self.packing = packing
+        self.formulation = formulation
 
     def __call__(
         self,
         x: Float[Array, "n h w i"],
         w: Float[Array, "n w_dim"],
-        noise: Float[Array, "#n p q 1"] | None,
+        noise: Float[Array, "#n nh nw 1"] | None,
         gain: float = 1.0,
     ) -> Float[Array, "n p q o"]:
         """Applies the layer; `noise` is unit normal and scaled by the learned strength here."""
-        noise = noise * self.noise_strength[...] if self.use_noise and noise is not None else None
         x = modulated_conv2d(
             x,
             self.weight[...],
             self.affine(w),
-            noise=noise,
+            noise=noise if self.use_noise else None,
+            noise_strength=self.noise_strength[...] if self.use_noise else 0.0,
             up=self.up,
             padding=1,
             taps=self.taps,
+            packing=self.packing,
+            formulation=self.formulation,
         )
-        return activate(x, self.bias[...], act="lrelu", gain=gain, clamp=self.conv_clamp)
+        bias = tile_channels(self.bias[...], self.packing[1])
+        return activate(x, bias, act="lrelu", gain=gain, clamp=self.conv_clamp)
 
 
 class ToRGB(nnx.Module):
@@ -88,6 +104,7 @@ class ToRGB(nnx.Module):
         *,
         w_dim: int,
         conv_clamp: float | None = None,
+        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `SynthesisLayer`."""
@@ -96,6 +113,7 @@ class ToRGB(nnx.Module):
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
         self.conv_clamp = conv_clamp
+        self.packing = packing
         self.weight_gain = 1 / float(np.sqrt(in_channels))
 
     def __call__(
@@ -103,8 +121,9 @@ class ToRGB(nnx.Module):
     ) -> Float[Array, "n h w o"]:
         """Applies the layer in x.dtype and returns float32."""
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight[...], styles, demodulate=False)
-        return activate(x, self.bias[...], act="linear", clamp=self.conv_clamp).astype(jnp.float32)
+        x = modulated_conv2d(x, self.weight[...], styles, demodulate=False, packing=self.packing)
+        bias = tile_channels(self.bias[...], self.packing[1])
+        return activate(x, bias, act="linear", clamp=self.conv_clamp).astype(jnp.float32)
 
 
 class SynthesisBlock(nnx.Module):
@@ -127,6 +146,7 @@ class SynthesisBlock(nnx.Module):
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block of `img_resolution`; `in_channels` 0 makes the 4x4 block.
@@ -143,8 +163,14 @@ class SynthesisBlock(nnx.Module):
             resample_filter: 1-D FIR taps.
             conv_clamp: Clamp of every convolution's output.
             dtype: Dtype of the feature maps.
+            formulation: Decides how feature maps are packed; see also `conv2d_resample`.
             rngs: Source of the first weights.
         """
+        self.packing = formulation.packing(img_resolution, out_channels)
+        # The block before, whose feature maps and image come in.
+        self.packing_in = formulation.packing(img_resolution // 2, in_channels)
+        same, finer = (self.packing, self.packing), (self.packing_in, self.packing)
+        resampled = dict(resample_filter=resample_filter, packing=finer, formulation=formulation)
         layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, rngs=rngs)
         if in_channels == 0:
             shape = (img_resolution, img_resolution, out_channels)
@@ -155,14 +181,16 @@ class SynthesisBlock(nnx.Module):
                 out_channels,
                 up=2,
                 use_noise=use_noise,
-                resample_filter=resample_filter,
+                **resampled,
                 **layer,
             )
-        self.conv1 = SynthesisLayer(out_channels, out_channels, use_noise=use_noise, **layer)
+        self.conv1 = SynthesisLayer(
+            out_channels, out_channels, use_noise=use_noise, packing=same, **layer
+        )
         self.has_torgb = is_last or architecture in ("skip", "progressive")
         self.adds_img = architecture == "skip"
         if self.has_torgb:
-            self.torgb = ToRGB(out_channels, img_channels, **layer)
+            self.torgb = ToRGB(out_channels, img_channels, packing=same, **layer)
         self.has_skip = architecture == "resnet" and in_channels > 0
         if self.has_skip:
             self.skip = Conv2d(
@@ -171,13 +199,14 @@ class SynthesisBlock(nnx.Module):
                 kernel_size=1,
                 bias=False,
                 up=2,
-                resample_filter=resample_filter,
+                **resampled,
                 rngs=rngs,
             )
         self.has_const = in_channels == 0
         self.num_convs = 1 if self.has_const else 2
         self.taps = normalized(resample_filter)
         self.dtype = dtype
+        self.formulation = formulation
 
     def __call__(
         self,
@@ -185,8 +214,8 @@ class SynthesisBlock(nnx.Module):
         img: Float[Array, "n h w c"] | None,
         ws: Float[Array, "n l w_dim"],
         noise: dict[str, Any],
-    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q c"] | None]:
-        """Returns this block's feature maps and the image so far (float32).
+    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q co"] | None]:
+        """Returns this block's feature maps and the image so far (float32), packed as it is.
 
         In the progressive architecture the image is that of this block alone.
         """
@@ -204,8 +233,10 @@ class SynthesisBlock(nnx.Module):
             x = self.skip(x, gain) + y if self.has_skip else y
         if self.has_torgb:
             rgb = self.torgb(x, ws[:, self.num_convs])
-            is_sum = self.adds_img and img is not None
-            img = upsample2d(img, self.taps) + rgb if is_sum else rgb
+            if self.adds_img and img is not None:
+                finer = (self.packing_in, self.packing)
+                rgb += upsample2d(img, self.taps, packing=finer, formulation=self.formulation)
+            img = rgb
         return x, img
 
 
@@ -228,6 +259,7 @@ class Synthesis(nnx.Module):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
@@ -252,6 +284,7 @@ class Synthesis(nnx.Module):
                 resample_filter=resample_filter,
                 conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                formulation=formulation,
                 rngs=rngs,
             )
             setattr(self, f"b{res}", block)
@@ -267,20 +300,27 @@ class Synthesis(nnx.Module):
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n res res c"]:
-        """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise."""
+        packing: Packing = UNPACKED,
+    ) -> Float[Array, "n h w c"]:
+        """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
+
+        `packing` is that of the image: `ops/packing.py`.
+        """
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
-        x = img = coarse_img = None
+        x = img = coarse_img = block = None
         index = 0
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
             block = getattr(self, f"b{res}")
             coarse_img = img
             x, img = block(x, img, ws[:, index:], noise.get(f"b{res}", {}))
             index += block.num_convs
-        assert img is not None
-        return img if fade is None else fade_to(img, repeat_pixels(coarse_img, 2), fade)
+        assert img is not None and block is not None
+        if fade is not None:
+            coarse_img = repeat_pixels(depth_to_space(coarse_img, block.packing_in), 2)
+            img = fade_to(img, space_to_depth(coarse_img, block.packing), fade)
+        return repack(img, block.packing, packing)
 
 
 class Generator(BaseGenerator):
@@ -309,6 +349,7 @@ class Generator(BaseGenerator):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -330,6 +371,7 @@ class Generator(BaseGenerator):
             resample_filter: 1-D FIR taps of all resampling.
             conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
             rngs: Source of the first weights.
         """
         self.mapping = Mapping(
@@ -353,6 +395,7 @@ class Generator(BaseGenerator):
             resample_filter=resample_filter,
             conv_clamp=conv_clamp,
             num_bf16_res=num_bf16_res,
+            formulation=formulation,
             rngs=rngs,
         )
         self.z_dim = z_dim
@@ -366,3 +409,7 @@ class Generator(BaseGenerator):
             for layer in ("conv0", "conv1")
             if use_noise and (res, layer) != (4, "conv0")
         )
+
+    def packing_at(self, resolution: int) -> Packing:
+        """How the network holds images of a resolution."""
+        return getattr(self.synthesis, f"b{resolution}").packing

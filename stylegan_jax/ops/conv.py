@@ -1,7 +1,6 @@
 """Two-dimensional convolution with FIR up- and down-sampling."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +8,11 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from stylegan_jax.ops.fir import Axes2, Taps, read_padding, resampling_padding, upfirdn2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
+from stylegan_jax.ops.trilinear import convolve, convolve_transposed
+
+Pads = tuple[int, int, int, int]
 
 
 def conv2d(
@@ -18,9 +22,12 @@ def conv2d(
     stride: int = 1,
     padding: Axes2 = 0,
     groups: int = 1,
+    formulation: Formulation = FORMULATIONS["cpu"],
 ) -> Float[Array, "n oh ow o"]:
     """Correlates feature maps with a kernel; padding is `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
     x0, x1, y0, y1 = read_padding(padding)
+    if groups == 1:
+        return convolve(x, weight, stride, ((y0, y1), (x0, x1)), formulation)
     return lax.conv_general_dilated(
         x,
         weight,
@@ -41,7 +48,9 @@ def conv2d_resample(
     padding: Axes2 = 0,
     groups: int = 1,
     flip_filter: bool = False,
-) -> Float[Array, "n oh ow o"]:
+    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+    formulation: Formulation = FORMULATIONS["cpu"],
+) -> Float[Array, "n oh ow co"]:
     """Convolution between FIR up-sampling and FIR down-sampling: `down(conv(up(x)))`.
 
     The kernel is correlated as it stands. Signals are zero outside the image at every stage.
@@ -56,116 +65,131 @@ def conv2d_resample(
             centring of the filter is added to it.
         groups: Groups of channels that are convolved apart.
         flip_filter: True correlates with the taps, False convolves.
+        packing: How input and output are packed (`ops/packing.py`), for separable taps and one
+            group; shapes here are those of unpacked feature maps.
+        formulation: How the platform computes it; the result is the same.
 
     Returns:
         `[n, h * up / down, w * up / down, o]` for a kernel centred by its padding, in x.dtype.
 
     Raises:
-        ValueError: Channels do not fit the kernel.
+        ValueError: Channels do not fit the kernel, or packed maps meet what they do not support.
 
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_conv2d_resample`.
     """
     kh, kw, in_channels, _ = weight.shape
-    if x.shape[-1] != in_channels * groups:
+    if x.shape[-1] != in_channels * groups * math.prod(packing[0]):
         raise ValueError(
-            f"Input of {x.shape[-1]} channels for a kernel of {in_channels} x {groups} groups."
+            f"Input of {x.shape[-1]} channels, packed by {packing[0]}, for a kernel of "
+            f"{in_channels} x {groups} groups."
         )
-    weight = weight.astype(x.dtype)
     filtered = up > 1 or down > 1
     pads = resampling_padding(taps, up=up, down=down, padding=padding) if filtered else padding
+    pads = read_padding(pads)
+    if packing != (UNPACKED, UNPACKED):
+        if groups > 1 or not _is_separable(taps):
+            raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
+        static = _correlated(taps, flip_filter) if filtered else (1.0,)
+        return _folded_conv2d(x, weight, static, up, down, pads, packing)
+    weight = weight.astype(x.dtype)
+    fir = dict(flip_filter=flip_filter, formulation=formulation)
+    conv = dict(groups=groups, formulation=formulation)
     if up > 1 and down == 1 and (kh, kw) == (1, 1):
         # A 1x1 convolution commutes with the filter and is cheaper before it.
-        x = conv2d(x, weight, groups=groups)
-        return upfirdn2d(x, taps, up=up, padding=pads, flip_filter=flip_filter, gain=up**2)
+        x = conv2d(x, weight, **conv)
+        return upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
     if down > 1 and up == 1 and (kh, kw) == (1, 1):
-        x = upfirdn2d(x, taps, down=down, padding=pads, flip_filter=flip_filter)
-        return conv2d(x, weight, groups=groups)
+        x = upfirdn2d(x, taps, down=down, padding=pads, **fir)
+        return conv2d(x, weight, **conv)
     if (up > 1) != (down > 1) and groups == 1 and _is_separable(taps):
-        return _polyphase_conv2d(x, weight, taps, up, down, pads, flip_filter)
+        static = _correlated(taps, flip_filter)
+        finer_side = x.shape[1] * up
+        if formulation.folds(finer_side):
+            return _folded_conv2d(x, weight, static, up, down, pads, packing)
+        return _strided_conv2d(x, weight, static, up, down, pads, formulation)
     if up > 1:
-        x = upfirdn2d(x, taps, up=up, padding=pads, flip_filter=flip_filter, gain=up**2)
-        x = conv2d(x, weight, groups=groups)
-        return upfirdn2d(x, taps, down=down, flip_filter=flip_filter) if down > 1 else x
+        x = upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
+        x = conv2d(x, weight, **conv)
+        return upfirdn2d(x, taps, down=down, **fir) if down > 1 else x
     if down > 1:
-        x = upfirdn2d(x, taps, padding=pads, flip_filter=flip_filter)
-        return conv2d(x, weight, stride=down, groups=groups)
-    return conv2d(x, weight, padding=pads, groups=groups)
+        x = upfirdn2d(x, taps, padding=pads, **fir)
+        return conv2d(x, weight, stride=down, **conv)
+    return conv2d(x, weight, padding=pads, **conv)
 
 
-def _polyphase_conv2d(
-    x: Array, weight: Array, taps: Taps, up: int, down: int, pads: Sequence[int], flip_filter: bool
+def _folded_conv2d(
+    x: Array,
+    weight: Array,
+    taps: tuple[float, ...],
+    up: int,
+    down: int,
+    pads: Pads,
+    packing: tuple[Packing, Packing],
 ) -> Array:
-    """Convolution before or behind FIR resampling, folded into one kernel over phases.
-
-    Down-sampling reads `down * down` input phases and up-sampling writes `up * up` output phases,
-    each as extra channels of a plain convolution on the coarse grid. The filter never runs over
-    an image, no inserted zero is multiplied, and every derivative is a plain convolution too.
-    Measured in benchmarks/resampling.py.
-    """
-    taps = (1.0,) if taps is None else tuple(float(t) for t in np.asarray(taps))
-    taps = taps if flip_filter else taps[::-1]
-    n, h, w, in_channels = x.shape
-    kh, kw, _, out_channels = weight.shape
+    """The filter folded into the kernel: one plain convolution over phases of the finer side."""
     x0, x1, y0, y1 = pads
-    rows, row_lo = _phase_table(taps, up, down, y0, kh)
-    cols, col_lo = _phase_table(taps, up, down, x0, kw)
-    # e f: coarse taps, p q: input phases, a b: output phases, k l: taps of the stored kernel.
-    kernel = jnp.einsum(
-        "epak,fqbl,klio->efpqiabo", jnp.asarray(rows, x.dtype), jnp.asarray(cols, x.dtype), weight
+    pads_y, pads_x = (y0, y1), (x0, x1)
+    if down == 1 or weight.shape[:2] != (1, 1) or packing == (UNPACKED, UNPACKED):
+        statics = dict(up=(up, up), down=(down, down), pads=(pads_y, pads_x), packing=packing)
+        return phase_conv2d(x, weight, (taps, taps), **statics)
+    # Before a 1x1 kernel the filter is cheaper one axis after the other.
+    pack_in, pack_out = packing
+    between = (pack_out[0], pack_out[1] * down)
+    identity = jnp.eye(weight.shape[2])[None, None]
+    x = phase_conv2d(
+        x,
+        identity,
+        (taps, (1.0,)),
+        down=(down, 1),
+        pads=(pads_y, (0, 0)),
+        packing=(pack_in, between),
     )
-    kernel = kernel.reshape(len(rows), len(cols), down * down * in_channels, up * up * out_channels)
-    out_h = (h * up + y0 + y1 - (len(taps) - 1) - kh) // down + 1
-    out_w = (w * up + x0 + x1 - (len(taps) - 1) - kw) // down + 1
-    x = space_to_depth(x, down)
-    coarse_h, coarse_w = -(-out_h // up), -(-out_w // up)
-    pad_y = [-row_lo, coarse_h + len(rows) - 1 + row_lo - x.shape[1]]
-    pad_x = [-col_lo, coarse_w + len(cols) - 1 + col_lo - x.shape[2]]
-    y = conv2d(x, kernel, padding=[*pad_x, *pad_y])
-    return depth_to_space(y, up)[:, :out_h, :out_w]
+    return phase_conv2d(
+        x,
+        weight,
+        ((1.0,), taps),
+        down=(1, down),
+        pads=((0, 0), pads_x),
+        packing=(between, pack_out),
+    )
 
 
-def space_to_depth(x: Float[Array, "n h w c"], factor: int) -> Float[Array, "n p q cf"]:
-    """Moves `factor * factor` phases into channels (phase_y, phase_x, c); pads with zeros."""
-    if factor == 1:
-        return x
-    n, h, w, c = x.shape
-    x = jnp.pad(x, ((0, 0), (0, -h % factor), (0, -w % factor), (0, 0)))
-    h, w = x.shape[1] // factor, x.shape[2] // factor
-    x = x.reshape(n, h, factor, w, factor, c).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h, w, factor * factor * c)
-
-
-def depth_to_space(x: Float[Array, "n h w cf"], factor: int) -> Float[Array, "n p q c"]:
-    """Inverse of `space_to_depth`."""
-    if factor == 1:
-        return x
-    n, h, w, c = x.shape
-    x = x.reshape(n, h, w, factor, factor, c // factor**2).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h * factor, w * factor, c // factor**2)
-
-
-@lru_cache(maxsize=256)
-def _phase_table(
-    taps: tuple[float, ...], up: int, down: int, pad: int, kernel_size: int
-) -> tuple[np.ndarray, int]:
-    """`(T[e, p, a, k], lo)`: weight of input phase p at coarse tap e for output phase a, tap k."""
-    # Output q * up + a reads kernel tap k through filter tap i at the up-sampled position
-    # a + k + i - pad (relative to q), which holds an input pixel where up divides it.
-    entries = [
-        (*divmod((a + k + i - pad) // up, down), a, k, up * tap)
-        for a in range(up)
-        for k in range(kernel_size)
-        for i, tap in enumerate(taps)
-        if (a + k + i - pad) % up == 0
-    ]
-    lo = min(e for e, *_ in entries)
-    table = np.zeros((max(e for e, *_ in entries) - lo + 1, down, up, kernel_size))
-    for e, p, a, k, value in entries:
-        table[e - lo, p, a, k] += value
-    return table, lo
+def _strided_conv2d(
+    x: Array,
+    weight: Array,
+    taps: tuple[float, ...],
+    up: int,
+    down: int,
+    pads: Pads,
+    formulation: Formulation,
+) -> Array:
+    """The filter over the finer side, beside a strided or a transposed convolution."""
+    fir = dict(flip_filter=True, formulation=formulation)
+    if down > 1:
+        x = upfirdn2d(x, taps, padding=pads, **fir)
+        return conv2d(x, weight, stride=down, formulation=formulation)
+    if min(pads) < 0:
+        # What is cropped before the filter cannot be cropped behind it.
+        x = upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
+        return conv2d(x, weight, formulation=formulation)
+    # The kernel and the filter trade places: both are convolutions at the fine rate.
+    kh, kw = weight.shape[:2]
+    flipped = weight[::-1, ::-1].swapaxes(2, 3)
+    size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
+    y = convolve_transposed(x, flipped, up, ((0, 0), (0, 0)), size, formulation)
+    x0, x1, y0, y1 = pads
+    # Zeros that up-sampling puts behind the last pixel are not in the transposed convolution.
+    inner = [x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up]
+    return upfirdn2d(y, taps, padding=inner, gain=up**2, **fir)
 
 
 def _is_separable(taps: Taps) -> bool:
     """True for 1-D filters, which both axes share."""
     return taps is None or np.ndim(taps) == 1
+
+
+def _correlated(taps: Taps, flip_filter: bool) -> tuple[float, ...]:
+    """Separable taps as static floats, in the order in which they are correlated."""
+    static = (1.0,) if taps is None else tuple(float(t) for t in np.asarray(taps))
+    return static if flip_filter else static[::-1]

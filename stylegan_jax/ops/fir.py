@@ -1,12 +1,18 @@
 """FIR filters on images: filter design, and padding, resampling and filtering in one op."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Float32
+
+from stylegan_jax.ops.formulation import FORMULATIONS, Filter, Formulation
+from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
+from stylegan_jax.ops.primitives import linear, make_primitive
 
 # 1-D taps serve both axes, 2-D taps are [h, w], None is the identity.
 Taps = np.ndarray | Sequence[float] | Sequence[Sequence[float]] | None
@@ -69,6 +75,7 @@ def upfirdn2d(
     padding: Axes2 = 0,
     flip_filter: bool = False,
     gain: float = 1.0,
+    formulation: Formulation = FORMULATIONS["cpu"],
 ) -> Float[Array, "n oh ow c"]:
     """Inserts zeros, pads, filters and decimates a batch of images.
 
@@ -84,6 +91,7 @@ def upfirdn2d(
         padding: Pixels at the up-sampled rate: one number, `[x, y]` or `[x0, x1, y0, y1]`.
         flip_filter: True correlates, False (default) convolves.
         gain: Factor on the output.
+        formulation: How the platform computes it; the result is the same.
 
     Returns:
         Array in x.dtype; each axis has `(n * up + pad0 + pad1 - len(taps)) // down + 1` pixels.
@@ -108,10 +116,11 @@ def upfirdn2d(
             f"A filter of shape {taps.shape} does not fit an image of shape {x.shape[1:3]} "
             f"with up={up}, padding={padding}: pad more or use fewer taps."
         )
+    way = formulation.fir(max(out_h, out_w, *x.shape[1:3]))
     out = None
     for column, row in _separable_terms(taps.tobytes(), taps.shape):
-        y = _filter_axis(x, np.multiply(column, gain), 1, up_y, down_y, y0, out_h)
-        y = _filter_axis(y, np.asarray(row), 2, up_x, down_x, x0, out_w)
+        y = _filter_axis(x, np.multiply(column, gain), 1, up_y, down_y, y0, out_h, way)
+        y = _filter_axis(y, np.asarray(row), 2, up_x, down_x, x0, out_w, way)
         out = y if out is None else out + y
     assert out is not None
     return out
@@ -140,11 +149,27 @@ def upsample2d(
     padding: Axes2 = 0,
     flip_filter: bool = False,
     gain: float = 1.0,
-) -> Float[Array, "n oh ow c"]:
-    """Zooms images by `up` with an interpolating filter; the mean brightness stays."""
+    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+    formulation: Formulation = FORMULATIONS["cpu"],
+) -> Float[Array, "n oh ow co"]:
+    """Zooms images by `up` with an interpolating filter; the mean brightness stays.
+
+    `packing` says how input and output are packed (`ops/packing.py`), for separable taps and one
+    zoom for both axes.
+    """
     up_x, up_y = _pair(up, "up")
     same = resampling_padding(taps, up=(up_x, up_y), padding=padding)
-    return upfirdn2d(x, taps, up=up, padding=same, flip_filter=flip_filter, gain=gain * up_x * up_y)
+    if packing != (UNPACKED, UNPACKED):
+        return _resample_packed(x, taps, up_x, 1, same, flip_filter, gain, packing)
+    return upfirdn2d(
+        x,
+        taps,
+        up=up,
+        padding=same,
+        flip_filter=flip_filter,
+        gain=gain * up_x * up_y,
+        formulation=formulation,
+    )
 
 
 def downsample2d(
@@ -155,13 +180,55 @@ def downsample2d(
     padding: Axes2 = 0,
     flip_filter: bool = False,
     gain: float = 1.0,
-) -> Float[Array, "n oh ow c"]:
-    """Shrinks images by `down` behind a low-pass filter; the mean brightness stays."""
+    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+    formulation: Formulation = FORMULATIONS["cpu"],
+) -> Float[Array, "n oh ow co"]:
+    """Shrinks images by `down` behind a low-pass filter; `packing` as in `upsample2d`."""
     same = resampling_padding(taps, down=_pair(down, "down"), padding=padding)
-    return upfirdn2d(x, taps, down=down, padding=same, flip_filter=flip_filter, gain=gain)
+    if packing != (UNPACKED, UNPACKED):
+        return _resample_packed(
+            x, taps, 1, _pair(down, "down")[0], same, flip_filter, gain, packing
+        )
+    return upfirdn2d(
+        x,
+        taps,
+        down=down,
+        padding=same,
+        flip_filter=flip_filter,
+        gain=gain,
+        formulation=formulation,
+    )
 
 
-def blur2d(x: Float[Array, "n h w c"], taps: Taps) -> Float[Array, "n h w c"]:
+def _resample_packed(
+    x: Array,
+    taps: Taps,
+    up: int,
+    down: int,
+    pads: tuple[int, int, int, int],
+    flip_filter: bool,
+    gain: float,
+    packing: tuple[Packing, Packing],
+) -> Array:
+    """Resamples packed images: a convolution whose kernel is the identity over colours."""
+    static = tuple(float(t) for t in np.asarray(taps, np.float64))
+    weight = gain * jnp.eye(x.shape[-1] // math.prod(packing[0]))[None, None]
+    static = static if flip_filter else static[::-1]
+    x0, x1, y0, y1 = pads
+    return phase_conv2d(
+        x,
+        weight,
+        (static, static),
+        up=(up, up),
+        down=(down, down),
+        pads=((y0, y1), (x0, x1)),
+        packing=packing,
+    )
+
+
+def blur2d(
+    x: Float[Array, "n h w c"], taps: Taps, *, formulation: Formulation = FORMULATIONS["cpu"]
+) -> Float[Array, "n h w c"]:
     """Correlates images with taps scaled to sum 1 and keeps their size.
 
     An even filter's extra pixel of zero padding lies behind the image (`filter2d`: before it).
@@ -173,7 +240,7 @@ def blur2d(x: Float[Array, "n h w c"], taps: Taps) -> Float[Array, "n h w c"]:
     taps = taps / taps.sum()
     fw, fh = _size(taps)
     same = [(fw - 1) // 2, fw // 2, (fh - 1) // 2, fh // 2]
-    return upfirdn2d(x, taps, padding=same, flip_filter=True)
+    return upfirdn2d(x, taps, padding=same, flip_filter=True, formulation=formulation)
 
 
 def resampling_padding(
@@ -195,19 +262,49 @@ def resampling_padding(
     return (pads[0], pads[1], pads[2], pads[3])
 
 
-# Longest axis that is filtered by a matrix: its work per pixel grows with the axis, that of shifts
-# does not. At 32 px on CPU the matrix compiles twice as fast (path length: 9 s against 21 s).
-_MAX_MATRIX_AXIS = 128
-
-
 def _filter_axis(
-    x: Array, taps: np.ndarray, axis: int, up: int, down: int, pad0: int, n: int
+    x: Array, taps: np.ndarray, axis: int, up: int, down: int, pad0: int, n: int, way: Filter
 ) -> Array:
-    """Correlates one axis, `n` output pixels, in the formulation that suits its length."""
-    if max(n, x.shape[axis]) > _MAX_MATRIX_AXIS:
-        return _filter_by_shifts(x, taps, axis, up, down, pad0, n)
-    static = tuple(float(t) for t in taps)
-    matrix = jnp.asarray(_band_matrix(static, x.shape[axis], up, down, pad0, n), x.dtype)
+    """Correlates one axis, `n` output pixels."""
+    shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
+    statics = dict(taps=tuple(float(t) for t in taps), axis=axis, up=up, down=down, pad0=pad0)
+    return _filter_axis_p.bind(x, shape=shape, way=way, **statics)
+
+
+def _filter_transposed(
+    y: Array,
+    wanted: tuple[int, ...],
+    *,
+    shape: tuple[int, ...],
+    taps: tuple[float, ...],
+    up: int,
+    down: int,
+    pad0: int,
+    **statics: Any,
+) -> Array:
+    """The transpose of `_filter_axis`: a filter of reversed taps that zooms where it decimated."""
+    del shape
+    swapped = dict(taps=taps[::-1], up=down, down=up, pad0=len(taps) - 1 - pad0)
+    return _filter_axis_p.bind(y, shape=wanted, **swapped, **statics)
+
+
+def _compute_filter(x: Array, *, way: Filter, **statics: Any) -> Array:
+    """Filters an axis in the way that was chosen for its length."""
+    return _FILTERS[way](x, **statics)
+
+
+def _filter_by_matrix(
+    x: Array,
+    *,
+    shape: tuple[int, ...],
+    taps: tuple[float, ...],
+    axis: int,
+    up: int,
+    down: int,
+    pad0: int,
+) -> Array:
+    """Correlates one axis by a product with a banded matrix."""
+    matrix = jnp.asarray(_band_matrix(taps, x.shape[axis], up, down, pad0, shape[axis]), x.dtype)
     return jnp.einsum("ph,nhwc->npwc" if axis == 1 else "qw,nhwc->nhqc", matrix, x)
 
 
@@ -225,9 +322,17 @@ def _band_matrix(
 
 
 def _filter_by_shifts(
-    x: Array, taps: np.ndarray, axis: int, up: int, down: int, pad0: int, n: int
+    x: Array,
+    *,
+    shape: tuple[int, ...],
+    taps: tuple[float, ...],
+    axis: int,
+    up: int,
+    down: int,
+    pad0: int,
 ) -> Array:
     """Correlates one axis by shift-and-add over its output phases."""
+    n = shape[axis]
     # One output phase per residue of the up-sampled position: y[q * up + a] for a < up.
     phases = [(np.arange(len(taps)) + a - pad0) for a in range(up)]
     shifts = [[(int(p // up), k) for k, p in enumerate(ps) if p % up == 0] for ps in phases]
@@ -235,7 +340,8 @@ def _filter_by_shifts(
     n_phase = -(-n_full // up)
     lo = min((s for row in shifts for s, _ in row), default=0)
     hi = max((s for row in shifts for s, _ in row), default=0)
-    x = _pad_axis(x, axis, -lo, hi + n_phase - x.shape[axis])
+    # The barrier keeps what computes the image from being repeated for every tap.
+    x = lax.optimization_barrier(_pad_axis(x, axis, -lo, hi + n_phase - x.shape[axis]))
     stride = down if up == 1 else 1
     outs = []
     for row in shifts:
@@ -254,6 +360,36 @@ def _filter_by_shifts(
     y = jnp.stack(outs, axis + 1)
     y = y.reshape(*x.shape[:axis], n_phase * up, *x.shape[axis + 1 :])
     return lax.slice_in_dim(y, 0, n_full, down, axis)
+
+
+def _filter_depthwise(
+    x: Array,
+    *,
+    shape: tuple[int, ...],
+    taps: tuple[float, ...],
+    axis: int,
+    up: int,
+    down: int,
+    pad0: int,
+) -> Array:
+    """Correlates one axis by a convolution that keeps the channels apart."""
+    n = shape[axis]
+    spatial = 0 if axis == 1 else 1
+    size, factors, stride, pads = [1, 1], [1, 1], [1, 1], [(0, 0), (0, 0)]
+    size[spatial], factors[spatial], stride[spatial] = len(taps), up, down
+    dilated = (x.shape[axis] - 1) * up + 1
+    pads[spatial] = (pad0, (n - 1) * down + len(taps) - dilated - pad0)
+    channels = x.shape[-1]
+    kernel = jnp.broadcast_to(jnp.asarray(taps, x.dtype).reshape(*size, 1, 1), (*size, 1, channels))
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        stride,
+        pads,
+        lhs_dilation=factors,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=channels,
+    )
 
 
 def _pad_axis(x: Array, axis: int, lo: int, hi: int) -> Array:
@@ -275,6 +411,15 @@ def _separable_terms(data: bytes, shape: tuple[int, ...]) -> tuple[tuple[tuple, 
     # float32 taps of an outer product leave singular values at 1e-8 of the largest.
     rank = int((s > 1e-6 * s[0]).sum())
     return tuple((tuple(u[:, r] * s[r]), tuple(vt[r])) for r in range(rank))
+
+
+_FILTERS = {
+    "matrix": _filter_by_matrix,
+    "shifts": _filter_by_shifts,
+    "depthwise": _filter_depthwise,
+}
+_filter_axis_p = make_primitive("filter_axis", _compute_filter)
+linear(_filter_axis_p, _filter_transposed)
 
 
 def _pair(value: Axes2, name: str) -> tuple[int, int]:

@@ -6,20 +6,25 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
 
 
 def modulated_conv2d(
-    x: Float[Array, "n h w i"],
+    x: Float[Array, "n h w ci"],
     weight: Float[Array, "kh kw i o"],
     styles: Float[Array, "n i"],
     *,
-    noise: Float[Array, "#n oh ow 1"] | None = None,
+    noise: Float[Array, "#n nh nw 1"] | None = None,
+    noise_strength: Float[Array, ""] | float = 1.0,
     demodulate: bool = True,
     up: int = 1,
     down: int = 1,
     padding: Axes2 = 0,
     taps: Taps = None,
-) -> Float[Array, "n oh ow o"]:
+    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+    formulation: Formulation = FORMULATIONS["cpu"],
+) -> Float[Array, "n oh ow co"]:
     """Convolves each image with its own style-scaled kernel.
 
     `y_n = conv(x_n, w * s_n / sigma_n)`, where sigma_n normalises each output channel to unit
@@ -30,12 +35,15 @@ def modulated_conv2d(
         x: Feature maps, float32 or bfloat16.
         weight: Kernel, correlated as it stands.
         styles: Per-image scales of the input channels, around 1.
-        noise: Added to the result; already multiplied by its strength.
+        noise: Added to the result, times `noise_strength`.
+        noise_strength: One number for the layer.
         demodulate: Divide by sigma_n; False for ToRGB.
         up: Integer zoom.
         down: Integer decimation.
         padding: Zeros at the up-sampled rate, `p`, `[x, y]` or `[x0, x1, y0, y1]`.
         taps: FIR filter that sums to 1, for `up` or `down` above 1.
+        packing: How x and the result are packed (`ops/packing.py`); noise and styles never are.
+        formulation: See `conv2d_resample`.
 
     Returns:
         Feature maps in x.dtype; sigma_n is computed in float32.
@@ -46,16 +54,31 @@ def modulated_conv2d(
     Source: Karras et al. 2020 (StyleGAN2), section 2.2, eqs. 1-3.
     Checked: tests/parity, case `ops_modulated_conv2d_sg2`; tests/ops/test_modulated_conv.py.
     """
+    pack_in, pack_out = packing
     if styles.shape != (x.shape[0], weight.shape[2]):
         raise ValueError(
             f"Styles of shape {styles.shape} for {x.shape[0]} images and a kernel of "
             f"{weight.shape[2]} input channels; give one scale per image and input channel."
         )
-    y = x * styles.astype(x.dtype)[:, None, None, :]
-    y = conv2d_resample(y, weight, taps, up=up, down=down, padding=padding)
+    y = x * tile_channels(styles.astype(x.dtype), pack_in)[:, None, None, :]
+    y = conv2d_resample(
+        y,
+        weight,
+        taps,
+        up=up,
+        down=down,
+        padding=padding,
+        packing=packing,
+        formulation=formulation,
+    )
     if demodulate:
-        y = y * demodulation(weight, styles).astype(x.dtype)[:, None, None, :]
-    return y if noise is None else y + noise.astype(x.dtype)
+        inverse_sigma = demodulation(weight, styles).astype(x.dtype)
+        y = y * tile_channels(inverse_sigma, pack_out)[:, None, None, :]
+    if noise is None:
+        return y
+    # Packed before it is scaled: the strength's gradient is one sum over what is added.
+    noise = pack_map(noise.astype(x.dtype), pack_out, weight.shape[3])
+    return y + noise * jnp.asarray(noise_strength, x.dtype)
 
 
 def demodulation(

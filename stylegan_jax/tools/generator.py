@@ -13,7 +13,12 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.models.generator import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
 from stylegan_jax.ops.pyramid import repeat_pixels
-from stylegan_jax.training.build import ImageShape, level_at, make_generator
+from stylegan_jax.training.build import (
+    ImageShape,
+    level_at,
+    make_generator,
+    platform_formulation,
+)
 from stylegan_jax.training.checkpoint import restore_subtree
 from stylegan_jax.training.images import to_uint8
 
@@ -50,7 +55,7 @@ class Generator:
         data = meta["data"]
         self.class_names: list[str] = data["class_names"]
         self.shape = ImageShape(data["img_resolution"], data["img_channels"], data["c_dim"])
-        graphdef, _ = make_generator(self.config, self.shape)
+        graphdef, _ = make_generator(self.config, self.shape, platform_formulation())
         network = nnx.merge(graphdef, self._params)
         self.num_ws: int = network.num_ws
         self.w_dim: int = network.w_dim

@@ -12,10 +12,14 @@ from ml_collections import ConfigDict
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
 from stylegan_jax.models.layers import block_resolutions
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.training.optimizer import make_optimizer
 from stylegan_jax.training.phases import Hyperparameters, Networks
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
 from stylegan_jax.training.state import TrainState, init_state, init_stats
+
+# Arguments of a network that are no settings of a recipe.
+_NOT_SETTINGS = {"self", "rngs", "formulation"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,17 +31,20 @@ class ImageShape:
     c_dim: int
 
 
-def make_generator(config: ConfigDict, shape: ImageShape):
+def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulation):
     """Structure and initialiser of the config's generator; see `make_model`."""
-    return _make_model(GENERATORS, config.G, "G", shape)
+    return _make_model(GENERATORS, config.G, "G", shape, formulation)
 
 
-def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]:
+def make_networks(
+    config: ConfigDict, shape: ImageShape, formulation: Formulation
+) -> tuple[Networks, Any]:
     """Builds what does not change during a run.
 
     Args:
         config: The run's config.
         shape: Sizes of images and labels.
+        formulation: How the platform computes the networks: `platform_formulation()`.
 
     Returns:
         `(networks, init)`; `init(key)` is the state before the first image, a pure function.
@@ -45,8 +52,8 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
     Raises:
         ValueError: A setting that the network does not have.
     """
-    G, init_G = make_generator(config, shape)
-    D, init_D = _make_model(DISCRIMINATORS, config.D, "D", shape)
+    G, init_G = make_generator(config, shape, formulation)
+    D, init_D = _make_model(DISCRIMINATORS, config.D, "D", shape, formulation)
     optimizers = {
         f"opt_{net}": make_optimizer(
             betas=(config.optimizer.beta1, config.optimizer.beta2),
@@ -57,6 +64,7 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
         for net in "GD"
     }
     generator = nnx.merge(G, jax.eval_shape(init_G, jax.random.key(0)))
+    discriminator = nnx.merge(D, jax.eval_shape(init_D, jax.random.key(0)))
     networks = Networks(
         G=G,
         D=D,
@@ -64,6 +72,9 @@ def make_networks(config: ConfigDict, shape: ImageShape) -> tuple[Networks, Any]
         z_dim=generator.z_dim,
         num_ws=generator.num_ws,
         noise_layers=generator.noise_layers,
+        packings=tuple(
+            (res, discriminator.packing_at(res)) for res in block_resolutions(shape.img_resolution)
+        ),
     )
 
     def init(key: jax.Array) -> TrainState:
@@ -120,18 +131,30 @@ def level_at(config: ConfigDict, nimg: int) -> Level:
     return find_span(make_spans(levels, round(config.schedule.total_kimg * 1000)), nimg).level
 
 
-def _make_model(builders: dict[str, Any], settings: ConfigDict, net: str, shape: ImageShape):
+def _make_model(
+    builders: dict[str, Any],
+    settings: ConfigDict,
+    net: str,
+    shape: ImageShape,
+    formulation: Formulation,
+):
     """Structure and initialiser of one network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
     name = kwargs.pop("name")
-    known = set(inspect.signature(builders[name].__init__).parameters) - {"self", "rngs"}
+    known = set(inspect.signature(builders[name].__init__).parameters) - _NOT_SETTINGS
     if unknown := sorted(set(kwargs) - known):
         raise ValueError(
             f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
             f"network. It knows {', '.join(sorted(known - _from_data()))}."
         )
-    return make_model(builders[name], **kwargs, **dataclasses.asdict(shape))
+    sizes = dataclasses.asdict(shape)
+    return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
+
+
+def platform_formulation(platform: str | None = None) -> Formulation:
+    """How a platform (None: that of this process) computes networks; unknown ones as a GPU."""
+    return FORMULATIONS.get(platform or jax.default_backend(), FORMULATIONS["gpu"])
 
 
 def _from_data() -> set[str]:

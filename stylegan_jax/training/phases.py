@@ -1,6 +1,7 @@
 """The phases of an iteration: whose step, with which losses, on what random inputs."""
 
 import dataclasses
+import math
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
 from stylegan_jax.models.generator import NoiseLayers, make_noise
+from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, space_to_depth
 from stylegan_jax.ops.pyramid import average_pixels, fade_to, repeat_pixels
 from stylegan_jax.training.optimizer import Optimizer
 from stylegan_jax.training.schedules import Level
@@ -20,7 +22,10 @@ Inputs = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """The static half of a training run: network structures, their sizes, their optimisers."""
+    """The static half of a training run: network structures, their sizes, their optimisers.
+
+    `packings` are those of D's images by resolution; none is named: unpacked.
+    """
 
     G: nnx.GraphDef
     D: nnx.GraphDef
@@ -29,6 +34,11 @@ class Networks:
     z_dim: int
     num_ws: int
     noise_layers: NoiseLayers
+    packings: tuple[tuple[int, Packing], ...] = ()
+
+    def packing(self, resolution: int) -> Packing:
+        """How D holds images of a resolution, and so how they are handed over."""
+        return dict(self.packings).get(resolution, UNPACKED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,8 +137,8 @@ def draw_inputs(
     Args:
         key: Key of this iteration and phase.
         phase: What the inputs are for.
-        batch: Real images `image` [n, h, w, c] (uint8), as large as the level's, and their labels
-            `label` [n, c_dim].
+        batch: Real images `image` [n, h, w, c] (uint8), as large as the level's and packed as
+            `networks.packing` has it, and their labels `label` [n, c_dim].
         labels: Class of every training image; fakes get that of a uniformly drawn one.
         networks: For the sizes.
         hyper: For the batch sizes.
@@ -138,9 +148,11 @@ def draw_inputs(
 
     Returns:
         As far as the phase needs them: `gen` (latents), `pl` (latents and directions of the
-        path length), `real` (images in [-1, 1] and labels), `mix` (of reals and fakes).
+        path length), `real` (packed images in [-1, 1] and labels), `mix` (of reals and fakes).
     """
-    n, *img_shape = batch["image"].shape
+    packing = networks.packing(level.resolution)
+    n, _, _, packed_channels = batch["image"].shape
+    img_shape = (level.resolution, level.resolution, packed_channels // math.prod(packing))
     key_gen, key_pl, key_directions, key_mix = jax.random.split(key, 4)
 
     def latents(key: Array, n: int) -> dict[str, Any]:
@@ -160,7 +172,9 @@ def draw_inputs(
     if phase.net == "D":
         img = batch["image"] / 127.5 - 1.0
         if fade is not None:
+            img = depth_to_space(img, packing)
             img = fade_to(img, repeat_pixels(average_pixels(img, 2), 2), fade)
+            img = space_to_depth(img, packing)
         inputs["real"] = {"img": img, "c": batch["label"]}
         if phase.reg and hyper.gp_weight:
             inputs["mix"] = jax.random.uniform(key_mix, (n, 1, 1, 1))

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -83,7 +84,7 @@ def phase_program(
     return program
 
 
-def lower_programs(
+def trace_programs(
     networks: Networks,
     hyper: Hyperparameters,
     level: Level,
@@ -91,8 +92,8 @@ def lower_programs(
     state: Any,
     shape: ImageShape,
     num_labels: int,
-) -> Iterator[tuple[str, Callable[[], jax.stages.Lowered]]]:
-    """Names every program of a level's iteration and how to lower it.
+) -> Iterator[tuple[str, Callable[[], jax.stages.Traced]]]:
+    """Names every program of a level's iteration and how to trace it.
 
     Args:
         networks: Structures and optimisers.
@@ -105,7 +106,8 @@ def lower_programs(
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
     n, side = level.batch_size, level.resolution
-    image = (n, side, side, shape.img_channels)
+    py, px = networks.packing(side)
+    image = (n, side // py, side // px, py * px * shape.img_channels)
     batch = {
         "image": jax.ShapeDtypeStruct(image, jnp.uint8, sharding=split),
         "label": jax.ShapeDtypeStruct((n, shape.c_dim), jnp.float32, sharding=split),
@@ -119,11 +121,11 @@ def lower_programs(
             donate_argnames="state",
             out_shardings=(whole, whole),
         )
-        yield phase.name, lambda jitted=jitted: jitted.lower(state, key, batch, labels)
+        yield phase.name, lambda jitted=jitted: jitted.trace(state, key, batch, labels)
     average = jax.jit(
         lambda state: average_G(state, hyper, level), donate_argnums=0, out_shardings=whole
     )
-    yield "EMA", lambda: average.lower(state)
+    yield "EMA", lambda: average.trace(state)
 
 
 def compile_programs(
@@ -135,18 +137,19 @@ def compile_programs(
     shape: ImageShape,
     num_labels: int,
 ) -> Programs:
-    """Compiles a level's iteration ahead of time, two programs at once, and says what takes long.
+    """Compiles a level's iteration ahead of time, in parallel, and says what takes long.
 
-    Arguments are those of `lower_programs`.
+    Arguments are those of `trace_programs`.
     """
-    jobs = list(lower_programs(networks, hyper, level, mesh, state, shape, num_labels))
+    jobs = list(trace_programs(networks, hyper, level, mesh, state, shape, num_labels))
 
-    def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Lowered]]]):
-        index, (name, lower) = job
+    def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Traced]]]):
+        index, (name, trace) = job
         with describe_compile(f"{name} {level.resolution} px", index + 1, len(jobs)):
-            return lower().compile()
+            return trace().lower().compile()
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+    workers = max(os.cpu_count() or 1, 2)
+    with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
         compiled = list(pool.map(compile_one, enumerate(jobs)))
     run = {name: program for (name, _), program in zip(jobs, compiled)}
     count = jax.jit(

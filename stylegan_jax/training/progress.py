@@ -163,7 +163,9 @@ class ProgressBar:
         speed = (nimg - start_nimg) / max(end_sec - start_sec, 1e-9)
 
         parts = [f"{nimg / 1000:.1f}/{self._total / 1000:.1f} kimg", f"{speed:.1f} img/s"]
-        parts.append(f"ETA {_format_duration((self._total - nimg) / speed if speed else math.inf)}")
+        parts.append(
+            f"ETA {describe_duration((self._total - nimg) / speed if speed else math.inf)}"
+        )
         parts += [f"{name} {value:.3g}" for name, value in (losses or {}).items()]
         line = "  ".join(parts)
         if self._bar is not None:
@@ -192,7 +194,7 @@ def _terminal_columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _format_duration(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """Writes a duration with its two largest units, such as 1d 03h or 42s."""
     if not math.isfinite(seconds):
         return "?"

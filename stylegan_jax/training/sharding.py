@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
+
 MESH_AXES = ("data", "fsdp", "spatial")
 
 
@@ -26,9 +28,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Makes global arrays of the rows that this process has read."""
+def put_batch(
+    mesh: Mesh, batch: dict[str, np.ndarray], packing: Packing = UNPACKED
+) -> dict[str, jax.Array]:
+    """Makes global arrays of the rows that this process has read, images packed on the way."""
     sharding = batch_sharding(mesh)
+    batch = batch | {"image": space_to_depth(batch["image"], packing)}
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 

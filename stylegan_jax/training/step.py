@@ -23,6 +23,7 @@ from stylegan_jax.losses.regularizers import (
     r1_penalty,
 )
 from stylegan_jax.models.generator import broadcast_ws
+from stylegan_jax.ops.packing import space_to_depth
 from stylegan_jax.training.grown import grown_part, with_grown_part
 from stylegan_jax.training.phases import (
     Hyperparameters,
@@ -157,7 +158,8 @@ def _g_loss(
     G = nnx.merge(networks.G, state.G)
     D = nnx.merge(networks.D, state.D)
     fade = level.fade(state.nimg)
-    where = dict(resolution=level.resolution, fade=fade)
+    packing = G.packing_at(level.resolution)
+    where = dict(resolution=level.resolution, fade=fade, packing=packing)
     stats, report, loss = state.stats, {}, jnp.float32(0)
     if phase.main:
         gen = inputs["gen"]
@@ -170,7 +172,10 @@ def _g_loss(
         pl = inputs["pl"]
         ws, stats = _styles(G, pl, stats, "Greg", networks, hyper)
         lengths = path_lengths(
-            lambda ws: G.synthesis(ws, pl["noise"], **where), ws, pl["directions"]
+            lambda ws: G.synthesis(ws, pl["noise"], **where),
+            ws,
+            space_to_depth(pl["directions"], packing),
+            num_pixels=level.resolution**2,
         )
         penalty, pl_mean = path_length_penalty(lengths, stats["pl_mean"], pl_decay=hyper.pl_decay)
         stats = dict(stats, pl_mean=pl_mean)
@@ -193,6 +198,8 @@ def _d_loss(
     G = nnx.merge(networks.G, state.G)
     D = nnx.merge(networks.D, state.D)
     fade = level.fade(state.nimg)
+    # All images are held as D holds them: so are their gradients.
+    packing = networks.packing(level.resolution)
     stats, report, penalties = state.stats, {}, {}
 
     def judge(img: Array, c: Array, gamma: float, name: str) -> Array:
@@ -213,7 +220,8 @@ def _d_loss(
     if "gen" in inputs:
         gen = inputs["gen"]
         ws, stats = _styles(G, gen, stats, "Dmain", networks, hyper)
-        img = G.synthesis(ws, gen["noise"], resolution=level.resolution, fade=fade)
+        where = dict(resolution=level.resolution, fade=fade, packing=packing)
+        img = G.synthesis(ws, gen["noise"], **where)
         img = lax.stop_gradient(img)
         fake_logits = judge(img, gen["c"], hyper.r2_gamma, "r2")
         if "mix" in inputs:

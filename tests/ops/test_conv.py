@@ -1,10 +1,13 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegan_jax.ops.conv import conv2d, conv2d_resample, depth_to_space, space_to_depth
+from stylegan_jax.ops.conv import conv2d, conv2d_resample
 from stylegan_jax.ops.fir import upfirdn2d
+from stylegan_jax.ops.formulation import FORMULATIONS
 
 TAPS = (0.125, 0.375, 0.375, 0.125)
 ASYMMETRIC = (0.5, 0.2, 0.1, 0.15, 0.05)
@@ -24,9 +27,9 @@ def filter_and_convolve(x, weight, taps, up, down, padding, flip_filter):
 
 @pytest.mark.parametrize("taps", [TAPS, ASYMMETRIC])
 @pytest.mark.parametrize(("up", "down"), [(2, 1), (1, 2), (3, 1), (1, 3)])
-@pytest.mark.parametrize("flip_filter", [False, True])
-def test_phases_equal_separate_steps(rng, taps, up, down, flip_filter):
-    """Folding filter and kernel changes rounding only: values, gradients, gradient's gradient."""
+@pytest.mark.parametrize(("name", "flip_filter"), [("cpu", False), ("cpu", True), ("plain", True)])
+def test_formulations_equal_separate_steps(rng, taps, up, down, name, flip_filter):
+    """How it is computed changes rounding only: values, gradients, gradient's gradient."""
     x = jnp.asarray(rng.normal(size=(2, 8, 7, 3)), jnp.float32)
     weight = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
     statics = dict(taps=taps, up=up, down=down, padding=1, flip_filter=flip_filter)
@@ -41,22 +44,13 @@ def test_phases_equal_separate_steps(rng, taps, up, down, flip_filter):
         grads = jax.grad(loss, (0, 1))(x, weight)
         return op(x, weight, **statics), grads, jax.grad(penalty, (0, 1))(x, weight)
 
-    got = jax.jit(lambda x, w: results(conv2d_resample, x, w))(x, weight)
+    op = functools.partial(conv2d_resample, formulation=FORMULATIONS[name])
+    got = jax.jit(lambda x, w: results(op, x, w))(x, weight)
     want = jax.jit(lambda x, w: results(filter_and_convolve, x, w))(x, weight)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
         assert a.shape == b.shape
         # float32, sums of some hundred products; the second derivative goes through two of them.
         np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.max(jnp.abs(b))))
-
-
-@pytest.mark.parametrize("factor", [1, 2, 3])
-def test_depth_and_space(rng, factor):
-    x = jnp.asarray(rng.normal(size=(2, 6, 12, 5)), jnp.float32)
-    packed = space_to_depth(x, factor)
-    assert packed.shape == (2, 6 // factor, 12 // factor, 5 * factor**2)
-    np.testing.assert_array_equal(depth_to_space(packed, factor), x)
-    # Channel order: phase_y, phase_x, c.
-    np.testing.assert_array_equal(packed[:, 0, 0, -5:], x[:, factor - 1, factor - 1])
 
 
 def test_channels_must_fit():

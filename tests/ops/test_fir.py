@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,13 @@ import pytest
 from scipy import signal
 
 from stylegan_jax.ops import fir
+from stylegan_jax.ops.formulation import FORMULATIONS
+
+FILTERS = {
+    "matrix": dataclasses.replace(FORMULATIONS["plain"], matrix_up_to=128),
+    "shifts": dataclasses.replace(FORMULATIONS["plain"], longer_fir="shifts"),
+    "depthwise": dataclasses.replace(FORMULATIONS["plain"], longer_fir="depthwise"),
+}
 
 
 def upfirdn_loop(x, taps, up, down, pads):
@@ -18,18 +27,18 @@ def upfirdn_loop(x, taps, up, down, pads):
     return signal.convolve2d(padded, taps, mode="valid")[::down, ::down]
 
 
-@pytest.mark.parametrize("formulation", ["matrix", "shifts"])
+@pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize(
     ("up", "down", "pads"),
     [(1, 1, (1, 2, 0, 3)), (2, 1, (2, 1, 3, 2)), (1, 2, (1, 1, 2, 0)), (3, 2, (4, -1, 5, -2))],
 )
-def test_upfirdn2d_is_its_definition(monkeypatch, rng, formulation, up, down, pads):
-    monkeypatch.setattr(fir, "_MAX_MATRIX_AXIS", 128 if formulation == "matrix" else 0)
+def test_upfirdn2d_is_its_definition(rng, name, up, down, pads):
     x = rng.normal(size=(2, 9, 7, 3)).astype(np.float32)
     row, full = rng.normal(size=5), rng.normal(size=(3, 4))
     for taps in (row, full):
         as_2d = np.outer(taps, taps) if taps.ndim == 1 else taps
-        got = fir.upfirdn2d(jnp.asarray(x), taps, up=up, down=down, padding=pads, gain=1.5)
+        statics = dict(up=up, down=down, padding=pads, gain=1.5, formulation=FILTERS[name])
+        got = fir.upfirdn2d(jnp.asarray(x), taps, **statics)
         for n in range(2):
             for c in range(3):
                 want = 1.5 * upfirdn_loop(x[n, :, :, c], as_2d, up, down, pads)
@@ -37,14 +46,13 @@ def test_upfirdn2d_is_its_definition(monkeypatch, rng, formulation, up, down, pa
                 np.testing.assert_allclose(got[n, :, :, c], want, atol=2e-5)
 
 
-@pytest.mark.parametrize("formulation", ["matrix", "shifts"])
-def test_derivatives(monkeypatch, rng, formulation):
+@pytest.mark.parametrize("name", FILTERS)
+def test_derivatives(rng, name):
     """The op is linear: gradients are its transpose, and the gradient's gradient is itself."""
-    monkeypatch.setattr(fir, "_MAX_MATRIX_AXIS", 128 if formulation == "matrix" else 0)
     x, v = (jnp.asarray(rng.normal(size=(1, 6, 6, 2)), jnp.float32) for _ in range(2))
 
     def op(x):
-        return fir.upfirdn2d(x, (0.1, 0.6, 0.3), up=2, down=3, padding=3)
+        return fir.upfirdn2d(x, (0.1, 0.6, 0.3), up=2, down=3, padding=3, formulation=FILTERS[name])
 
     def squared(x):
         return jnp.sum(op(x) ** 2)

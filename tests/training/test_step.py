@@ -9,9 +9,10 @@ import pytest
 from jax import monitoring
 
 from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
 from stylegan_jax.training.phases import draw_inputs, make_phases
-from stylegan_jax.training.programs import compile_programs, lower_programs
+from stylegan_jax.training.programs import compile_programs, trace_programs
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 from stylegan_jax.training.step import average_G, phase_gradients, run_phase
@@ -35,7 +36,7 @@ def setup():
     config = stylegan2_defaults()
     shrink(config)
     config.G.channel_max = config.D.channel_max = 8
-    networks, init = make_networks(config, SHAPE)
+    networks, init = make_networks(config, SHAPE, FORMULATIONS["cpu"])
     return networks, make_hyperparameters(config), init, first_state(init)
 
 
@@ -104,7 +105,9 @@ def growing_setup():
     config = stylegan1_defaults()
     shrink(config)
     config.loss.gp_weight = 10.0
-    networks, init = make_networks(config, dataclasses.replace(SHAPE, img_resolution=16))
+    networks, init = make_networks(
+        config, dataclasses.replace(SHAPE, img_resolution=16), FORMULATIONS["cpu"]
+    )
     state = dataclasses.replace(first_state(init), nimg=jnp.int32(80))
     level = Level(
         resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64
@@ -239,8 +242,8 @@ def collectives(networks, hyper, level, state, shape, program):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), state
     )
-    jobs = dict(lower_programs(networks, hyper, level, mesh, abstract, shape, 3))
-    text = jobs[program]().compile().as_text()
+    jobs = dict(trace_programs(networks, hyper, level, mesh, abstract, shape, 3))
+    text = jobs[program]().lower().compile().as_text()
     known = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     return {name for name in known if f"{name}(" in text}
 

@@ -1,0 +1,92 @@
+"""How each platform computes an op: one table, by platform and shape, with its reasons."""
+
+import dataclasses
+from typing import Literal
+
+from stylegan_jax.ops.packing import UNPACKED, Packing
+
+Filter = Literal["matrix", "shifts", "depthwise"]
+
+# Below it feature maps are too small to matter, and their blocks end in dense layers.
+_MIN_PACKED_SIDE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Formulation:
+    """Ways to compute the same results; docs/performance.md has the measurements.
+
+    Attributes:
+        packed_channels: Feature maps with fewer channels are packed (`ops/packing.py`) until they
+            have this many, columns first; 0: never.
+        max_packing: Pixels in a packed channel at most.
+        folded_from: Up- and down-sampling convolutions fold their filter into the kernel where
+            the finer side has at least this many pixels; below it, the filter runs beside a
+            strided or a transposed convolution. None: they never fold.
+        matrix_up_to: Filters are products with a banded matrix on sides of at most this many
+            pixels: its work per pixel grows with the side.
+        longer_fir: How they are computed on longer sides.
+        patches_from: Gradients of kernels over so many pixels or more, of all images, are matrix
+            products with gathered patches; None: never.
+    """
+
+    packed_channels: int
+    max_packing: int
+    folded_from: int | None
+    matrix_up_to: int
+    longer_fir: Filter
+    patches_from: int | None = None
+
+    def packing(self, resolution: int, channels: int) -> Packing:
+        """How the feature maps of a block are packed, `(y, x)`."""
+        py, px = UNPACKED
+        while (
+            resolution >= _MIN_PACKED_SIDE
+            and py * px * channels * 2 <= self.packed_channels
+            and py * px * 2 <= self.max_packing
+        ):
+            py, px = (py, px * 2) if py == px else (py * 2, px)
+        return py, px
+
+    def folds(self, finer_side: int) -> bool:
+        """Whether a resampling convolution folds its filter into the kernel."""
+        return self.folded_from is not None and finer_side >= self.folded_from
+
+    def fir(self, side: int) -> Filter:
+        """How a filter over an image of this side is computed."""
+        return "matrix" if side <= self.matrix_up_to else self.longer_fir
+
+
+FORMULATIONS = {
+    # Strided convolutions with filters beside them take half the time of folded ones; a filter by
+    # shifts a third of that by a matrix; a kernel's gradient from patches half of the compiler's.
+    "cpu": Formulation(
+        packed_channels=0,
+        max_packing=1,
+        folded_from=None,
+        matrix_up_to=0,
+        longer_fir="shifts",
+        patches_from=2048,
+    ),
+    "tpu": Formulation(
+        packed_channels=128,
+        max_packing=4,
+        folded_from=512,
+        matrix_up_to=0,
+        longer_fir="depthwise",
+    ),
+    "gpu": Formulation(
+        packed_channels=0,
+        max_packing=1,
+        folded_from=None,
+        matrix_up_to=0,
+        longer_fir="shifts",
+    ),
+    # What every other code does; benchmarks compare with it.
+    "plain": Formulation(
+        packed_channels=0,
+        max_packing=1,
+        folded_from=None,
+        matrix_up_to=0,
+        longer_fir="depthwise",
+    ),
+}

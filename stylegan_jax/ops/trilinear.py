@@ -1,0 +1,170 @@
+"""Convolution as one trilinear form, so that every derivative can be formulated on its own.
+
+`sum y[n, p, o] w[k, i, o] x[n, p * stride + k - pad, i]` is linear in the images x, the kernel w
+and the output y. Leaving one of the three out gives the convolution (y), its transpose (x) or the
+gradient of the kernel (w), and the derivatives of each of them are the other two: the family is
+closed, to any order and in both modes of differentiation.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from stylegan_jax.ops.formulation import Formulation
+from stylegan_jax.ops.primitives import bilinear, make_primitive
+
+Shape4 = tuple[int, ...]
+# Zeros ((y0, y1), (x0, x1)) around the images, negative: cropped.
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+# Which two arguments each result is computed from.
+_OPERANDS = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+# Gathered patches that are multiplied at once, about what the caches next to a core hold.
+_PATCH_BYTES = 4 * 2**20
+
+
+def convolve(
+    x: Float[Array, "n h w i"],
+    weight: Float[Array, "kh kw i o"],
+    stride: int,
+    pads: Pads,
+    formulation: Formulation,
+) -> Float[Array, "n oh ow o"]:
+    """Correlates zero-padded images with a kernel at every `stride`-th pixel."""
+    size = tuple(
+        (n + sum(pad) - k) // stride + 1 for n, k, pad in zip(x.shape[1:3], weight.shape, pads)
+    )
+    shape = (x.shape[0], *size, weight.shape[3])
+    statics = dict(stride=stride, pads=pads, patches_from=formulation.patches_from)
+    return _bind("y", {"x": x, "w": weight}, shape, **statics)
+
+
+def convolve_transposed(
+    y: Float[Array, "n oh ow o"],
+    weight: Float[Array, "kh kw i o"],
+    stride: int,
+    pads: Pads,
+    size: tuple[int, int],
+    formulation: Formulation,
+) -> Float[Array, "n h w i"]:
+    """The transpose of `convolve` on images of `size`, linear in `y`."""
+    shape = (y.shape[0], *size, weight.shape[2])
+    statics = dict(stride=stride, pads=pads, patches_from=formulation.patches_from)
+    return _bind("x", {"y": y, "w": weight}, shape, **statics)
+
+
+def _bind(role: str, values: dict[str, Any], shape: Shape4, **statics: Any) -> Array:
+    """Computes the argument named `role`, of `shape`, from the other two."""
+    first, second = (values[name] for name in _OPERANDS[role])
+    return _trilinear_p.bind(first, second, role=role, shape=shape, **statics)
+
+
+def _transpose(
+    index: int,
+    cotangent: Array,
+    known: Array,
+    wanted: Shape4,
+    *,
+    role: str,
+    shape: Shape4,
+    **statics: Any,
+) -> Array:
+    """The cotangent of operand `index`: the form with that operand left out."""
+    del shape
+    names = _OPERANDS[role]
+    values = {role: cotangent, names[1 - index]: known}
+    return _bind(names[index], values, wanted, **statics)
+
+
+def _by_compiler(
+    first: Array, second: Array, *, role: str, shape: Shape4, stride: int, pads: Pads
+) -> Array:
+    """The convolution that the compiler is given for each result."""
+
+    def form(x, w):
+        return lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=_DIMENSIONS)
+
+    if role == "y":
+        return form(first, second)
+    unknown = jax.ShapeDtypeStruct(shape, first.dtype)
+    if role == "x":
+        return jax.linear_transpose(lambda x: form(x, second), unknown)(first)[0]
+    return jax.linear_transpose(lambda w: form(first, w), unknown)(second)[0]
+
+
+def _compute(
+    first: Array,
+    second: Array,
+    *,
+    role: str,
+    shape: Shape4,
+    stride: int,
+    pads: Pads,
+    patches_from: int | None,
+) -> Array:
+    """As the compiler does it, but for gradients of kernels over so many pixels."""
+    if role == "w" and patches_from is not None:
+        # What computes the images must not be repeated where they are gathered or transposed.
+        first, second = lax.optimization_barrier((first, second))
+        if first.shape[0] * first.shape[1] * first.shape[2] >= patches_from:
+            return _kernel_from_patches(first, second, shape, stride, pads)
+    return _by_compiler(first, second, role=role, shape=shape, stride=stride, pads=pads)
+
+
+def _kernel_from_patches(
+    x: Array, y: Array, shape: Shape4, stride: int, pads: Pads
+) -> Float[Array, "kh kw i o"]:
+    """Gradient of the kernel as a matrix product with gathered patches, a strip of rows at a time.
+
+    The compiler's convolution makes the batch its innermost axis, which a few images do not fill.
+    """
+    kh, kw, _, out_channels = shape
+    n, out_h, out_w, _ = y.shape
+    x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
+    row_bytes = n * out_w * kh * kw * x.shape[3] * x.dtype.itemsize
+    fitting = [r for r in range(1, out_h + 1) if out_h % r == 0 and r * row_bytes <= _PATCH_BYTES]
+    rows = max(fitting, default=1)
+
+    def strip(start: Any) -> Array:
+        x_rows = lax.dynamic_slice_in_dim(x, start * stride, (rows - 1) * stride + kh, 1)
+        y_rows = lax.dynamic_slice_in_dim(y, start, rows, 1)
+        return _product_with_patches(x_rows, y_rows, kh, kw, stride)
+
+    if rows == out_h:
+        total = strip(0)
+    else:
+        zero = jnp.zeros((out_channels, kh * kw * x.shape[3]), _sum_dtype(x))
+        total = lax.fori_loop(0, out_h // rows, lambda i, total: total + strip(i * rows), zero)
+    total = total.reshape(out_channels, kh, kw, x.shape[3]).transpose(1, 2, 3, 0)
+    return total.astype(x.dtype)
+
+
+def _product_with_patches(
+    x: Array, y: Array, kh: int, kw: int, stride: int
+) -> Float[Array, "o khkwi"]:
+    """Sums outer products of output pixels and the patches below them."""
+    n, out_h, out_w, out_channels = y.shape
+    span_h, span_w = (out_h - 1) * stride + 1, (out_w - 1) * stride + 1
+    taps = [
+        x[:, a : a + span_h : stride, b : b + span_w : stride] for a in range(kh) for b in range(kw)
+    ]
+    patches = jnp.concatenate(taps, axis=-1).reshape(n * out_h * out_w, -1)
+    # The product is fastest where the narrow operand is the one to be transposed.
+    y = y.reshape(n * out_h * out_w, out_channels)
+    product = functools.partial(jnp.matmul, preferred_element_type=_sum_dtype(x))
+    return product(y.T, patches) if out_channels <= patches.shape[1] else product(patches.T, y).T
+
+
+def _sum_dtype(x: Array) -> jnp.dtype:
+    """What sums over many pixels are held in: float32 at least."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+_trilinear_p = make_primitive("trilinear_convolution", _compute)
+bilinear(_trilinear_p, _transpose)

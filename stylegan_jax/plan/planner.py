@@ -1,0 +1,292 @@
+"""Plans a run: compiles its programs for a target, each in a process of its own, and reports."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stylegan_jax.data.sources import open_source
+from stylegan_jax.plan import report
+from stylegan_jax.plan.targets import (
+    Topology,
+    check_installed,
+    parse_topology,
+    worker_environment,
+)
+from stylegan_jax.training.build import ImageShape, check_config
+from stylegan_jax.training.progress import describe_duration
+
+# The efficient number of images per device: a TPU holds the batch in eight sublanes.
+_UNIT = 8
+# Batches of up to so many times the present one are tried.
+_MOST = 4
+_POLL_SEC = 0.5
+_REPORT = "*memory-usage-report.txt"
+
+
+def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
+    """Compiles every program of a run for hardware that is not here, and prints what it needs.
+
+    Args:
+        config: A recipe.
+        topology: `v5e:16x16`, `4*v6e:16x16`, `h100:8x8`; see `Topology`.
+        workdir: Folder of the JSON file.
+
+    Returns:
+        What was written to `plan_TOPOLOGY.json`.
+
+    Raises:
+        ValueError: An unknown topology, a compiler that is not installed, or settings that
+            cannot run.
+    """
+    target = parse_topology(topology)
+    check_installed(target)
+    shape = _image_shape(config)
+    compiler = _Compiler(target, config, shape)
+    hardware = compiler.describe()
+    config = _fit_batch(config, hardware)
+    print(report.header(target, hardware), flush=True)
+
+    compiler = _Compiler(target, config, shape)
+    jobs, memory = hardware["programs"], hardware["memory_bytes"]
+    print("\nmemory, known before a program is finished:", flush=True)
+    found = compiler.run(jobs, memory, only_memory=True)
+    fitting = [job for job, result in zip(jobs, found) if result["fits"]]
+    print("\nwhole programs, for times (minutes each; kept for the next plan):", flush=True)
+    whole = {(r["level"], r["program"]): r for r in compiler.run(fitting, memory)}
+    found = [whole.get((result["level"], result["program"]), result) for result in found]
+    planned = report.assemble(config, target, hardware, shape, found)
+    print("\n" + report.table(planned))
+    planned["advice"] = _advise(compiler, hardware, planned)
+    print("\n".join(planned["advice"]))
+    path = pathlib.Path(workdir) / f"plan_{re.sub(r'[^0-9a-z]+', '_', topology)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(planned, indent=2))
+    print(f"\nwritten to {path}")
+    return planned
+
+
+class _Compiler:
+    """Starts the processes that compile, watches their dumps, and reads what they found."""
+
+    def __init__(self, target: Topology, config: ConfigDict, shape: ImageShape):
+        self._target, self._config = target, config
+        self._job = {
+            "topology": target.name,
+            "formulation": target.platform,
+            "shape": dict(vars(shape)),
+            "cache": os.path.expanduser("~/.cache/stylegan_jax/plan"),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Devices, memory and programs of the target."""
+        with tempfile.TemporaryDirectory() as folder:
+            return self._wait(self._start({}, self._config, pathlib.Path(folder)), folder, None)
+
+    def run(
+        self,
+        jobs: list[dict[str, Any]],
+        memory_bytes: int,
+        *,
+        config: ConfigDict | None = None,
+        only_memory: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Compiles programs, as many at once as there are cores; `only_memory` stops early."""
+
+        def one(job: dict[str, Any]) -> dict[str, Any]:
+            with tempfile.TemporaryDirectory() as folder:
+                process = self._start(job, config or self._config, pathlib.Path(folder))
+                watch = _Watch(job["label"], memory_bytes, only_memory)
+                return job | self._wait(process, folder, watch)
+
+        workers = max(os.cpu_count() or 1, 1)
+        with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
+            return list(pool.map(one, jobs))
+
+    def _start(
+        self, job: dict[str, Any], config: ConfigDict, folder: pathlib.Path
+    ) -> subprocess.Popen:
+        whole = self._job | {"config": config.to_dict()} | job
+        (folder / "job.json").write_text(json.dumps(whole))
+        env = worker_environment(self._target)
+        flags = f"--xla_dump_to={folder}/dump --xla_dump_hlo_as_text"
+        pattern = ".*(phase|average).*"
+        env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {flags} --xla_dump_hlo_module_re={pattern}"
+        command = [sys.executable, "-m", "stylegan_jax.plan.worker", str(folder / "job.json")]
+        with open(folder / "stderr", "w") as stderr:
+            return subprocess.Popen(command, env=env, stdout=stderr, stderr=stderr)
+
+    def _wait(
+        self, process: subprocess.Popen, folder: str, watch: "_Watch | None"
+    ) -> dict[str, Any]:
+        """Waits for a process, or for as much of its work as is wanted."""
+        root = pathlib.Path(folder)
+        try:
+            while process.poll() is None:
+                if watch is not None and (early := watch.look(root)) is not None:
+                    return early
+                time.sleep(_POLL_SEC)
+        finally:
+            process.kill()
+            process.wait()
+        result_path = root / "result.json"
+        if not result_path.exists():
+            log = (root / "stderr").read_text()
+            if "ValueError" in log:
+                raise ValueError(log.strip().splitlines()[-1].removeprefix("ValueError: "))
+            raise RuntimeError(f"The compiler failed:\n{log[-4000:]}")
+        result = json.loads(result_path.read_text())
+        return result if watch is None else watch.finish(root, result)
+
+
+class _Watch:
+    """What is known of a program while it is compiled, and the lines that say so."""
+
+    def __init__(self, label: str, memory_bytes: int, only_memory: bool):
+        self._label, self._memory, self._only_memory = label, memory_bytes, only_memory
+        self._start = time.monotonic()
+
+    def look(self, root: pathlib.Path) -> dict[str, Any] | None:
+        """Reads the memory report once it is there; a result if nothing more is wanted."""
+        if self._only_memory and (total := _reported_bytes(root)) is not None:
+            fits = total <= self._memory
+            verdict = "fits" if fits else "does not fit"
+            self._say(f"{verdict}: {_gib(total)} of {_gib(self._memory)}")
+            return {"fits": fits, "total_bytes": total}
+        return None
+
+    def finish(self, root: pathlib.Path, result: dict[str, Any]) -> dict[str, Any]:
+        """Adds the whole memory to what the process found."""
+        total = result.get("total_bytes") or _reported_bytes(root)
+        if total is None:
+            total = result["argument_bytes"] + result["temp_bytes"] + result["output_bytes"]
+        result = result | {"total_bytes": total, "fits": result["fits"] and total <= self._memory}
+        outcome = "fits" if result["fits"] else "does not fit"
+        source = ", known from before" if result.get("cached") else ""
+        self._say(f"{outcome}: {_gib(total)} of {_gib(self._memory)}{source}")
+        return result
+
+    def _say(self, text: str) -> None:
+        seconds = describe_duration(time.monotonic() - self._start)
+        print(f"  {self._label}: {text} ({seconds})", flush=True)
+
+
+def _reported_bytes(root: pathlib.Path) -> int | None:
+    """Memory of the program in the compiler's report, which comes long before the program."""
+    for path in root.glob(f"dump/{_REPORT}"):
+        if match := re.search(r"Total bytes: (\d+) ", path.read_text()):
+            return int(match[1])
+    return None
+
+
+def _image_shape(config: ConfigDict) -> ImageShape:
+    """Sizes of the data, where it is here; else of colour images without labels."""
+    try:
+        source = open_source(
+            config.data.dataset,
+            resolution=config.data.resolution,
+            labels=config.data.labels,
+            data_dir=os.path.expanduser(config.data.data_dir),
+        )
+    except (ValueError, OSError):
+        print(
+            f"data.dataset={config.data.dataset!r} cannot be opened here: planned for 3 colours, "
+            "without labels."
+        )
+        return ImageShape(config.data.resolution, 3, 0)
+    return ImageShape(source.img_resolution, source.img_channels, source.c_dim)
+
+
+def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
+    """The config, or one with eight images per device where its batch cannot be split.
+
+    Raises:
+        ValueError: Other settings cannot run.
+    """
+    sizes = hardware["num_devices"], hardware["num_hosts"]
+    config = ConfigDict(config.to_dict())
+    try:
+        check_config(config, *sizes)
+    except ValueError as error:
+        per_device = _UNIT * config.schedule.num_micro_batches
+        batch = per_device * hardware["num_devices"]
+        trial = ConfigDict(config.to_dict())
+        trial.schedule.batch_size, trial.growth.batch_sizes = batch, ConfigDict()
+        check_config(trial, *sizes)
+        print(
+            f"{error}\nPlanned with {batch} instead, {per_device} per device; to train so, give "
+            f"--config.schedule.batch_size={batch}."
+        )
+        return trial
+    return config
+
+
+def _advise(compiler: _Compiler, hardware: dict[str, Any], planned: dict[str, Any]) -> list[str]:
+    """The largest batch per device that fits, as compiled; at the last resolution."""
+    config = ConfigDict(planned["config"])
+    programs = [p for p in planned["programs"] if p["level"] == planned["programs"][-1]["level"]]
+    now = config.schedule.batch_size // hardware["num_devices"]
+    # The largest program decides first; the others are looked at where it fits.
+    order = sorted(programs, key=lambda program: -program["total_bytes"])
+
+    def fits(per_device: int) -> bool:
+        trial = ConfigDict(config.to_dict())
+        trial.schedule.batch_size = per_device * hardware["num_devices"]
+        trial.growth.batch_sizes = ConfigDict()
+        for program in order:
+            if program["program"] == "EMA":
+                continue
+            label = f"{program['program']} with {per_device} per device"
+            job = {"level": program["level"], "program": program["program"], "label": label}
+            (found,) = compiler.run([job], hardware["memory_bytes"], config=trial, only_memory=True)
+            if not found["fits"]:
+                return False
+        return True
+
+    print("\nother batches:", flush=True)
+    best = _largest(now, fits, now_fits=all(program["fits"] for program in programs))
+    if best == 0:
+        return ["Not one image per device fits: take a chip with more memory or a smaller model."]
+    total = best * hardware["num_devices"]
+    bound = " or more" if best >= _MOST * now else ""
+    lines = [f"Largest batch per device that fits: {best}{bound} (schedule.batch_size={total})."]
+    if best < now:
+        micro = -(-now // best)
+        lines.append(
+            f"For a batch of {now} per device, give --config.schedule.num_micro_batches={micro}."
+        )
+    return lines
+
+
+def _largest(now: int, fits: Callable[[int], bool], *, now_fits: bool) -> int:
+    """The largest batch that fits, up to `_MOST` times the present one; 0 if none does.
+
+    Above the present batch, multiples of eight are searched by halves; below it, halves of it.
+    """
+    if not now_fits:
+        while now > 1:
+            now //= 2
+            if fits(now):
+                return now
+        return 0
+    low, high = now // _UNIT, max(_MOST * now, _UNIT) // _UNIT + 1
+    if high - low > 1 and not fits((low + 1) * _UNIT):
+        return now
+    low += high - low > 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * _UNIT) else (low, middle)
+    return max(low * _UNIT, now)
+
+
+def _gib(num_bytes: float) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"

@@ -1,0 +1,201 @@
+"""The plan's numbers: per program, over the lazy cycle, and the table that shows them."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stylegan_jax.plan.targets import Topology
+from stylegan_jax.training.build import (
+    ImageShape,
+    make_config_levels,
+    make_hyperparameters,
+)
+from stylegan_jax.training.phases import make_phases
+from stylegan_jax.training.progress import describe_duration
+from stylegan_jax.training.schedules import make_spans
+
+_ESTIMATES = ("schedule", "roofline")
+
+
+def header(target: Topology, hardware: dict[str, Any]) -> str:
+    """The target in a line."""
+    chip = target.chip
+    return (
+        f"{target.name}: {hardware['num_devices']} devices on {hardware['num_hosts']} hosts, each "
+        f"{hardware['memory_bytes'] / 2**30:.2f} GiB, {chip.peak_flops / 1e12:.0f} TFLOP/s "
+        f"bfloat16, {chip.bandwidth / 1e9:.0f} GB/s"
+    )
+
+
+def assemble(
+    config: ConfigDict,
+    target: Topology,
+    hardware: dict[str, Any],
+    shape: ImageShape,
+    programs: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Everything that is known, as it is written to disk; sizes and FLOPs are per device."""
+    intervals = {phase.name: phase.interval for phase in make_phases(make_hyperparameters(config))}
+    levels = make_config_levels(config)
+    for program in programs:
+        level = levels[program["level"]]
+        program["resolution"] = level.resolution
+        program["interval"] = intervals.get(program["program"], 1)
+        image = level.resolution**2 * shape.img_channels
+        batch = level.batch_size // hardware["num_devices"] * image
+        program["state_bytes"] = hardware["state_bytes"]
+        program["batch_bytes"] = 0 if program["program"] == "EMA" else batch
+        fixed = program["state_bytes"] + program["batch_bytes"] + program.get("output_bytes", 0)
+        program["activation_bytes"] = max(program["total_bytes"] - fixed, 0)
+        if "traffic_bytes" in program and "roofline_sec" not in program:
+            # Without an estimate of the compiler's: products and traffic, whichever takes longer.
+            program["roofline_sec"] = max(
+                program["flops"] / target.chip.peak_flops,
+                program["traffic_bytes"] / target.chip.bandwidth,
+            )
+    planned: dict[str, Any] = {
+        "topology": target.name,
+        "hardware": {k: v for k, v in hardware.items() if k != "programs"},
+        "peak_flops": target.chip.peak_flops,
+        "config": config.to_dict(),
+        "fits": all(program["fits"] for program in programs),
+        "programs": programs,
+    }
+    planned["levels"] = [_cycle(planned, levels, i) for i in range(len(levels))]
+    planned["days"] = _days(config, planned["levels"])
+    return planned
+
+
+def _cycle(planned: dict[str, Any], levels: Any, index: int) -> dict[str, Any]:
+    """Averages over the lazy cycle of a level, by each estimate that every program has."""
+    level, num_devices = levels[index], planned["hardware"]["num_devices"]
+    programs = [p for p in planned["programs"] if p["level"] == index]
+    cycle: dict[str, Any] = {"resolution": level.resolution, "batch_size": level.batch_size}
+    cycle["model_flops"] = sum(p.get("model_flops", 0) / p["interval"] for p in programs)
+    for estimate in _ESTIMATES:
+        if not all(f"{estimate}_sec" in p for p in programs):
+            continue
+        seconds = sum(p[f"{estimate}_sec"] / p["interval"] for p in programs)
+        cycle[estimate] = {
+            "iteration_sec": seconds,
+            "img_per_sec_per_device": level.batch_size / num_devices / seconds,
+            "img_per_sec": level.batch_size / seconds,
+            "share_of_peak": cycle["model_flops"] / seconds / planned["peak_flops"],
+        }
+    return cycle
+
+
+def _days(config: ConfigDict, cycles: list[dict[str, Any]]) -> dict[str, float]:
+    """Days for all images of the run, by each estimate."""
+    spans = make_spans(make_config_levels(config), round(config.schedule.total_kimg * 1000))
+    speeds = {cycle["resolution"]: cycle for cycle in cycles}
+    days: dict[str, float] = {}
+    for estimate in _ESTIMATES:
+        if all(estimate in cycle for cycle in cycles):
+            days[estimate] = sum(
+                (span.end_nimg - span.start_nimg)
+                / speeds[span.level.resolution][estimate]["img_per_sec"]
+                for span in spans
+            ) / (24 * 3600)
+    return days
+
+
+_COLUMNS = (
+    ("program", "{:<8}"),
+    ("every", "{:>5}"),
+    ("fits", "{:>5}"),
+    ("GiB", "{:>7}"),
+    ("state", "{:>6}"),
+    ("batch", "{:>6}"),
+    ("activ.", "{:>7}"),
+    ("output", "{:>7}"),
+    ("TFLOP", "{:>7}"),
+    ("model", "{:>7}"),
+    ("GB", "{:>7}"),
+    ("ms sched", "{:>9}"),
+    ("ms roofl", "{:>9}"),
+    ("roofline", "{:>8}"),
+    ("collectives", "  {}"),
+)
+
+
+def table(planned: dict[str, Any]) -> str:
+    """The plan as text."""
+    lines = []
+    for index, cycle in enumerate(planned["levels"]):
+        per_device = cycle["batch_size"] / planned["hardware"]["num_devices"]
+        lines.append(
+            f"{cycle['resolution']} px, batch {cycle['batch_size']} ({per_device:g} per device); "
+            "per device:"
+        )
+        lines.append(" ".join(form.format(name) for name, form in _COLUMNS))
+        for program in planned["programs"]:
+            if program["level"] == index:
+                cells = _cells(program, planned["peak_flops"])
+                lines.append(" ".join(f.format(c) for (_, f), c in zip(_COLUMNS, cells)))
+        for estimate in _ESTIMATES:
+            if estimate in cycle:
+                lines.append(_cycle_line(estimate, cycle[estimate]))
+        lines.append("")
+    memory = planned["hardware"]["memory_bytes"]
+    worst = max(planned["programs"], key=lambda program: program["total_bytes"])
+    room = (memory - worst["total_bytes"]) / 2**30
+    name = f"{worst['program']} at {worst['resolution']} px"
+    lines.append(
+        f"Everything fits; {name} is the largest and leaves {room:.2f} GiB."
+        if planned["fits"]
+        else f"Does not fit: {name} is {-room:.2f} GiB over."
+    )
+    for program in planned["programs"]:
+        if program.get("message"):
+            lines.append(f"  {program['program']}: {program['message']}")
+    for estimate, days in planned["days"].items():
+        total = planned["config"]["schedule"]["total_kimg"]
+        lines.append(f"{total:g} kimg by {estimate}: {describe_duration(days * 24 * 3600)}")
+    lines.append(
+        "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "
+        "traffic alone), never measured on the hardware. Input and checkpoints are not in them."
+    )
+    return "\n".join(lines)
+
+
+def _cycle_line(estimate: str, cycle: dict[str, float]) -> str:
+    """The averages over the lazy cycle."""
+    return (
+        f"average iteration by {estimate}: {1000 * cycle['iteration_sec']:.1f} ms, "
+        f"{cycle['img_per_sec_per_device']:.1f} images/s per device, "
+        f"{cycle['img_per_sec']:.0f} images/s, {cycle['share_of_peak']:.0%} of the peak in "
+        "model FLOPs"
+    )
+
+
+def _cells(program: dict[str, Any], peak_flops: float) -> list[str]:
+    """A program's row."""
+
+    def number(key: str, unit: float, digits: int = 2) -> str:
+        return f"{program[key] / unit:.{digits}f}" if key in program else "-"
+
+    share = "-"
+    if "schedule_sec" in program and program["schedule_sec"] > 0:
+        share = f"{program['roofline_sec'] / program['schedule_sec']:.0%}"
+    found = program.get("collectives", {})
+    traffic = ", ".join(
+        f"{entry['count']} {op} {entry['bytes'] / 1e6:.1f} MB" for op, entry in found.items()
+    )
+    return [
+        program["program"],
+        str(program["interval"]),
+        "yes" if program["fits"] else "NO",
+        number("total_bytes", 2**30),
+        number("state_bytes", 2**30),
+        number("batch_bytes", 2**30),
+        number("activation_bytes", 2**30),
+        number("output_bytes", 2**30),
+        number("flops", 1e12),
+        number("model_flops", 1e12),
+        number("traffic_bytes", 1e9, 1),
+        number("schedule_sec", 1e-3, 1),
+        number("roofline_sec", 1e-3, 1),
+        share,
+        traffic or "-",
+    ]

@@ -1,0 +1,151 @@
+"""Compiles one program for hardware that is not here, in a process of its own.
+
+    python -m stylegan_jax.plan.worker JOB.json
+
+The parent reads the compiler's dump while this works, and may stop it as soon as it knows enough.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import sys
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from stylegan_jax.ops.formulation import FORMULATIONS
+from stylegan_jax.plan import hlo
+from stylegan_jax.plan.flops import count_flops
+from stylegan_jax.plan.targets import parse_topology, topology_devices, usable_memory
+from stylegan_jax.training.build import (
+    ImageShape,
+    make_config_levels,
+    make_hyperparameters,
+    make_networks,
+)
+from stylegan_jax.training.phases import make_phases
+from stylegan_jax.training.programs import trace_programs
+from stylegan_jax.training.sharding import make_mesh, replicated
+
+
+def describe(job: dict[str, Any]) -> dict[str, Any]:
+    """What is needed before anything is compiled: devices, memory, the programs of each level."""
+    topology = parse_topology(job["topology"])
+    devices = topology_devices(topology)
+    config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
+    levels, phases = make_config_levels(config), make_phases(make_hyperparameters(config))
+    programs = [
+        {"level": index, "program": name, "label": f"{name} {level.resolution} px"}
+        for index, level in enumerate(levels)
+        for name in (*(phase.name for phase in phases), "EMA")
+    ]
+    _, init = make_networks(config, shape, FORMULATIONS[job["formulation"]])
+    state = jax.eval_shape(init, jax.random.key(0))
+    return {
+        "num_devices": len(devices),
+        "num_hosts": len({device.process_index for device in devices}),
+        "memory_bytes": usable_memory(topology, devices[0]),
+        "state_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        "programs": programs,
+    }
+
+
+def compile_program(job: dict[str, Any]) -> dict[str, Any]:
+    """Compiles one program, or finds what an earlier run learnt of it."""
+    topology = parse_topology(job["topology"])
+    mesh = make_mesh(topology_devices(topology))
+    config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
+    programs = dict(_programs(config, shape, job["level"], mesh, job["formulation"]))
+    traced = programs[job["program"]]()
+    lowered = traced.lower()
+    plain = dict(_programs(config, shape, job["level"], mesh, "plain"))
+    result: dict[str, Any] = {
+        "model_flops": count_flops(plain[job["program"]]().jaxpr) / mesh.size,
+        "flops": count_flops(traced.jaxpr) / mesh.size,
+    }
+    key = _fingerprint(lowered.as_text(), job["topology"])
+    cached = pathlib.Path(job["cache"]) / f"{key}.json"
+    if cached.exists():
+        return result | json.loads(cached.read_text()) | {"cached": True}
+    found = _compile(lowered, topology.chip.clock_hz)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    partial = cached.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(found))
+    partial.rename(cached)
+    return result | found
+
+
+def _compile(lowered: Any, clock_hz: float) -> dict[str, Any]:
+    """What the compiler says of a program: that it does not fit, or what it needs."""
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return {"fits": False, "message": str(error).split("\n")[0]}
+    return {"fits": True} | _analyze(compiled, clock_hz)
+
+
+def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str):
+    """Names the programs of a level and how to trace them, for images of the data's shape."""
+    networks, init = make_networks(config, shape, FORMULATIONS[formulation])
+    state = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
+        jax.eval_shape(init, jax.random.key(0)),
+    )
+    hyper, levels = make_hyperparameters(config), make_config_levels(config)
+    return trace_programs(networks, hyper, levels[level], mesh, state, shape, num_labels=1)
+
+
+def _analyze(compiled: Any, clock_hz: float) -> dict[str, Any]:
+    """Memory, traffic, time and collectives of a compiled program, per device."""
+    text = compiled.as_text()
+    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    found: dict[str, Any] = {
+        "output_bytes": memory.output_size_in_bytes - memory.alias_size_in_bytes,
+        "code_bytes": memory.generated_code_size_in_bytes,
+        "argument_bytes": memory.argument_size_in_bytes,
+        "temp_bytes": memory.temp_size_in_bytes,
+        "traffic_bytes": cost.get("bytes accessed") or hlo.memory_traffic(text),
+        "collectives": hlo.collectives(text),
+    }
+    if clock_hz:
+        # Some instructions count as -1 s in the compiler's own sum.
+        found["roofline_sec"] = cost["optimal_seconds"] % 1.0
+        found["schedule_sec"] = hlo.scheduled_cycles(text) / clock_hz
+    return found
+
+
+def _fingerprint(program: str, topology: str) -> str:
+    """Names a compilation: the program, the target, the compiler."""
+    versions = [
+        f"{name} {_version(name)}" for name in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt")
+    ]
+    parts = [program, topology, *versions, pathlib.Path(hlo.__file__).read_text()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _version(package: str) -> str:
+    """Version of an installed package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def main(path: str) -> None:
+    """Does the job of a file; its result lies beside it."""
+    job = json.loads(pathlib.Path(path).read_text())
+    folder = pathlib.Path(path).parent
+    result = describe(job) if "program" not in job else compile_program(job)
+    partial = folder / "result.part"
+    partial.write_text(json.dumps(result))
+    partial.rename(folder / "result.json")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,104 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from stylegan_jax.ops import trilinear
+from stylegan_jax.ops.conv import conv2d, conv2d_resample
+from stylegan_jax.ops.fir import upfirdn2d
+from stylegan_jax.ops.formulation import FORMULATIONS
+from stylegan_jax.ops.trilinear import convolve
+
+TAPS = (0.5, 0.2, 0.1, 0.15, 0.05)
+
+
+def compiler(x, weight, stride, pads):
+    """The same convolution with the compiler's derivatives."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(x, weight, (stride, stride), pads, dimension_numbers=layout)
+
+
+def results(op, x, weight):
+    """Value, gradients, gradients of a squared gradient, and a gradient's forward derivative."""
+
+    def loss(x, weight):
+        return jnp.sum(jnp.sin(op(x, weight)))
+
+    def penalty(x, weight):
+        return jnp.sum(jax.grad(loss)(x, weight) ** 2)
+
+    def all_grads(x, weight):
+        return jax.grad(loss, (0, 1))(x, weight)
+
+    directions = (jnp.cos(x), jnp.cos(weight))
+    forward = jax.jvp(all_grads, (x, weight), directions)
+    return op(x, weight), jax.grad(penalty, (0, 1))(x, weight), forward
+
+
+def assert_close(got, want):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert a.shape == b.shape
+        # float32, sums of some hundred products; the second derivative goes through two of them.
+        np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.max(jnp.abs(b))))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 1), (1, 1)), ((2, 0), (-1, 1))])
+@pytest.mark.parametrize("patch_bytes", [1, 2**23])
+def test_every_derivative_is_the_compilers(rng, monkeypatch, stride, pads, patch_bytes):
+    """Also where the kernel's gradient is summed up row by row."""
+    monkeypatch.setattr(trilinear, "_PATCH_BYTES", patch_bytes)
+    formulation = dataclasses.replace(FORMULATIONS["cpu"], patches_from=0)
+    x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=(3, 2, 3, 4)), jnp.float32)
+
+    def ours(x, weight):
+        return convolve(x, weight, stride, pads, formulation)
+
+    def theirs(x, weight):
+        return compiler(x, weight, stride, pads)
+
+    got = jax.jit(lambda x, w: results(ours, x, w))(x, weight)
+    want = jax.jit(lambda x, w: results(theirs, x, w))(x, weight)
+    assert_close(got, want)
+
+
+def test_eager_mapped_and_bfloat16(rng):
+    x = jnp.asarray(rng.normal(size=(5, 2, 6, 6, 3)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=(1, 1, 3, 4)), jnp.float32)
+    mapped = jax.vmap(conv2d, (0, None))(x, weight)
+    np.testing.assert_allclose(mapped[3], conv2d(x[3], weight), rtol=1e-6)
+
+    def loss(weight):
+        return jnp.sum(conv2d(x[0].astype(weight.dtype), weight).astype(jnp.float32))
+
+    grad = jax.grad(loss)(weight.astype(jnp.bfloat16))
+    assert grad.dtype == jnp.bfloat16
+    np.testing.assert_allclose(grad.astype(jnp.float32), jax.grad(loss)(weight), rtol=2e-2)
+
+
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+def test_filters_transpose(rng, up, down):
+    """`<y, filter(x)> = <transpose(y), x>` in both directions of differentiation."""
+    x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
+
+    def op(x):
+        return upfirdn2d(x, TAPS, up=up, down=down, padding=[3, 1, 2, 4])
+
+    y, pull = jax.vjp(op, x)
+    v = jnp.asarray(rng.normal(size=y.shape), jnp.float32)
+    np.testing.assert_allclose(jnp.vdot(v, y), jnp.vdot(pull(v)[0], x), rtol=1e-4)
+    np.testing.assert_allclose(jax.jvp(op, (x,), (x,))[1], y, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(op)(x[None])[0], y, atol=1e-6)
+
+
+def test_cropping_comes_before_the_filter(rng):
+    x = jnp.asarray(rng.normal(size=(1, 8, 8, 3)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
+    taps2d = np.outer(TAPS, TAPS)
+    got = conv2d_resample(x, weight, TAPS, up=2, padding=-4)
+    want = conv2d_resample(x, weight, taps2d, up=2, padding=-4)
+    np.testing.assert_allclose(got, want, atol=1e-4)

@@ -1,0 +1,108 @@
+import dataclasses
+import json
+
+import pytest
+
+from configs import ffhq, progan_celebahq
+from stylegan_jax.plan import planner, report, targets
+from stylegan_jax.training.build import ImageShape, make_config_levels
+from stylegan_jax.training.phases import make_phases
+
+SHAPE = ImageShape(16, 3, 0)
+HARDWARE = {"num_devices": 4, "num_hosts": 1, "memory_bytes": 2**34, "state_bytes": 2**20}
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 8, 16, 23, 24, 25, 31, 100])
+@pytest.mark.parametrize("now", [1, 4, 8, 16])
+def test_the_largest_batch_is_found(now, limit):
+    """Against a search through every candidate."""
+    tried = []
+
+    def fits(per_device):
+        tried.append(per_device)
+        return per_device <= limit
+
+    got = planner._largest(now, fits, now_fits=now <= limit)
+    halves = [now // 2**k for k in range(1, 5) if now // 2**k >= 1]
+    above = [b for b in range(8, 4 * now + 8, 8) if now < b <= max(4 * now, 8)]
+    allowed = [b for b in (above + [now] if now <= limit else halves) if b <= limit]
+    assert got == max(allowed, default=0)
+    assert len(tried) <= 6
+
+
+def test_a_batch_that_cannot_be_split_becomes_eight_per_device(capsys):
+    config = ffhq.get_config("smoke")
+    assert planner._fit_batch(config, HARDWARE).schedule.batch_size == 16
+    many = HARDWARE | {"num_devices": 256, "num_hosts": 64}
+    assert planner._fit_batch(config, many).schedule.batch_size == 2048
+    assert "--config.schedule.batch_size=2048" in capsys.readouterr().out
+    assert config.schedule.batch_size == 16
+    with config.unlocked():
+        config.schedule.total_kimg = -1.0
+    with pytest.raises(ValueError, match="total_kimg"):
+        planner._fit_batch(config, many)
+
+
+def programs_of(config, **values):
+    """What the compiler would have found, the same for every program."""
+    hyper = planner.report.make_hyperparameters(config)
+    names = [phase.name for phase in make_phases(hyper)] + ["EMA"]
+    found = dict(fits=True, total_bytes=2**30, model_flops=1e12, flops=2e12, traffic_bytes=1e9)
+    found |= dict(schedule_sec=0.1, roofline_sec=0.05, collectives={}, output_bytes=0) | values
+    levels = range(len(make_config_levels(config)))
+    return [{"level": i, "program": name} | found for i in levels for name in names]
+
+
+def test_averages_are_those_of_the_lazy_cycle():
+    config, target = ffhq.get_config("smoke"), targets.parse_topology("v5e:2x2")
+    planned = report.assemble(config, target, HARDWARE, SHAPE, programs_of(config))
+    (cycle,) = planned["levels"]
+    # Gmain, Dmain and EMA every time, Greg every 4th, Dreg every 16th.
+    seconds = 0.1 * (3 + 1 / 4 + 1 / 16)
+    assert cycle["schedule"]["iteration_sec"] == pytest.approx(seconds)
+    assert cycle["schedule"]["img_per_sec"] == pytest.approx(16 / seconds)
+    assert cycle["schedule"]["img_per_sec_per_device"] == pytest.approx(4 / seconds)
+    flops = 1e12 * (3 + 1 / 4 + 1 / 16)
+    assert cycle["schedule"]["share_of_peak"] == pytest.approx(flops / seconds / 197e12)
+    images = config.schedule.total_kimg * 1000
+    assert planned["days"]["schedule"] == pytest.approx(images / (16 / seconds) / 86400)
+    Gmain = planned["programs"][0]
+    assert Gmain["batch_bytes"] == 4 * 16 * 16 * 3
+    assert Gmain["activation_bytes"] == 2**30 - 2**20 - Gmain["batch_bytes"]
+    assert planned["fits"] and json.dumps(planned)
+    text = report.table(planned)
+    assert "Everything fits" in text and "100.0" in text
+
+
+def test_what_does_not_fit_is_named_and_has_no_speed():
+    config, target = ffhq.get_config("smoke"), targets.parse_topology("v5e:2x2")
+    programs = programs_of(config)
+    programs[1] = {k: programs[1][k] for k in ("level", "program")}
+    programs[1] |= {"fits": False, "total_bytes": 3 * 2**33, "message": "over by much"}
+    planned = report.assemble(config, target, HARDWARE, SHAPE, programs)
+    text = report.table(planned)
+    assert not planned["fits"] and "Does not fit: Greg at 16 px is 8.00 GiB over" in text
+    assert "over by much" in text and "schedule" not in planned["levels"][0]
+
+
+def test_every_level_of_a_growing_run_is_planned():
+    config, target = progan_celebahq.get_config("smoke"), targets.parse_topology("h100:1x4")
+    programs = programs_of(config)
+    for program in programs:
+        del program["schedule_sec"], program["roofline_sec"]
+    planned = report.assemble(config, target, HARDWARE, SHAPE, programs)
+    assert [level["resolution"] for level in planned["levels"]] == [8, 16]
+    # Without the compiler's estimate the slower of products and memory traffic counts.
+    chip = dataclasses.asdict(target.chip)
+    assert planned["programs"][0]["roofline_sec"] == 2e12 / chip["peak_flops"]
+    assert "roofline" in planned["levels"][1] and "schedule" not in planned["levels"][1]
+
+
+@pytest.mark.skipif(not targets._is_installed("libtpu"), reason="the plan extra is not installed")
+def test_a_plan_for_a_tpu(tmp_path, monkeypatch):
+    """The whole way, with the real compiler."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    planned = planner.plan(ffhq.get_config("smoke"), "v5e:2x2", str(tmp_path))
+    assert planned["fits"] and planned["hardware"]["memory_bytes"] == int(15.75 * 2**30)
+    assert set(planned["programs"][0]["collectives"]) == {"all-reduce"}
+    assert json.loads((tmp_path / "plan_v5e_2x2.json").read_text())["fits"]

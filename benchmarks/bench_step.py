@@ -24,7 +24,6 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
-    platform_formulation,
 )
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import compile_programs
@@ -57,7 +56,7 @@ class _Stepper:
 
     def __init__(self, config, level):
         shape = ImageShape(config.data.resolution, 3, 0)
-        networks, init = make_networks(config, shape, platform_formulation())
+        networks, init = make_networks(config, shape)
         mesh = make_mesh()
         everywhere = replicated(mesh)
         self.state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))

@@ -20,7 +20,6 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
-    platform_formulation,
 )
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
@@ -44,7 +43,7 @@ def make_config(model: str, resolution: int):
 def compile_level(config, resolution: int, *, seconds: bool) -> dict[str, float]:
     """FLOPs per image, bytes and milliseconds of an iteration at one resolution."""
     shape = ImageShape(config.data.resolution, 3, 0)
-    networks, init = make_networks(config, shape, platform_formulation())
+    networks, init = make_networks(config, shape)
     (level,) = [lv for lv in make_config_levels(config) if lv.resolution == resolution]
     mesh = make_mesh(jax.devices()[:1])
     state = jax.jit(init, out_shardings=replicated(mesh))(jax.random.key(0))

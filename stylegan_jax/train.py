@@ -23,7 +23,6 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
-    platform_formulation,
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
 from stylegan_jax.training.images import save_png
@@ -84,7 +83,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     # The state: that of the newest checkpoint, or a new one.
     mesh = make_mesh()
     everywhere = replicated(mesh)
-    networks, init = make_networks(config, shape, platform_formulation())
+    networks, init = make_networks(config, shape)
     levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
     check_grows(networks, init, levels)
     spans = make_spans(levels, total_nimg)

@@ -14,7 +14,6 @@ from stylegan_jax.training.build import (
     make_config_levels,
     make_hyperparameters,
     make_networks,
-    platform_formulation,
 )
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
@@ -62,7 +61,7 @@ def test_every_variant_traces_at_every_level(recipe, arg):
     config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1, num_processes=1)
     shape = ImageShape(config.data.resolution, 3, 0)
-    networks, init = make_networks(config, shape, platform_formulation())
+    networks, init = make_networks(config, shape)
     state = jax.eval_shape(init, jax.random.key(0))
     levels = make_config_levels(config)
     check_grows(networks, init, levels)

@@ -1,5 +1,6 @@
 """What all generators share: mapping, truncation, synthesis; styles and noise as arguments."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ class BaseGenerator(nnx.Module):
 
     Attributes:
         mapping: `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`.
-        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=, packing=) -> img`.
+        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=, packing=, recompute=)
+            -> img`; `recompute` lets its `Formulation` trade time for memory in the gradient.
         z_dim: Length of the latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
@@ -121,6 +123,11 @@ def blend_colors(
         return img
     coarse_img = getattr(synthesis, f"b{resolution // 2}").colors(coarse)
     return fade_to(img, repeat_pixels(coarse_img, 2), fade)
+
+
+def apply_block(block: Callable[..., Any], *args: Any, recompute: bool) -> Any:
+    """Applies a block; `recompute`: again for the gradient, of which its inputs alone are kept."""
+    return jax.checkpoint(lambda *args: block(*args))(*args) if recompute else block(*args)
 
 
 def growing_resolutions(

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from stylegan_jax.models.generator import (
     BaseGenerator,
     Noise,
+    apply_block,
     blend_colors,
     growing_resolutions,
 )
@@ -111,6 +112,7 @@ class Synthesis(nnx.Module):
         """Builds the network; arguments as in `Generator`."""
         self.resolutions = block_resolutions(img_resolution)
         self.grows = grows
+        self.formulation = formulation
         in_channels = 0
         for res in self.resolutions:
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
@@ -135,6 +137,7 @@ class Synthesis(nnx.Module):
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
+        recompute: bool = False,
     ) -> Float[Array, "n h w c"]:
         """Draws images at `resolution`, packed by `packing`; there is no noise input."""
         del noise
@@ -142,7 +145,8 @@ class Synthesis(nnx.Module):
         coarse = None
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
             block = getattr(self, f"b{res}")
-            coarse, x = x, block(x)
+            again = recompute and self.formulation.recomputes(res)
+            coarse, x = x, apply_block(block, x, recompute=again)
         return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
 
 

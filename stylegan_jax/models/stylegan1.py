@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from stylegan_jax.models.generator import (
     BaseGenerator,
     Noise,
+    apply_block,
     blend_colors,
     growing_resolutions,
 )
@@ -226,6 +227,7 @@ class Synthesis(nnx.Module):
         self.resolutions = block_resolutions(img_resolution)
         self.num_ws = 2 * len(self.resolutions)
         self.grows = grows
+        self.formulation = formulation
         in_channels = 0
         for res in self.resolutions:
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
@@ -253,6 +255,7 @@ class Synthesis(nnx.Module):
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
+        recompute: bool = False,
     ) -> Float[Array, "n h w c"]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
@@ -266,7 +269,9 @@ class Synthesis(nnx.Module):
             growing_resolutions(self.resolutions, resolution, grows=self.grows)
         ):
             block = getattr(self, f"b{res}")
-            coarse, x = x, block(x, ws[:, 2 * i :], noise.get(f"b{res}", {}))
+            args = x, ws[:, 2 * i :], noise.get(f"b{res}", {})
+            again = recompute and self.formulation.recomputes(res)
+            coarse, x = x, apply_block(block, *args, recompute=again)
         assert x is not None
         return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
 

@@ -8,7 +8,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.generator import BaseGenerator, Noise, growing_resolutions
+from stylegan_jax.models.generator import (
+    BaseGenerator,
+    Noise,
+    apply_block,
+    growing_resolutions,
+)
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
@@ -267,6 +272,7 @@ class Synthesis(nnx.Module):
             known = ", ".join(ARCHITECTURES)
             raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
         self.grows = architecture == "progressive"
+        self.formulation = formulation
         self.resolutions = block_resolutions(img_resolution)
         in_channels = 0
         self.num_ws = 0
@@ -301,6 +307,7 @@ class Synthesis(nnx.Module):
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
+        recompute: bool = False,
     ) -> Float[Array, "n h w c"]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
@@ -314,7 +321,14 @@ class Synthesis(nnx.Module):
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
             block = getattr(self, f"b{res}")
             coarse_img = img
-            x, img = block(x, img, ws[:, index:], noise.get(f"b{res}", {}))
+            x, img = apply_block(
+                block,
+                x,
+                img,
+                ws[:, index:],
+                noise.get(f"b{res}", {}),
+                recompute=recompute and self.formulation.recomputes(res),
+            )
             index += block.num_convs
         assert img is not None and block is not None
         if fade is not None:

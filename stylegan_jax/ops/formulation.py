@@ -27,6 +27,8 @@ class Formulation:
         longer_fir: How they are computed on longer sides.
         patches_from: Gradients of kernels over so many pixels or more, of all images, are matrix
             products with gathered patches; None: never.
+        recomputed_from: Blocks of at least this resolution keep only what enters them for the
+            gradient of path lengths, and compute the rest again; None: none do.
     """
 
     packed_channels: int
@@ -35,6 +37,7 @@ class Formulation:
     matrix_up_to: int
     longer_fir: Filter
     patches_from: int | None = None
+    recomputed_from: int | None = None
 
     def packing(self, resolution: int, channels: int) -> Packing:
         """How the feature maps of a block are packed, `(y, x)`."""
@@ -46,6 +49,10 @@ class Formulation:
         ):
             py, px = (py, px * 2) if py == px else (py * 2, px)
         return py, px
+
+    def recomputes(self, resolution: int) -> bool:
+        """Whether a block of this resolution is computed again for the gradient of path lengths."""
+        return self.recomputed_from is not None and resolution >= self.recomputed_from
 
     def folds(self, finer_side: int) -> bool:
         """Whether a resampling convolution folds its filter into the kernel."""
@@ -73,6 +80,7 @@ FORMULATIONS = {
         folded_from=512,
         matrix_up_to=0,
         longer_fir="depthwise",
+        recomputed_from=128,
     ),
     "gpu": Formulation(
         packed_channels=0,

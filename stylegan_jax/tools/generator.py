@@ -17,7 +17,6 @@ from stylegan_jax.training.build import (
     ImageShape,
     level_at,
     make_generator,
-    platform_formulation,
 )
 from stylegan_jax.training.checkpoint import restore_subtree
 from stylegan_jax.training.images import to_uint8
@@ -55,7 +54,7 @@ class Generator:
         data = meta["data"]
         self.class_names: list[str] = data["class_names"]
         self.shape = ImageShape(data["img_resolution"], data["img_channels"], data["c_dim"])
-        graphdef, _ = make_generator(self.config, self.shape, platform_formulation())
+        graphdef, _ = make_generator(self.config, self.shape)
         network = nnx.merge(graphdef, self._params)
         self.num_ws: int = network.num_ws
         self.w_dim: int = network.w_dim

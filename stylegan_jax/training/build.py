@@ -31,20 +31,20 @@ class ImageShape:
     c_dim: int
 
 
-def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulation):
+def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None):
     """Structure and initialiser of the config's generator; see `make_model`."""
     return _make_model(GENERATORS, config.G, "G", shape, formulation)
 
 
 def make_networks(
-    config: ConfigDict, shape: ImageShape, formulation: Formulation
+    config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None
 ) -> tuple[Networks, Any]:
     """Builds what does not change during a run.
 
     Args:
         config: The run's config.
         shape: Sizes of images and labels.
-        formulation: How the platform computes the networks: `platform_formulation()`.
+        formulation: How the networks are computed; None: as suits the platform of this process.
 
     Returns:
         `(networks, init)`; `init(key)` is the state before the first image, a pure function.
@@ -136,9 +136,11 @@ def _make_model(
     settings: ConfigDict,
     net: str,
     shape: ImageShape,
-    formulation: Formulation,
+    formulation: Formulation | None,
 ):
     """Structure and initialiser of one network."""
+    if formulation is None:
+        formulation = FORMULATIONS.get(jax.default_backend(), FORMULATIONS["gpu"])
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
     name = kwargs.pop("name")
@@ -150,11 +152,6 @@ def _make_model(
         )
     sizes = dataclasses.asdict(shape)
     return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
-
-
-def platform_formulation(platform: str | None = None) -> Formulation:
-    """How a platform (None: that of this process) computes networks; unknown ones as a GPU."""
-    return FORMULATIONS.get(platform or jax.default_backend(), FORMULATIONS["gpu"])
 
 
 def _from_data() -> set[str]:

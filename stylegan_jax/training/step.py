@@ -172,7 +172,7 @@ def _g_loss(
         pl = inputs["pl"]
         ws, stats = _styles(G, pl, stats, "Greg", networks, hyper)
         lengths = path_lengths(
-            lambda ws: G.synthesis(ws, pl["noise"], **where),
+            lambda ws: G.synthesis(ws, pl["noise"], recompute=True, **where),
             ws,
             space_to_depth(pl["directions"], packing),
             num_pixels=level.resolution**2,

@@ -9,7 +9,6 @@ import pytest
 from jax import monitoring
 
 from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
-from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
 from stylegan_jax.training.phases import draw_inputs, make_phases
 from stylegan_jax.training.programs import compile_programs, trace_programs
@@ -36,7 +35,7 @@ def setup():
     config = stylegan2_defaults()
     shrink(config)
     config.G.channel_max = config.D.channel_max = 8
-    networks, init = make_networks(config, SHAPE, FORMULATIONS["cpu"])
+    networks, init = make_networks(config, SHAPE)
     return networks, make_hyperparameters(config), init, first_state(init)
 
 
@@ -105,9 +104,7 @@ def growing_setup():
     config = stylegan1_defaults()
     shrink(config)
     config.loss.gp_weight = 10.0
-    networks, init = make_networks(
-        config, dataclasses.replace(SHAPE, img_resolution=16), FORMULATIONS["cpu"]
-    )
+    networks, init = make_networks(config, dataclasses.replace(SHAPE, img_resolution=16))
     state = dataclasses.replace(first_state(init), nimg=jnp.int32(80))
     level = Level(
         resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64

@@ -51,19 +51,15 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
     target = parse_topology(topology)
     check_installed(target)
     shape = _image_shape(config)
-    compiler = _Compiler(target, config, shape)
-    hardware = compiler.describe()
+    hardware = Compiler(target, config, shape).describe()
     config = _fit_batch(config, hardware)
     print(report.header(target, hardware), flush=True)
 
-    compiler = _Compiler(target, config, shape)
-    jobs, memory = hardware["programs"], hardware["memory_bytes"]
+    compiler = Compiler(target, config, shape)
     print("\nmemory, known before a program is finished:", flush=True)
-    found = compiler.run(jobs, memory, only_memory=True)
-    fitting = [job for job, result in zip(jobs, found) if result["fits"]]
+    found = compiler.run(hardware["programs"], hardware["memory_bytes"], only_memory=True)
     print("\nwhole programs, for times (minutes each; kept for the next plan):", flush=True)
-    whole = {(r["level"], r["program"]): r for r in compiler.run(fitting, memory)}
-    found = [whole.get((result["level"], result["program"]), result) for result in found]
+    found = compiler.finish(found, hardware["memory_bytes"])
     planned = report.assemble(config, target, hardware, shape, found)
     print("\n" + report.table(planned))
     planned["advice"] = _advise(compiler, hardware, planned)
@@ -75,14 +71,22 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
     return planned
 
 
-class _Compiler:
+class Compiler:
     """Starts the processes that compile, watches their dumps, and reads what they found."""
 
-    def __init__(self, target: Topology, config: ConfigDict, shape: ImageShape):
+    def __init__(
+        self,
+        target: Topology,
+        config: ConfigDict,
+        shape: ImageShape,
+        *,
+        formulation: str | None = None,
+    ):
+        """Readies the jobs; `formulation` is a key of `FORMULATIONS`, None: the target's."""
         self._target, self._config = target, config
         self._job = {
             "topology": target.name,
-            "formulation": target.platform,
+            "formulation": formulation or target.platform,
             "shape": dict(vars(shape)),
             "cache": os.path.expanduser("~/.cache/stylegan_jax/plan"),
         }
@@ -111,6 +115,12 @@ class _Compiler:
         workers = max(os.cpu_count() or 1, 1)
         with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
             return list(pool.map(one, jobs))
+
+    def finish(self, found: list[dict[str, Any]], memory_bytes: int) -> list[dict[str, Any]]:
+        """Compiles to the end those that fit; the others stay as they were found."""
+        fitting = [{k: r[k] for k in ("level", "program", "label")} for r in found if r["fits"]]
+        whole = {(r["level"], r["program"]): r for r in self.run(fitting, memory_bytes)}
+        return [whole.get((r["level"], r["program"]), r) for r in found]
 
     def _start(
         self, job: dict[str, Any], config: ConfigDict, folder: pathlib.Path
@@ -230,7 +240,7 @@ def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
     return config
 
 
-def _advise(compiler: _Compiler, hardware: dict[str, Any], planned: dict[str, Any]) -> list[str]:
+def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any]) -> list[str]:
     """The largest batch per device that fits, as compiled; at the last resolution."""
     config = ConfigDict(planned["config"])
     programs = [p for p in planned["programs"] if p["level"] == planned["programs"][-1]["level"]]
@@ -259,6 +269,12 @@ def _advise(compiler: _Compiler, hardware: dict[str, Any], planned: dict[str, An
     total = best * hardware["num_devices"]
     bound = " or more" if best >= _MOST * now else ""
     lines = [f"Largest batch per device that fits: {best}{bound} (schedule.batch_size={total})."]
+    shrink = config.loss.pl_batch_shrink
+    if config.loss.pl_weight and shrink > 1 and (now // shrink) % _UNIT:
+        lines.append(
+            f"Path lengths are measured on {now // shrink} images per device; TPUs are built for "
+            "multiples of eight: compare with --config.loss.pl_batch_shrink=1."
+        )
     if best < now:
         micro = -(-now // best)
         lines.append(

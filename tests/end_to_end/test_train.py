@@ -68,6 +68,7 @@ def test_a_run_writes_what_users_look_for(run):
     log = (workdir / "log.txt").read_text()
     for part in ("synthesis/b16/conv0/weight", "Greg 16 px (2/5): compiled in", "batch_size: 16"):
         assert part in log
+    assert log.count("first step done") == 1
 
 
 def test_two_halves_equal_the_whole(run, tmp_path, data_dir):

@@ -27,10 +27,10 @@ def conv2d(
     """Correlates feature maps with a kernel; padding is `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
     x0, x1, y0, y1 = read_padding(padding)
     if groups == 1:
-        return convolve(x, weight, stride, ((y0, y1), (x0, x1)), formulation)
+        return convolve(x, weight, stride, ((y0, y1), (x0, x1)), formulation.patches_from)
     return lax.conv_general_dilated(
         x,
-        weight,
+        weight.astype(x.dtype),
         (stride, stride),
         ((y0, y1), (x0, x1)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
@@ -57,7 +57,8 @@ def conv2d_resample(
 
     Args:
         x: Feature maps, float32 or bfloat16.
-        weight: Kernel, cast to x.dtype; the equalised gain is already applied.
+        weight: Kernel, used in x.dtype, while its gradient keeps its own; the equalised gain is
+            already applied.
         taps: FIR filter that sums to 1, 1-D (separable) or 2-D; None: no filter.
         up: Integer zoom before the convolution.
         down: Integer decimation after it.
@@ -92,7 +93,6 @@ def conv2d_resample(
             raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
         static = _correlated(taps, flip_filter) if filtered else (1.0,)
         return _folded_conv2d(x, weight, static, up, down, pads, packing)
-    weight = weight.astype(x.dtype)
     fir = dict(flip_filter=flip_filter, formulation=formulation)
     conv = dict(groups=groups, formulation=formulation)
     if up > 1 and down == 1 and (kh, kw) == (1, 1):
@@ -177,7 +177,8 @@ def _strided_conv2d(
     kh, kw = weight.shape[:2]
     flipped = weight[::-1, ::-1].swapaxes(2, 3)
     size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
-    y = convolve_transposed(x, flipped, up, ((0, 0), (0, 0)), size, formulation)
+    unpadded = ((0, 0), (0, 0))
+    y = convolve_transposed(x, flipped, up, unpadded, size, formulation.patches_from)
     x0, x1, y0, y1 = pads
     # Zeros that up-sampling puts behind the last pixel are not in the transposed convolution.
     inner = [x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up]

@@ -268,7 +268,7 @@ def _filter_axis(
     """Correlates one axis, `n` output pixels."""
     shape = (*x.shape[:axis], n, *x.shape[axis + 1 :])
     statics = dict(taps=tuple(float(t) for t in taps), axis=axis, up=up, down=down, pad0=pad0)
-    return _filter_axis_p.bind(x, shape=shape, way=way, **statics)
+    return _filter_axis_p.bind(x, shape=shape, dtype=x.dtype, way=way, **statics)
 
 
 def _filter_transposed(
@@ -288,8 +288,9 @@ def _filter_transposed(
     return _filter_axis_p.bind(y, shape=wanted, **swapped, **statics)
 
 
-def _compute_filter(x: Array, *, way: Filter, **statics: Any) -> Array:
+def _compute_filter(x: Array, *, way: Filter, dtype: Any, **statics: Any) -> Array:
     """Filters an axis in the way that was chosen for its length."""
+    del dtype  # that of x
     return _FILTERS[way](x, **statics)
 
 

@@ -10,8 +10,9 @@ from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Shaped
+
+from stylegan_jax.ops.trilinear import convolve
 
 # Neighbours in a channel along y and x; (1, 1): feature maps as they are.
 Packing = tuple[int, int]
@@ -135,13 +136,8 @@ def phase_conv2d(
     )
     channels = x.shape[3] * math.prod(widen_in), math.prod(widen_out) * math.prod(pack_out)
     kernel = kernel.reshape(*kernel.shape[:2], channels[0], channels[1] * weight.shape[3])
-    y = lax.conv_general_dilated(
-        space_to_depth(x, tuple(widen_in)),
-        kernel.astype(x.dtype),
-        (1, 1),
-        padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    x = space_to_depth(x, tuple(widen_in))
+    y = convolve(x, kernel, 1, (padding[0], padding[1]), patches_from=None)
     return depth_to_space(y, tuple(widen_out))[:, : sizes[0], : sizes[1]]
 
 

@@ -14,13 +14,12 @@ from jaxtyping import Array
 def make_primitive(name: str, compute: Callable[..., Array]) -> Primitive:
     """An operation that is compiled as `compute` has it.
 
-    `compute` takes arrays and the static keywords with which the operation is bound; one of these
-    is `shape`, that of the result, which has the first operand's dtype. The operation can be
-    compiled, run eagerly and mapped; its derivatives are the caller's to define, by `linear` or
-    `bilinear`.
+    `compute` takes arrays and the static keywords with which the operation is bound; among these
+    are `shape` and `dtype`, those of the result. The operation can be compiled, run eagerly and
+    mapped; its derivatives are the caller's to define, by `linear` or `bilinear`.
     """
     primitive = Primitive(name)
-    primitive.def_abstract_eval(lambda x, *_, shape, **statics: ShapedArray(shape, x.dtype))
+    primitive.def_abstract_eval(lambda *_, shape, dtype, **statics: ShapedArray(shape, dtype))
 
     @functools.cache
     def compiled(**statics: Any) -> Callable[..., Array]:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.ops.primitives import bilinear, make_primitive
 
 Shape4 = tuple[int, ...]
@@ -34,15 +33,20 @@ def convolve(
     weight: Float[Array, "kh kw i o"],
     stride: int,
     pads: Pads,
-    formulation: Formulation,
+    patches_from: int | None,
 ) -> Float[Array, "n oh ow o"]:
-    """Correlates zero-padded images with a kernel at every `stride`-th pixel."""
+    """Correlates zero-padded images with a kernel at every `stride`-th pixel, in x.dtype.
+
+    The kernel may have a wider dtype, and its gradient has: the sum over images and pixels is never
+    rounded to that of the images. `patches_from` is that of a `Formulation`.
+    """
     size = tuple(
         (n + sum(pad) - k) // stride + 1 for n, k, pad in zip(x.shape[1:3], weight.shape, pads)
     )
     shape = (x.shape[0], *size, weight.shape[3])
-    statics = dict(stride=stride, pads=pads, patches_from=formulation.patches_from)
-    return _bind("y", {"x": x, "w": weight}, shape, **statics)
+    statics = dict(stride=stride, pads=pads, patches_from=patches_from)
+    dtypes = (x.dtype, weight.dtype)
+    return _bind("y", {"x": x, "w": weight}, shape, dtypes=dtypes, **statics)
 
 
 def convolve_transposed(
@@ -51,18 +55,20 @@ def convolve_transposed(
     stride: int,
     pads: Pads,
     size: tuple[int, int],
-    formulation: Formulation,
+    patches_from: int | None,
 ) -> Float[Array, "n h w i"]:
     """The transpose of `convolve` on images of `size`, linear in `y`."""
     shape = (y.shape[0], *size, weight.shape[2])
-    statics = dict(stride=stride, pads=pads, patches_from=formulation.patches_from)
-    return _bind("x", {"y": y, "w": weight}, shape, **statics)
+    statics = dict(stride=stride, pads=pads, patches_from=patches_from)
+    dtypes = (y.dtype, weight.dtype)
+    return _bind("x", {"y": y, "w": weight}, shape, dtypes=dtypes, **statics)
 
 
 def _bind(role: str, values: dict[str, Any], shape: Shape4, **statics: Any) -> Array:
     """Computes the argument named `role`, of `shape`, from the other two."""
     first, second = (values[name] for name in _OPERANDS[role])
-    return _trilinear_p.bind(first, second, role=role, shape=shape, **statics)
+    dtype = statics["dtypes"][role == "w"]
+    return _trilinear_p.bind(first, second, role=role, shape=shape, dtype=dtype, **statics)
 
 
 def _transpose(
@@ -73,10 +79,11 @@ def _transpose(
     *,
     role: str,
     shape: Shape4,
+    dtype: Any,
     **statics: Any,
 ) -> Array:
     """The cotangent of operand `index`: the form with that operand left out."""
-    del shape
+    del shape, dtype
     names = _OPERANDS[role]
     values = {role: cotangent, names[1 - index]: known}
     return _bind(names[index], values, wanted, **statics)
@@ -92,10 +99,24 @@ def _by_compiler(
 
     if role == "y":
         return form(first, second)
-    unknown = jax.ShapeDtypeStruct(shape, first.dtype)
     if role == "x":
+        unknown = jax.ShapeDtypeStruct(shape, first.dtype)
         return jax.linear_transpose(lambda x: form(x, second), unknown)(first)[0]
-    return jax.linear_transpose(lambda w: form(first, w), unknown)(second)[0]
+    # Images take the place of channels: the kernel is what is left of x under a window of y.
+    spans = [(n - 1) * stride + 1 for n in second.shape[1:3]]
+    windows = [
+        (pad[0], k - 1 + span - n - pad[0])
+        for pad, k, span, n in zip(pads, shape, spans, first.shape[1:3])
+    ]
+    return lax.conv_general_dilated(
+        first,
+        second,
+        (1, 1),
+        windows,
+        rhs_dilation=(stride, stride),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        preferred_element_type=_sum_dtype(first),
+    )
 
 
 def _compute(
@@ -107,14 +128,18 @@ def _compute(
     stride: int,
     pads: Pads,
     patches_from: int | None,
+    dtype: Any,
+    dtypes: tuple[Any, Any],
 ) -> Array:
     """As the compiler does it, but for gradients of kernels over so many pixels."""
+    first, second = first.astype(dtypes[0]), second.astype(dtypes[0])
     if role == "w" and patches_from is not None:
         # What computes the images must not be repeated where they are gathered or transposed.
         first, second = lax.optimization_barrier((first, second))
         if first.shape[0] * first.shape[1] * first.shape[2] >= patches_from:
-            return _kernel_from_patches(first, second, shape, stride, pads)
-    return _by_compiler(first, second, role=role, shape=shape, stride=stride, pads=pads)
+            return _kernel_from_patches(first, second, shape, stride, pads).astype(dtype)
+    statics = dict(role=role, shape=shape, stride=stride, pads=pads)
+    return _by_compiler(first, second, **statics).astype(dtype)
 
 
 def _kernel_from_patches(
@@ -141,8 +166,7 @@ def _kernel_from_patches(
     else:
         zero = jnp.zeros((out_channels, kh * kw * x.shape[3]), _sum_dtype(x))
         total = lax.fori_loop(0, out_h // rows, lambda i, total: total + strip(i * rows), zero)
-    total = total.reshape(out_channels, kh, kw, x.shape[3]).transpose(1, 2, 3, 0)
-    return total.astype(x.dtype)
+    return total.reshape(out_channels, kh, kw, x.shape[3]).transpose(1, 2, 3, 0)
 
 
 def _product_with_patches(

@@ -54,14 +54,9 @@ class DiscriminatorBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the block; `is_first` is the one that reads the image at full size."""
-        same = dict(packing=(packing[0], packing[0]), rngs=rngs)
-        coarser = dict(
-            down=2,
-            resample_filter=resample_filter,
-            packing=packing,
-            formulation=formulation,
-            rngs=rngs,
-        )
+        common = dict(formulation=formulation, rngs=rngs)
+        same = dict(packing=(packing[0], packing[0]), **common)
+        coarser = dict(down=2, resample_filter=resample_filter, packing=packing, **common)
         act = dict(act="lrelu", conv_clamp=conv_clamp)
         self.has_fromrgb = is_first or architecture in ("skip", "progressive")
         self.adds_fromrgb = architecture == "skip"
@@ -116,11 +111,19 @@ class DiscriminatorEpilogue(nnx.Module):
         mbstd_num_channels: int,
         mbstd_grouping: Literal["contiguous", "strided"],
         conv_clamp: float | None,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; `cmap_dim` 0 gives one logit per image without a label."""
         if architecture in ("skip", "progressive"):
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, act="lrelu", rngs=rngs)
+            self.fromrgb = Conv2d(
+                img_channels,
+                in_channels,
+                kernel_size=1,
+                act="lrelu",
+                formulation=formulation,
+                rngs=rngs,
+            )
         self.adds_fromrgb = architecture == "skip"
         self.conv = Conv2d(
             in_channels + mbstd_num_channels,
@@ -128,6 +131,7 @@ class DiscriminatorEpilogue(nnx.Module):
             kernel_size=3,
             act="lrelu",
             conv_clamp=conv_clamp,
+            formulation=formulation,
             rngs=rngs,
         )
         self.fc = Dense(in_channels * 4 * 4, in_channels, act="lrelu", rngs=rngs)
@@ -266,6 +270,7 @@ class Discriminator(nnx.Module):
             mbstd_num_channels=mbstd_num_channels,
             mbstd_grouping=mbstd_grouping,
             conv_clamp=conv_clamp,
+            formulation=formulation,
             rngs=rngs,
         )
         self.cmap_dim = cmap_dim

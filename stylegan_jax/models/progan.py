@@ -76,7 +76,8 @@ class SynthesisBlock(nnx.Module):
             self.conv0 = Conv2d(in_channels, out_channels, up=2, **layer)
         self.conv1 = Conv2d(out_channels, out_channels, **layer)
         if has_torgb:
-            self.torgb = Conv2d(out_channels, img_channels, kernel_size=1, rngs=rngs)
+            colors = dict(kernel_size=1, formulation=formulation, rngs=rngs)
+            self.torgb = Conv2d(out_channels, img_channels, **colors)
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "n h w o"]:

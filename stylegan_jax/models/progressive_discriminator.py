@@ -45,18 +45,17 @@ class DiscriminatorBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the block; arguments as in `ProgressiveDiscriminator`."""
+        layer = dict(_LRELU, formulation=formulation, rngs=rngs)
         if has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **_LRELU, rngs=rngs)
-        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **_LRELU, rngs=rngs)
+            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **layer)
+        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **layer)
         self.conv1 = Conv2d(
             in_channels,
             out_channels,
             kernel_size=3,
             down=2 if fused_scale else 1,
             resample_filter=(1.0, 1.0),
-            formulation=formulation,
-            **_LRELU,
-            rngs=rngs,
+            **layer,
         )
         self.blur_filter = blur_filter
         self.fused_scale = fused_scale
@@ -86,14 +85,14 @@ class DiscriminatorEpilogue(nnx.Module):
         mbstd_group_size: int | None,
         mbstd_num_channels: int,
         mbstd_grouping: Literal["contiguous", "strided"],
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; with several `num_scores`, the label picks one."""
+        layer = dict(_LRELU, formulation=formulation, rngs=rngs)
         if has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **_LRELU, rngs=rngs)
-        self.conv = Conv2d(
-            in_channels + mbstd_num_channels, in_channels, kernel_size=3, **_LRELU, rngs=rngs
-        )
+            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **layer)
+        self.conv = Conv2d(in_channels + mbstd_num_channels, in_channels, kernel_size=3, **layer)
         self.fc = Dense(in_channels * 4 * 4, hidden_features, **_LRELU, rngs=rngs)
         self.out = Dense(hidden_features, num_scores, rngs=rngs)
         self.mbstd_group_size = mbstd_group_size
@@ -170,7 +169,7 @@ class ProgressiveDiscriminator(nnx.Module):
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
             for res in (2, *self.resolutions)
         }
-        colors = dict(img_channels=img_channels, rngs=rngs)
+        common = dict(img_channels=img_channels, formulation=formulation, rngs=rngs)
         for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(
                 channels[res],
@@ -179,8 +178,7 @@ class ProgressiveDiscriminator(nnx.Module):
                 blur_filter=blur_filter,
                 fused_scale=fused_scale,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
-                formulation=formulation,
-                **colors,
+                **common,
             )
             setattr(self, f"b{res}", block)
         self.is_conditional = score_by_label and c_dim > 0
@@ -192,7 +190,7 @@ class ProgressiveDiscriminator(nnx.Module):
             mbstd_group_size=mbstd_group_size,
             mbstd_num_channels=mbstd_num_channels,
             mbstd_grouping=mbstd_grouping,
-            **colors,
+            **common,
         )
         self.grows = grows
         self.img_channels = img_channels

@@ -174,7 +174,8 @@ class SynthesisBlock(nnx.Module):
         self.conv1 = Conv2d(out_channels, out_channels, **layer)
         self.epilogue1 = Epilogue(out_channels, w_dim=w_dim, **epilogue, rngs=rngs)
         if has_torgb:
-            self.torgb = Conv2d(out_channels, img_channels, kernel_size=1, rngs=rngs)
+            colors = dict(kernel_size=1, formulation=formulation, rngs=rngs)
+            self.torgb = Conv2d(out_channels, img_channels, **colors)
         self.blur_filter = blur_filter
         self.formulation = formulation
         self.dtype = dtype

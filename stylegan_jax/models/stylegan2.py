@@ -110,6 +110,7 @@ class ToRGB(nnx.Module):
         w_dim: int,
         conv_clamp: float | None = None,
         packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+        formulation: Formulation = FORMULATIONS["cpu"],
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `SynthesisLayer`."""
@@ -119,6 +120,7 @@ class ToRGB(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
         self.conv_clamp = conv_clamp
         self.packing = packing
+        self.formulation = formulation
         self.weight_gain = 1 / float(np.sqrt(in_channels))
 
     def __call__(
@@ -126,7 +128,14 @@ class ToRGB(nnx.Module):
     ) -> Float[Array, "n h w o"]:
         """Applies the layer in x.dtype and returns float32."""
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight[...], styles, demodulate=False, packing=self.packing)
+        x = modulated_conv2d(
+            x,
+            self.weight[...],
+            styles,
+            demodulate=False,
+            packing=self.packing,
+            formulation=self.formulation,
+        )
         bias = tile_channels(self.bias[...], self.packing[1])
         return activate(x, bias, act="linear", clamp=self.conv_clamp).astype(jnp.float32)
 
@@ -175,8 +184,9 @@ class SynthesisBlock(nnx.Module):
         # The block before, whose feature maps and image come in.
         self.packing_in = formulation.packing(img_resolution // 2, in_channels)
         same, finer = (self.packing, self.packing), (self.packing_in, self.packing)
-        resampled = dict(resample_filter=resample_filter, packing=finer, formulation=formulation)
-        layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, rngs=rngs)
+        resampled = dict(resample_filter=resample_filter, packing=finer)
+        common = dict(formulation=formulation, rngs=rngs)
+        layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, **common)
         if in_channels == 0:
             shape = (img_resolution, img_resolution, out_channels)
             self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
@@ -205,7 +215,7 @@ class SynthesisBlock(nnx.Module):
                 bias=False,
                 up=2,
                 **resampled,
-                rngs=rngs,
+                **common,
             )
         self.has_const = in_channels == 0
         self.num_convs = 1 if self.has_const else 2

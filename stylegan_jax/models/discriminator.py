@@ -43,32 +43,49 @@ class DiscriminatorBlock(nnx.Module):
         in_channels: int,
         out_channels: int,
         *,
+        img_resolution: int,
         img_channels: int,
         is_first: bool,
         architecture: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
-        packing: tuple[Packing, Packing],
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block; `is_first` is the one that reads the image at full size."""
+        """Builds the block of `img_resolution`; `is_first` reads the image at full size."""
+        packing = formulation.packing(img_resolution, in_channels)
+        packing_out = formulation.packing(img_resolution // 2, out_channels)
+        self.img_packing = formulation.image_packing(img_resolution, img_channels, packing)
+        self.img_packing_out = formulation.image_packing(
+            img_resolution // 2, img_channels, packing_out
+        )
         common = dict(formulation=formulation, rngs=rngs)
-        same = dict(packing=(packing[0], packing[0]), **common)
-        coarser = dict(down=2, resample_filter=resample_filter, packing=packing, **common)
+        same, from_img = (packing, packing), (self.img_packing, packing)
+        resampled = dict(resample_filter=resample_filter, packing=(packing, packing_out))
         act = dict(act="lrelu", conv_clamp=conv_clamp)
         self.has_fromrgb = is_first or architecture in ("skip", "progressive")
         self.adds_fromrgb = architecture == "skip"
         if self.has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **act, **same)
-        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **act, **same)
-        self.conv1 = Conv2d(in_channels, out_channels, kernel_size=3, **act, **coarser)
+            self.fromrgb = Conv2d(
+                img_channels, in_channels, kernel_size=1, packing=from_img, **act, **common
+            )
+        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, packing=same, **act, **common)
+        self.conv1 = Conv2d(
+            in_channels, out_channels, kernel_size=3, down=2, **resampled, **act, **common
+        )
         self.has_skip = architecture == "resnet"
         if self.has_skip:
-            self.skip = Conv2d(in_channels, out_channels, kernel_size=1, bias=False, **coarser)
+            self.skip = Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size=1,
+                bias=False,
+                down=2,
+                **resampled,
+                **common,
+            )
         self.taps = normalized(resample_filter)
-        self.packing = packing
         self.formulation = formulation
         self.dtype = dtype
 
@@ -77,7 +94,7 @@ class DiscriminatorBlock(nnx.Module):
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
         """Returns the feature maps and, in the skip architecture, the smaller image.
 
-        All come packed as this block's `packing` says.
+        The image comes packed as this block's `img_packing` says.
         """
         if x is None or self.adds_fromrgb:
             assert img is not None
@@ -94,7 +111,8 @@ class DiscriminatorBlock(nnx.Module):
 
     def _shrink(self, img: Float[Array, "n h w c"]) -> Float[Array, "n p q co"]:
         """The image of the next block."""
-        return downsample2d(img, self.taps, packing=self.packing, formulation=self.formulation)
+        packing = (self.img_packing, self.img_packing_out)
+        return downsample2d(img, self.taps, packing=packing, formulation=self.formulation)
 
 
 class DiscriminatorEpilogue(nnx.Module):
@@ -234,16 +252,13 @@ class Discriminator(nnx.Module):
             block = DiscriminatorBlock(
                 channels[res],
                 channels[res // 2],
+                img_resolution=res,
                 img_channels=img_channels,
                 is_first=res == img_resolution,
                 architecture=architecture,
                 resample_filter=resample_filter,
                 conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
-                packing=(
-                    formulation.packing(res, channels[res]),
-                    formulation.packing(res // 2, channels[res // 2]),
-                ),
                 formulation=formulation,
                 rngs=rngs,
             )
@@ -300,5 +315,5 @@ class Discriminator(nnx.Module):
         return self.b4(x, rest, self.mapping(None, c) if self.cmap_dim > 0 else None)
 
     def packing_at(self, resolution: int) -> Packing:
-        """How the network holds images and feature maps of a resolution."""
-        return UNPACKED if resolution == 4 else getattr(self, f"b{resolution}").packing[0]
+        """How the network holds images of a resolution."""
+        return UNPACKED if resolution == 4 else getattr(self, f"b{resolution}").img_packing

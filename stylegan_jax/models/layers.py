@@ -75,9 +75,10 @@ class Dense(nnx.Module):
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Applies the layer in x.dtype."""
-        weight = (self.weight[...] * self.weight_gain).astype(x.dtype)
         bias = self.bias[...] * self.lr_multiplier if self.has_bias else None
-        return bias_act(x @ weight, bias, act=self.act, gain=self.act_gain)
+        # A few vectors are scaled sooner than a matrix.
+        x = (x * self.weight_gain) @ self.weight[...].astype(x.dtype)
+        return bias_act(x, bias, act=self.act, gain=self.act_gain)
 
 
 class Conv2d(nnx.Module):
@@ -157,7 +158,7 @@ class Conv2d(nnx.Module):
 
 
 class Mapping(nnx.Module):
-    """Mapping network, `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`, always in float32.
+    """Mapping network, `(z [..., z_dim], c [..., c_dim]) -> w [..., w_dim]`, always in float32.
 
     The label is embedded, normalised and appended to the normalised latent.
 
@@ -210,8 +211,8 @@ class Mapping(nnx.Module):
         self.num_layers = num_layers
 
     def __call__(
-        self, z: Float[Array, "n z"] | None, c: Float[Array, "n c"] | None
-    ) -> Float[Array, "n w"]:
+        self, z: Float[Array, "*n z"] | None, c: Float[Array, "*n c"] | None
+    ) -> Float[Array, "*n w"]:
         """Maps latents and labels; the one whose dimension is 0 is not looked at."""
         parts = []
         if self.z_dim > 0:

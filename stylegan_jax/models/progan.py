@@ -32,8 +32,8 @@ class Mapping(nnx.Module):
     """Latent and label side by side, normalised together; without parameters."""
 
     def __call__(
-        self, z: Float[Array, "n z"], c: Float[Array, "n c"] | None
-    ) -> Float[Array, "n w"]:
+        self, z: Float[Array, "*n z"], c: Float[Array, "*n c"] | None
+    ) -> Float[Array, "*n w"]:
         """Returns vectors of unit mean square."""
         z = z.astype(jnp.float32)
         return normalize_2nd_moment(z if c is None else jnp.concatenate([z, c], axis=-1))

@@ -28,7 +28,7 @@ from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 
 
 class Mapping(nnx.Module):
-    """Mapping network, `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`, always in float32.
+    """Mapping network, `(z [..., z_dim], c [..., c_dim]) -> w [..., w_dim]`, always in float32.
 
     The label picks a learned vector as long as the latent; both are normalised together.
 
@@ -69,8 +69,8 @@ class Mapping(nnx.Module):
         self.w_dim = width
 
     def __call__(
-        self, z: Float[Array, "n z"], c: Float[Array, "n c"] | None
-    ) -> Float[Array, "n w"]:
+        self, z: Float[Array, "*n z"], c: Float[Array, "*n c"] | None
+    ) -> Float[Array, "*n w"]:
         """Maps latents and labels."""
         x = z.astype(jnp.float32)
         if self.has_labels:

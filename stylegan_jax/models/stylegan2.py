@@ -180,10 +180,14 @@ class SynthesisBlock(nnx.Module):
             formulation: Decides how feature maps are packed; see also `conv2d_resample`.
             rngs: Source of the first weights.
         """
-        self.packing = formulation.packing(img_resolution, out_channels)
+        packing = formulation.packing(img_resolution, out_channels)
         # The block before, whose feature maps and image come in.
-        self.packing_in = formulation.packing(img_resolution // 2, in_channels)
-        same, finer = (self.packing, self.packing), (self.packing_in, self.packing)
+        packing_in = formulation.packing(img_resolution // 2, in_channels)
+        same, finer = (packing, packing), (packing_in, packing)
+        self.img_packing = formulation.image_packing(img_resolution, img_channels, packing)
+        self.img_packing_in = formulation.image_packing(
+            img_resolution // 2, img_channels, packing_in
+        )
         resampled = dict(resample_filter=resample_filter, packing=finer)
         common = dict(formulation=formulation, rngs=rngs)
         layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, **common)
@@ -205,7 +209,8 @@ class SynthesisBlock(nnx.Module):
         self.has_torgb = is_last or architecture in ("skip", "progressive")
         self.adds_img = architecture == "skip"
         if self.has_torgb:
-            self.torgb = ToRGB(out_channels, img_channels, packing=same, **layer)
+            to_img = (packing, self.img_packing)
+            self.torgb = ToRGB(out_channels, img_channels, packing=to_img, **layer)
         self.has_skip = architecture == "resnet" and in_channels > 0
         if self.has_skip:
             self.skip = Conv2d(
@@ -249,7 +254,7 @@ class SynthesisBlock(nnx.Module):
         if self.has_torgb:
             rgb = self.torgb(x, ws[:, self.num_convs])
             if self.adds_img and img is not None:
-                finer = (self.packing_in, self.packing)
+                finer = (self.img_packing_in, self.img_packing)
                 rgb += upsample2d(img, self.taps, packing=finer, formulation=self.formulation)
             img = rgb
         return x, img
@@ -342,9 +347,9 @@ class Synthesis(nnx.Module):
             index += block.num_convs
         assert img is not None and block is not None
         if fade is not None:
-            coarse_img = repeat_pixels(depth_to_space(coarse_img, block.packing_in), 2)
-            img = fade_to(img, space_to_depth(coarse_img, block.packing), fade)
-        return repack(img, block.packing, packing)
+            coarse_img = repeat_pixels(depth_to_space(coarse_img, block.img_packing_in), 2)
+            img = fade_to(img, space_to_depth(coarse_img, block.img_packing), fade)
+        return repack(img, block.img_packing, packing)
 
 
 class Generator(BaseGenerator):
@@ -436,4 +441,4 @@ class Generator(BaseGenerator):
 
     def packing_at(self, resolution: int) -> Packing:
         """How the network holds images of a resolution."""
-        return getattr(self.synthesis, f"b{resolution}").packing
+        return getattr(self.synthesis, f"b{resolution}").img_packing

@@ -7,7 +7,8 @@ from stylegan_jax.ops.packing import UNPACKED, Packing
 
 Filter = Literal["matrix", "shifts", "depthwise"]
 
-# Below it feature maps are too small to matter, and their blocks end in dense layers.
+# Below it feature maps are too small to matter, and their blocks end in dense layers; images keep
+# as many columns.
 _MIN_PACKED_SIDE = 8
 
 
@@ -17,8 +18,8 @@ class Formulation:
 
     Attributes:
         packed_channels: Feature maps with fewer channels are packed (`ops/packing.py`) until they
-            have this many, columns first; 0: never.
-        max_packing: Pixels in a packed channel at most.
+            have this many, columns first; so are images. 0: never.
+        max_packing: Pixels in a packed channel of feature maps at most.
         folded_from: Up- and down-sampling convolutions fold their filter into the kernel where
             the finer side has at least this many pixels; below it, the filter runs beside a
             strided or a transposed convolution. None: they never fold.
@@ -48,6 +49,16 @@ class Formulation:
             and py * px * 2 <= self.max_packing
         ):
             py, px = (py, px * 2) if py == px else (py * 2, px)
+        return py, px
+
+    def image_packing(self, resolution: int, channels: int, packing: Packing) -> Packing:
+        """How images are packed beside feature maps packed by `packing`: wider, for few colours."""
+        py, px = packing
+        while (
+            py * px * channels * 2 <= self.packed_channels
+            and resolution >= px * 2 * _MIN_PACKED_SIDE
+        ):
+            px *= 2
         return py, px
 
     def recomputes(self, resolution: int) -> bool:

@@ -8,6 +8,7 @@ from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
+from stylegan_jax.ops.precision import spread
 
 
 def modulated_conv2d(
@@ -46,7 +47,7 @@ def modulated_conv2d(
         formulation: See `conv2d_resample`.
 
     Returns:
-        Feature maps in x.dtype; sigma_n is computed in float32.
+        Feature maps in x.dtype; sigma_n, and sums over pixels in gradients, are float32.
 
     Raises:
         ValueError: Styles or channels do not fit the kernel.
@@ -60,7 +61,7 @@ def modulated_conv2d(
             f"Styles of shape {styles.shape} for {x.shape[0]} images and a kernel of "
             f"{weight.shape[2]} input channels; give one scale per image and input channel."
         )
-    y = x * tile_channels(styles.astype(x.dtype), pack_in)[:, None, None, :]
+    y = x * spread(tile_channels(styles, pack_in)[:, None, None, :], x)
     y = conv2d_resample(
         y,
         weight,
@@ -72,13 +73,13 @@ def modulated_conv2d(
         formulation=formulation,
     )
     if demodulate:
-        inverse_sigma = demodulation(weight, styles).astype(x.dtype)
-        y = y * tile_channels(inverse_sigma, pack_out)[:, None, None, :]
+        inverse_sigma = demodulation(weight, styles)
+        y = y * spread(tile_channels(inverse_sigma, pack_out)[:, None, None, :], y)
     if noise is None:
         return y
     # Packed before it is scaled: the strength's gradient is one sum over what is added.
-    noise = pack_map(noise.astype(x.dtype), pack_out, weight.shape[3])
-    return y + noise * jnp.asarray(noise_strength, x.dtype)
+    noise = pack_map(noise.astype(y.dtype), pack_out, weight.shape[3])
+    return y + noise * spread(jnp.asarray(noise_strength), noise)
 
 
 def demodulation(

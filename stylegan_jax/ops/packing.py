@@ -17,6 +17,8 @@ from stylegan_jax.ops.trilinear import convolve
 # Neighbours in a channel along y and x; (1, 1): feature maps as they are.
 Packing = tuple[int, int]
 UNPACKED: Packing = (1, 1)
+# Channels that a TPU works on at once.
+_LANES = 128
 Taps1d = tuple[float, ...]
 
 
@@ -112,6 +114,11 @@ def phase_conv2d(
     # Coarse pixels of input and output must cover the same area, or zeros would be multiplied.
     widen_in = [max(o * d // (i * u), 1) for i, o, u, d in zip(pack_in, pack_out, up, down)]
     widen_out = [max(i * u // (o * d), 1) for i, o, u, d in zip(pack_in, pack_out, up, down)]
+    if weight.shape[:2] == (1, 1) and taps == ((1.0,), (1.0,)):
+        # What fills channels that would idle is free.
+        channels = x.shape[3] * math.prod(widen_in)
+        while 2 * channels <= _LANES and x.shape[2] % (2 * widen_in[1]) == 0:
+            channels, widen_in[1], widen_out[1] = 2 * channels, 2 * widen_in[1], 2 * widen_out[1]
     tables, padding, sizes = [], [], []
     for axis in range(2):
         n_in, k = x.shape[1 + axis], weight.shape[axis]

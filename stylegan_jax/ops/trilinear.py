@@ -6,11 +6,11 @@ gradient of the kernel (w), and the derivatives of each of them are the other tw
 closed, to any order and in both modes of differentiation.
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -24,8 +24,8 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 _OPERANDS = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
-# Gathered patches that are multiplied at once, about what the caches next to a core hold.
-_PATCH_BYTES = 4 * 2**20
+# Gathered patches that are multiplied at once: what the cache of a core holds.
+_PATCH_BYTES = 2**20
 
 
 def convolve(
@@ -149,40 +149,45 @@ def _kernel_from_patches(
 
     The compiler's convolution makes the batch its innermost axis, which a few images do not fill.
     """
-    kh, kw, _, out_channels = shape
+    kh, kw, in_channels, out_channels = shape
     n, out_h, out_w, _ = y.shape
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
-    row_bytes = n * out_w * kh * kw * x.shape[3] * x.dtype.itemsize
+    width = kh * kw * in_channels
+    if (kh, kw, stride) == (1, 1, 1):
+        total = _sum_of_outer_products(y.reshape(-1, out_channels), x.reshape(-1, width))
+        return total.T[None, None]
+    row_bytes = n * out_w * width * x.dtype.itemsize
     fitting = [r for r in range(1, out_h + 1) if out_h % r == 0 and r * row_bytes <= _PATCH_BYTES]
     rows = max(fitting, default=1)
+    span = (n, (rows - 1) * stride + 1, (out_w - 1) * stride + 1, in_channels)
 
-    def strip(start: Any) -> Array:
-        x_rows = lax.dynamic_slice_in_dim(x, start * stride, (rows - 1) * stride + kh, 1)
-        y_rows = lax.dynamic_slice_in_dim(y, start, rows, 1)
-        return _product_with_patches(x_rows, y_rows, kh, kw, stride)
+    def add_strip(index: Any, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Adds products of output pixels and the patches below them."""
+        total, patches = carry
+        # Written one tap after the other into the same memory: concatenating would copy them twice.
+        for tap, (a, b) in enumerate(np.ndindex(kh, kw)):
+            pixels = lax.dynamic_slice(x, (0, index * rows * stride + a, b, 0), span)
+            pixels = pixels[:, ::stride, ::stride]
+            patches = lax.dynamic_update_slice_in_dim(patches, pixels, tap * in_channels, 3)
+        left = lax.dynamic_slice_in_dim(y, index * rows, rows, 1).reshape(-1, out_channels)
+        return total + _sum_of_outer_products(left, patches.reshape(-1, width)), patches
 
-    if rows == out_h:
-        total = strip(0)
-    else:
-        zero = jnp.zeros((out_channels, kh * kw * x.shape[3]), _sum_dtype(x))
-        total = lax.fori_loop(0, out_h // rows, lambda i, total: total + strip(i * rows), zero)
-    return total.reshape(out_channels, kh, kw, x.shape[3]).transpose(1, 2, 3, 0)
+    total = jnp.zeros((out_channels, width), _sum_dtype(x))
+    patches = jnp.zeros((n, rows, out_w, width), x.dtype)
+    total, _ = lax.fori_loop(0, out_h // rows, add_strip, (total, patches))
+    return total.reshape(out_channels, kh, kw, in_channels).transpose(1, 2, 3, 0)
 
 
-def _product_with_patches(
-    x: Array, y: Array, kh: int, kw: int, stride: int
-) -> Float[Array, "o khkwi"]:
-    """Sums outer products of output pixels and the patches below them."""
-    n, out_h, out_w, out_channels = y.shape
-    span_h, span_w = (out_h - 1) * stride + 1, (out_w - 1) * stride + 1
-    taps = [
-        x[:, a : a + span_h : stride, b : b + span_w : stride] for a in range(kh) for b in range(kw)
-    ]
-    patches = jnp.concatenate(taps, axis=-1).reshape(n * out_h * out_w, -1)
-    # The product is fastest where the narrow operand is the one to be transposed.
-    y = y.reshape(n * out_h * out_w, out_channels)
-    product = functools.partial(jnp.matmul, preferred_element_type=_sum_dtype(x))
-    return product(y.T, patches) if out_channels <= patches.shape[1] else product(patches.T, y).T
+def _sum_of_outer_products(
+    left: Float[Array, "p a"], right: Float[Array, "p b"]
+) -> Float[Array, "a b"]:
+    """`left^T right` over many pixels; fastest where the narrow operand is the transposed one."""
+    swapped = left.shape[1] > right.shape[1]
+    left, right = (right, left) if swapped else (left, right)
+    product = jnp.matmul(left.T, right, preferred_element_type=_sum_dtype(left))
+    # The barrier keeps the compiler from swapping them again for a transpose that follows.
+    product = lax.optimization_barrier(product)
+    return product.T if swapped else product
 
 
 def _sum_dtype(x: Array) -> jnp.dtype:

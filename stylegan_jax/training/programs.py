@@ -31,6 +31,10 @@ from stylegan_jax.training.step import Report, average_G, run_phase
 
 Batch = dict[str, jax.Array]
 
+# Most of a step on the CPU is spent in libraries; the rest is as fast with less optimisation, and
+# compiled in three quarters of the time.
+_COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
+
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
@@ -146,8 +150,9 @@ def compile_programs(
     def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Traced]]]):
         index, (name, trace) = job
         with describe_compile(f"{name} {level.resolution} px", index + 1, len(jobs)):
-            return trace().lower().compile()
+            return trace().lower().compile(compiler_options=options)
 
+    options = _COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
     workers = max(os.cpu_count() or 1, 2)
     with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
         compiled = list(pool.map(compile_one, enumerate(jobs)))

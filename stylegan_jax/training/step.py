@@ -258,14 +258,19 @@ def _styles(
 
     Source: Karras et al. 2019 (StyleGAN), section 3.1 (mixing regularisation).
     """
-    w = G.mapping(latents["z"], latents["c"])
-    if hyper.w_avg_update in ("every_pass", where):
-        mean = lax.stop_gradient(jnp.mean(w, axis=0))
-        stats = dict(stats, w_avg=mean + (stats["w_avg"] - mean) * hyper.w_avg_beta)
-    ws = broadcast_ws(w, networks.num_ws)
+    z, c = latents["z"][:, None], latents["c"][:, None]
     if "z_mix" in latents:
-        ws_mix = broadcast_ws(G.mapping(latents["z_mix"], latents["c"]), networks.num_ws)
+        # Both in one pass: the weights are read, and their gradients summed, once.
+        z = jnp.stack([latents["z"], latents["z_mix"]], axis=1)
+        c = jnp.broadcast_to(c, (*z.shape[:2], c.shape[2]))
+    w = G.mapping(z, c)
+    if hyper.w_avg_update in ("every_pass", where):
+        mean = lax.stop_gradient(jnp.mean(w[:, 0], axis=0))
+        stats = dict(stats, w_avg=mean + (stats["w_avg"] - mean) * hyper.w_avg_beta)
+    ws = broadcast_ws(w[:, 0], networks.num_ws)
+    if "z_mix" in latents:
         layer = jnp.arange(networks.num_ws)[None, :, None]
+        ws_mix = broadcast_ws(w[:, 1], networks.num_ws)
         ws = jnp.where(layer < latents["cutoff"][:, None, None], ws, ws_mix)
     return ws, stats
 

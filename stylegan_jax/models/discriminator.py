@@ -90,7 +90,7 @@ class DiscriminatorBlock(nnx.Module):
         self.dtype = dtype
 
     def __call__(
-        self, x: Float[Array, "n h w i"] | None, img: Float[Array, "n h w c"] | None
+        self, x: Float[Array, "n h w i"] | None, img: Float[Array, "n a b c"] | None
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
         """Returns the feature maps and, in the skip architecture, the smaller image.
 

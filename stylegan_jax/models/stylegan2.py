@@ -125,7 +125,7 @@ class ToRGB(nnx.Module):
 
     def __call__(
         self, x: Float[Array, "n h w i"], w: Float[Array, "n w_dim"]
-    ) -> Float[Array, "n h w o"]:
+    ) -> Float[Array, "n p q o"]:
         """Applies the layer in x.dtype and returns float32."""
         styles = self.affine(w) * self.weight_gain
         x = modulated_conv2d(
@@ -231,11 +231,11 @@ class SynthesisBlock(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "n h w i"] | None,
-        img: Float[Array, "n h w c"] | None,
+        img: Float[Array, "n a b c"] | None,
         ws: Float[Array, "n l w_dim"],
         noise: dict[str, Any],
-    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n p q co"] | None]:
-        """Returns this block's feature maps and the image so far (float32), packed as it is.
+    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
+        """Returns this block's feature maps and the image so far (float32), packed each its way.
 
         In the progressive architecture the image is that of this block alone.
         """

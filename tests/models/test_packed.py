@@ -22,11 +22,13 @@ FORMULATION = {
     "squares": dataclasses.replace(
         FORMULATIONS["tpu"], packed_channels=32, max_packing=4, recomputed_from=8
     ),
+    "images": dataclasses.replace(FORMULATIONS["tpu"], packed_channels=12),
 }
 PACKINGS = {
     "plain": ((1, 1), (1, 1)),
     "columns": ((1, 2), (1, 1)),
     "squares": ((2, 2), (1, 2)),
+    "images": ((1, 2), (1, 1)),  # alone: 8 channels are enough here
 }
 
 
@@ -43,7 +45,11 @@ def make(models, name, **settings):
 
 @pytest.mark.parametrize(
     ("architecture", "names"),
-    [("skip", ("columns", "squares")), ("resnet", ("squares",)), ("progressive", ("columns",))],
+    [
+        ("skip", ("columns", "squares", "images")),
+        ("resnet", ("squares", "images")),
+        ("progressive", ("columns", "images")),
+    ],
 )
 def test_generator_and_path_lengths(architecture, names):
     ws_shape, fade = (2, 6, 8), jnp.float32(0.3)
@@ -80,7 +86,11 @@ def test_generator_and_path_lengths(architecture, names):
 
 @pytest.mark.parametrize(
     ("architecture", "names"),
-    [("resnet", ("columns", "squares")), ("skip", ("squares",)), ("progressive", ("columns",))],
+    [
+        ("resnet", ("columns", "squares", "images")),
+        ("skip", ("images", "squares")),
+        ("progressive", ("columns", "images")),
+    ],
 )
 def test_discriminator_and_r1(architecture, names):
     results = {}

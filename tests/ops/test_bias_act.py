@@ -19,6 +19,26 @@ def test_dtype_and_jit(act):
     assert y.dtype == jnp.bfloat16 and bool(jnp.all(jnp.isfinite(y)))
 
 
+@pytest.mark.parametrize("clamp", [None, 256.0])
+def test_the_gradient_of_a_bias_sums_in_float32(clamp):
+    """bfloat16 holds no integer above 256 that is not even."""
+    x = jnp.ones((1, 101, 101, 2), jnp.bfloat16)
+
+    def total(b):
+        return jnp.sum(bias_act(x, b, act="lrelu", gain=1.0, clamp=clamp).astype(jnp.float32))
+
+    grads = jax.grad(total)(jnp.asarray([1.0, -2.0]))
+    np.testing.assert_allclose(grads, [10201, 10201 * 0.2], rtol=1e-6)
+
+
+def test_a_clamped_slope_is_zero():
+    def slope(x):
+        return jax.grad(lambda x: bias_act(x, act="lrelu", clamp=1.0))(x)
+
+    slopes = [slope(x) for x in (3.0, 0.5, -0.5, -30.0)]
+    np.testing.assert_allclose(slopes, [0, np.sqrt(2), 0.2 * np.sqrt(2), 0], rtol=1e-6)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="lrelu"):
         bias_act(jnp.ones(3), act="leaky")

@@ -38,6 +38,19 @@ def test_demodulation_is_float32_for_bfloat16(rng):
     np.testing.assert_allclose(half.astype(jnp.float32), full, atol=0.05)
 
 
+def test_gradients_sum_in_float32_for_bfloat16():
+    """Of a style, and of the strength of noise: bfloat16 holds no odd integer above 256."""
+    x, noise = jnp.ones((1, 101, 101, 1), jnp.bfloat16), jnp.ones((1, 101, 101, 1))
+
+    def total(style, strength):
+        statics = dict(demodulate=False, noise=noise, noise_strength=strength)
+        y = modulated_conv2d(x, jnp.ones((1, 1, 1, 3)), style, **statics)
+        return jnp.sum(y.astype(jnp.float32))
+
+    grads = jax.grad(total, (0, 1))(jnp.ones((1, 1)), jnp.float32(1))
+    assert [float(jnp.squeeze(g)) for g in grads] == [3 * 10201, 3 * 10201]
+
+
 def convolve_with_own_kernels(x, weight, styles):
     """The definition with one kernel per image, in plain jax."""
 

@@ -5,8 +5,9 @@
 
 For each target and resolution: the formulation that training takes there at `--batch_per_device`,
 and the plain one (nothing packed, depthwise filters) at the largest batch that fits, halving from
-there. Prints a Markdown table; times are the compilers' estimates. Takes minutes per program; what
-was compiled before is not compiled again. Needs the extras `plan` and `plan-gpu`.
+there. Prints a Markdown table; times are the compilers' estimates. Takes minutes per program, with
+`--only_memory` less than one; what was compiled before is not compiled again. Needs the extras
+`plan` and `plan-gpu`.
 """
 
 import math
@@ -26,6 +27,7 @@ _TOPOLOGIES = flags.DEFINE_list(
 )
 _RESOLUTIONS = flags.DEFINE_list("resolutions", ["256", "1024"], "Sides of the images.")
 _BATCH = flags.DEFINE_integer("batch_per_device", 8, "Images per device.")
+_ONLY_MEMORY = flags.DEFINE_bool("only_memory", False, "Leave the times out.")
 
 
 def largest_plan(
@@ -41,7 +43,7 @@ def largest_plan(
         memory = hardware["memory_bytes"]
         found = compiler.run(hardware["programs"], memory, only_memory=True)
         if all(result["fits"] for result in found) or per_device == 1:
-            found = compiler.finish(found, memory)
+            found = found if _ONLY_MEMORY.value else compiler.finish(found, memory)
             return per_device, report.assemble(config, target, hardware, shape, found)
         per_device //= 2
 

@@ -91,7 +91,7 @@ FORMULATIONS = {
         folded_from=512,
         matrix_up_to=0,
         longer_fir="depthwise",
-        recomputed_from=128,
+        recomputed_from=1024,
     ),
     "gpu": Formulation(
         packed_channels=0,

@@ -8,7 +8,7 @@ from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
-from stylegan_jax.ops.precision import spread, wide
+from stylegan_jax.ops.precision import spread
 
 
 def modulated_conv2d(
@@ -79,7 +79,7 @@ def modulated_conv2d(
         return y
     # Packed before it is scaled: the strength's gradient is one sum over what is added.
     noise = pack_map(noise.astype(y.dtype), pack_out, weight.shape[3])
-    return y + spread(wide(noise) * noise_strength, y)
+    return y + spread(noise * spread(jnp.asarray(noise_strength), noise), y)
 
 
 def demodulation(

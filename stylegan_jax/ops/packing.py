@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from stylegan_jax.ops.trilinear import convolve
@@ -144,19 +143,9 @@ def phase_conv2d(
     )
     channels = x.shape[3] * math.prod(widen_in), math.prod(widen_out) * math.prod(pack_out)
     kernel = kernel.reshape(*kernel.shape[:2], channels[0], channels[1] * weight.shape[3])
-    x = _stored(space_to_depth(x, tuple(widen_in)), widen_in)
+    x = space_to_depth(x, tuple(widen_in))
     y = convolve(x, kernel, 1, (padding[0], padding[1]), patches_from=None)
-    y = depth_to_space(_stored(y, widen_out), tuple(widen_out))
-    return y[:, : sizes[0], : sizes[1]]
-
-
-def _stored(x: Float[Array, "n h w c"], widen: list[int]) -> Float[Array, "n h w c"]:
-    """Feature maps that are stored where they are widened, in the dtype they have.
-
-    The compiler would join conversions of what follows to the convolution, across the change of
-    shape, and store float32.
-    """
-    return x if widen == [1, 1] else lax.optimization_barrier(x)
+    return depth_to_space(y, tuple(widen_out))[:, : sizes[0], : sizes[1]]
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
@@ -11,11 +12,16 @@ from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 MESH_AXES = ("data", "fsdp", "spatial")
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """A mesh with all devices (of all processes) along `data`."""
+def make_mesh(devices: list[Any] | None = None) -> Mesh:
+    """A mesh with all devices (of all processes) along `data`, slice after slice of a TPU."""
     devices = jax.devices() if devices is None else devices
-    shape = (len(devices), 1, 1)
-    return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    num_slices = len({getattr(device, "slice_index", 0) for device in devices})
+    types = (AxisType.Auto,) * 3
+    if num_slices == 1:
+        return jax.make_mesh((len(devices), 1, 1), MESH_AXES, axis_types=types, devices=devices)
+    inside, between = (len(devices) // num_slices, 1, 1), (num_slices, 1, 1)
+    ordered = mesh_utils.create_hybrid_device_mesh(inside, between, devices)
+    return Mesh(ordered, MESH_AXES, axis_types=types)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

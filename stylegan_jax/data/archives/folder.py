@@ -1,0 +1,165 @@
+"""A folder of image files, with classes as subfolders or NVIDIA's `dataset.json` beside them."""
+
+import concurrent.futures
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from etils import epath
+
+from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
+from stylegan_jax.data.labels import Labels, class_labels, no_labels, parse_labels
+
+LABEL_FILE = "dataset.json"
+
+# Subfolders that hold a thousand files each, as FFHQ has them, and no classes.
+_NUMBERED = re.compile(r"\d{5}")
+
+
+class FolderArchive(Archive):
+    """The image files of a folder and its subfolders, sorted by path.
+
+    Labels are those of `dataset.json` in the folder, if there is one; otherwise the subfolders
+    directly below the folder are classes, where every image lies in one of several.
+    """
+
+    def __init__(self, path: epath.PathLike, *, name: str | None = None):
+        """Lists the folder.
+
+        Args:
+            path: A local folder or a bucket's. Hidden files are skipped, files of other types
+                ignored.
+            name: What to call the data set. Default: the folder's name.
+
+        Raises:
+            ArchiveError: There is no such folder or it holds no image.
+        """
+        self.root = epath.Path(path).expanduser()
+        self.name = name or self.root.resolve().name
+        files = list_files(self.root)
+        self.names = [file for file in files if is_image(file)]
+        if not self.names:
+            raise ArchiveError(f"{self.root} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
+        self.sizes = _file_sizes(self.root, self.names)
+
+    def where(self, index: int) -> str:
+        """The file's path."""
+        return str(self.root / self.names[index])
+
+    def read(self, index: int) -> bytes:
+        """The content of a file."""
+        try:
+            return (self.root / self.names[index]).read_bytes()
+        except OSError as error:
+            raise ArchiveError(f"{self.where(index)}: cannot be read ({error}).") from error
+
+    def read_format(self, index: int) -> ImageFormat:
+        """The format that a file's header tells."""
+        with (self.root / self.names[index]).open("rb") as file:
+            return read_format(file)
+
+    def _read_labels(self) -> Labels:
+        file = self.root / LABEL_FILE
+        if file.exists():
+            return labels_from_json(file.read_bytes(), self.names, where=str(file))
+        return labels_from_paths(self.names)
+
+
+def list_files(root: epath.Path) -> list[str]:
+    """Relative POSIX paths of all files that are not hidden, sorted.
+
+    Raises:
+        ArchiveError: There is no such folder.
+    """
+    if not root.is_dir():
+        raise ArchiveError(f"{root} is not a folder; give the folder that holds the images.")
+    files: list[str] = []
+    if "://" in os.fspath(root):
+        folders = [root]
+        while folders:
+            for path in folders.pop().iterdir():
+                if not path.name.startswith("."):
+                    (folders if path.is_dir() else files).append(path)
+        return sorted(path.relative_to(root).as_posix() for path in files)
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        below = os.path.relpath(folder, root).replace(os.sep, "/")
+        prefix = "" if below == "." else f"{below}/"
+        files += [prefix + name for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def labels_from_paths(names: Sequence[str]) -> Labels:
+    """Classes from folders, where every file lies in one of several that are not just numbered."""
+    folders = {name.split("/")[0] for name in names if "/" in name}
+    are_classes = len(folders) > 1 and not all(_NUMBERED.fullmatch(folder) for folder in folders)
+    if not are_classes or any("/" not in name for name in names):
+        return no_labels(len(names))
+    return classes_from_folders(names)
+
+
+def classes_from_folders(names: Sequence[str]) -> Labels:
+    """The first folder of each path as its class, in sorted order.
+
+    Raises:
+        ArchiveError: A file lies in no folder.
+    """
+    stray = [name for name in names if "/" not in name]
+    if stray:
+        raise ArchiveError(
+            f"{len(stray)} of {len(names)} images lie in no class folder, the first is {stray[0]}. "
+            "Move them to a folder per class, or leave labels off."
+        )
+    folders = [name.split("/")[0] for name in names]
+    class_names = sorted(set(folders))
+    numbers = {name: number for number, name in enumerate(class_names)}
+    return class_labels([numbers[folder] for folder in folders], class_names)
+
+
+def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Labels:
+    """Labels of images from an NVIDIA data set's `dataset.json`.
+
+    Args:
+        content: JSON, `{"labels": [[name, label], ...]}` or `{"labels": null}`.
+        names: The images' names.
+        where: What to call the file in errors.
+
+    Raises:
+        ArchiveError: The file is damaged, labels are mixed, or images lack one.
+    """
+    try:
+        parsed: Any = json.loads(content)
+        pairs = parsed.get("labels")
+        by_name: Mapping[str, Any] = {} if pairs is None else dict(pairs)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ArchiveError(
+            f'{where}: wanted JSON of the form {{"labels": [[name, label], ...]}} ({error}).'
+        ) from error
+    if not by_name:
+        return no_labels(len(names))
+    missing = [name for name in names if by_name.get(name) is None]
+    if missing:
+        raise ArchiveError(
+            f"{where}: {len(missing)} of {len(names)} images have no label, the first is "
+            f"{missing[0]}. Add their labels, or remove the images."
+        )
+    try:
+        return parse_labels([by_name[name] for name in names])
+    except ValueError as error:
+        raise ArchiveError(f"{where}: {error}") from error
+
+
+def _file_sizes(root: epath.Path, names: Sequence[str]) -> list[int]:
+    """Bytes of each file."""
+    if "://" not in os.fspath(root):
+        return [os.stat(f"{os.fspath(root)}/{name}").st_size for name in names]
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        return list(pool.map(lambda name: (root / name).stat().length, names))

@@ -1,0 +1,109 @@
+"""A zip file of images: NVIDIA's data sets, or any other."""
+
+import threading
+import zipfile
+from typing import Any
+
+from etils import epath
+
+from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.folder import (
+    LABEL_FILE,
+    is_image,
+    labels_from_json,
+    labels_from_paths,
+)
+from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
+from stylegan_jax.data.labels import Labels
+
+
+class ZipArchive(Archive):
+    """The image files in a zip, sorted by path, with the labels of its `dataset.json`.
+
+    Without that file, top-level folders are classes under the same rule as in a `FolderArchive`.
+    """
+
+    def __init__(self, path: epath.PathLike, *, name: str | None = None):
+        """Reads the directory of the zip.
+
+        Args:
+            path: A local file or one in a bucket.
+            name: What to call the data set. Default: the file's name without `.zip`.
+
+        Raises:
+            ArchiveError: The file is missing, damaged or holds no image.
+        """
+        self.path = epath.Path(path).expanduser()
+        self.name = name or self.path.stem
+        self._local: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        members = [m for m in self._zip().infolist() if _is_wanted(m)]
+        if not members:
+            raise ArchiveError(f"{self.path} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
+        members.sort(key=lambda member: member.filename)
+        self.names = [member.filename for member in members]
+        self.sizes = [member.file_size for member in members]
+        self._checksums = [member.CRC for member in members]
+
+    def where(self, index: int) -> str:
+        """The zip's path and the file's within."""
+        return f"{self.path}:{self.names[index]}"
+
+    def read(self, index: int) -> bytes:
+        """The content of a file, checked against the zip's checksum."""
+        return self._read_member(self.names[index])
+
+    def read_format(self, index: int) -> ImageFormat:
+        """The format that a file's header tells."""
+        with self._zip().open(self.names[index]) as file:
+            return read_format(file)
+
+    def identity(self) -> Any:
+        """Names and checksums of the images."""
+        return [self.names, self._checksums]
+
+    def _read_labels(self) -> Labels:
+        if LABEL_FILE in self._zip().namelist():
+            content = self._read_member(LABEL_FILE)
+            return labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
+        return labels_from_paths(self.names)
+
+    def _read_member(self, name: str) -> bytes:
+        try:
+            return self._zip().read(name)
+        except (OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
+            raise ArchiveError(
+                f"{self.path}:{name}: cannot be read ({error}). Fetch the file again."
+            ) from error
+
+    def _zip(self) -> zipfile.ZipFile:
+        """This process's handle; threads may share it."""
+        with self._lock:
+            if "zip" not in self._local:
+                self._local["zip"] = _open_zip(self.path)
+            return self._local["zip"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_local": {}, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+
+def _open_zip(path: epath.Path) -> zipfile.ZipFile:
+    """Opens a zip, or says what is wrong with it."""
+    if not path.is_file():
+        raise ArchiveError(f"{path} is not a file; give a zip of images.")
+    try:
+        return zipfile.ZipFile(path.open("rb"))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ArchiveError(
+            f"{path}: not a whole zip file ({error}). It may be cut off: fetch it again."
+        ) from error
+
+
+def _is_wanted(member: zipfile.ZipInfo) -> bool:
+    """Whether a member of a zip is an image that is not hidden."""
+    parts = member.filename.split("/")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return is_image(member.filename) and not hidden and not member.is_dir()

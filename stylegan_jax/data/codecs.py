@@ -7,6 +7,7 @@ else through Pillow.
 import dataclasses
 import io
 import struct
+from typing import IO, cast
 
 import imagecodecs
 import numpy as np
@@ -50,7 +51,7 @@ class ImageFormat:
         return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
 
 
-def read_format(file: io.IOBase) -> ImageFormat:
+def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
     """The format of an image file, from its header alone.
 
     Args:
@@ -69,7 +70,7 @@ def read_format(file: io.IOBase) -> ImageFormat:
         width, height, channels = struct.unpack(">IIB", head[4:13])
         return ImageFormat(height, width, channels)
     try:
-        with Image.open(file) as image:
+        with Image.open(cast(IO[bytes], file)) as image:
             mode, (width, height) = image.mode, image.size
             if mode in ("P", "PA"):
                 mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"

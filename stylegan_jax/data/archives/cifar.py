@@ -112,7 +112,7 @@ def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]
                     if content is not None:
                         found[name] = content.read()
                 if tar.fileobj is not None:
-                    tar.fileobj.read()  # to gzip's checksum
+                    tar.fileobj.read(-1)  # up to gzip's checksum
     except _READ_ERRORS as error:
         raise ArchiveError(
             f"{path}: cannot be read ({error}). Fetch cifar-10-python.tar.gz again."

@@ -85,9 +85,13 @@ def list_files(root: epath.Path) -> list[str]:
         folders = [root]
         while folders:
             for path in folders.pop().iterdir():
-                if not path.name.startswith("."):
-                    (folders if path.is_dir() else files).append(path)
-        return sorted(path.relative_to(root).as_posix() for path in files)
+                if path.name.startswith("."):
+                    continue
+                if path.is_dir():
+                    folders.append(path)
+                else:
+                    files.append(path.relative_to(root).as_posix())
+        return sorted(files)
     for folder, subfolders, names in os.walk(root, followlinks=True):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         below = os.path.relpath(folder, root).replace(os.sep, "/")

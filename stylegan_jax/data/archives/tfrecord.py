@@ -11,7 +11,7 @@ import re
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import google_crc32c
 import numpy as np
@@ -26,6 +26,7 @@ SUFFIX = ".tfrecords"
 _LEVEL_FILE = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 # A record: length, its checksum, data, its checksum; little-endian.
 _HEADER, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
+_PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
 _AGAIN = "The file is damaged: copy it again from where it came."
 
 
@@ -73,7 +74,8 @@ class TfrecordArchive(Archive):
 
     def read_format(self, index: int) -> ImageFormat:
         """Size and type of the first image, which all others share."""
-        return ImageFormat(*self._shape)
+        height, width, channels = self._shape
+        return ImageFormat(height, width, channels)
 
     def identity(self) -> Any:
         """Sizes and checksums of the records."""
@@ -90,7 +92,7 @@ class TfrecordArchive(Archive):
             raise ArchiveError(f"{self.where(index)}: wrong checksum. {_AGAIN}")
         try:
             return _parse_example(data)
-        except (ValueError, KeyError, IndexError) as error:
+        except _PARSE_ERRORS as error:
             raise ArchiveError(
                 f"{self.where(index)}: not a ProGAN or StyleGAN record, which has the features "
                 f"`shape` (three integers) and `data` (bytes) ({error})."
@@ -153,7 +155,7 @@ class _FileReader:
     def __init__(self, path: epath.Path):
         self.path = path
         self._is_local = "://" not in os.fspath(path)
-        self._file: BinaryIO | None = None
+        self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 
     def read(self, offset: int, size: int) -> bytes:
@@ -217,7 +219,7 @@ def _parse_example(data: bytes) -> np.ndarray:
     for _, block in _fields(memoryview(data)):
         for _, entry in _fields(block):
             pair = dict(_fields(entry))
-            features[bytes(pair[1])] = list(_fields(pair[2]))[0][1]
+            features[pair[1].tobytes()] = list(_fields(pair[2]))[0][1]
     shape = []
     for _, value in _fields(features[b"shape"]):
         shape += [value] if isinstance(value, int) else _packed(value)
@@ -227,8 +229,10 @@ def _parse_example(data: bytes) -> np.ndarray:
     return np.ascontiguousarray(chw.transpose(1, 2, 0))
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field of a protocol buffer: int, or bytes not yet parsed."""
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a protocol buffer: int, or memoryview not yet parsed."""
+    if not isinstance(message, memoryview):
+        raise ValueError("a number in place of a message")
     position = 0
     while position < len(message):
         key, position = _varint(message, position)

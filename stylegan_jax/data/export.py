@@ -5,7 +5,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 from etils import epath
 
@@ -97,14 +97,7 @@ def _new_file(path: epath.Path) -> Iterator[Any]:
     partial = path.parent / f".{path.name}.{os.getpid()}.partial"
     try:
         with partial.open("wb") as file:
-            yield _Stream(file) if "://" in os.fspath(path) else file
+            yield file
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-class _Stream:
-    """A file in a bucket: it is written through from its beginning, and zipfile must not seek."""
-
-    def __init__(self, file: IO[bytes]):
-        self.write, self.flush = file.write, file.flush

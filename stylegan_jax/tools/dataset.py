@@ -1,6 +1,6 @@
 """Looks at data sets and converts them: folders of images, zips.
 
-    python -m stylegan_jax.tools.dataset prepare --source=PATH --resolution=256
+    python -m stylegan_jax.tools.dataset prepare --source=PATH --data_dir=DIR --resolution=256
     python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
     python -m stylegan_jax.tools.dataset show --source=PATH --out=sheet.png
     python -m stylegan_jax.tools.dataset stats --source=PATH --json
@@ -38,7 +38,7 @@ def prepare(
     source: str,
     *,
     data_dir: str,
-    resolution: int | None = None,
+    resolution: int,
     name: str | None = None,
     crop: str = "none",
     filter: str = "lanczos",
@@ -47,16 +47,19 @@ def prepare(
     max_images: int | None = None,
 ) -> int:
     """Writes the data set in the form that training reads."""
-    # Loads TensorFlow Datasets, which the other commands do without.
+    # The other commands do without TensorFlow Datasets, which this one loads.
+    archives = importlib.import_module("stylegan_jax.data.archives")
     preparation = importlib.import_module("stylegan_jax.data.preparation")
+    transforms = importlib.import_module("stylegan_jax.data.transforms")
     archive = _open(source)
+    name = name or archive.name
+    if max_images and max_images < len(archive):
+        archive = archives.SubsetArchive(archive, range(max_images))
     folder = preparation.prepare(
         archive,
         epath.Path(data_dir).expanduser(),
-        name=name or archive.name,
-        transform=preparation.Transform(
-            resolution=resolution, crop=crop, filter=filter, max_images=max_images
-        ),
+        name=name,
+        transform=transforms.Transform(resolution=resolution, crop=crop, filter=filter),
         encoding=encoding,
         num_workers=num_workers,
     )

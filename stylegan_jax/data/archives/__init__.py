@@ -1,7 +1,24 @@
 """Data sets as their publishers ship them: random access to their images, one layout per file."""
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.cifar import CifarArchive
+from stylegan_jax.data.archives.detect import open_archive
 from stylegan_jax.data.archives.folder import FolderArchive
+from stylegan_jax.data.archives.idx import IdxArchive
+from stylegan_jax.data.archives.lmdb import LmdbArchive
+from stylegan_jax.data.archives.subset import SubsetArchive
+from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
 
-__all__ = ["Archive", "ArchiveError", "FolderArchive", "ZipArchive"]
+__all__ = [
+    "Archive",
+    "ArchiveError",
+    "CifarArchive",
+    "FolderArchive",
+    "IdxArchive",
+    "LmdbArchive",
+    "SubsetArchive",
+    "TfrecordArchive",
+    "ZipArchive",
+    "open_archive",
+]

@@ -1,0 +1,85 @@
+"""From a path to the archive that reads it."""
+
+import collections
+
+from etils import epath
+
+from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.cifar import TRAIN_BATCHES, CifarArchive
+from stylegan_jax.data.archives.folder import FolderArchive, is_image, list_files
+from stylegan_jax.data.archives.idx import TRAIN_IMAGES, IdxArchive, is_idx
+from stylegan_jax.data.archives.lmdb import DATA_FILE, LmdbArchive
+from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
+from stylegan_jax.data.archives.tfrecord import TfrecordArchive
+from stylegan_jax.data.archives.zip import ZipArchive
+
+_LAYOUTS = (
+    "a folder of images, a zip of images, an LSUN folder (data.mdb), a folder or file of "
+    "StyleGAN's .tfrecords, cifar-10-python.tar.gz or an idx3-ubyte.gz of MNIST's kind"
+)
+_SHOWN_KINDS = 5
+
+
+def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Archive:
+    """Opens a data set of any known layout.
+
+    Args:
+        path: A folder of images, a zip, an LSUN folder with `data.mdb`, a folder or file of
+            `.tfrecords`, `cifar-10-python.tar.gz` (or unpacked), or `*-images-idx3-ubyte.gz` (or
+            its folder).
+        resolution: Width of the images that are wanted, in pixels: where a data set comes in
+            several sizes, the smallest that is large enough is read. Default: the largest.
+
+    Raises:
+        ArchiveError: Nothing is there, or nothing known; the message tells what was found.
+    """
+    path = epath.Path(path).expanduser()
+    if path.is_dir():
+        return _open_folder(path, resolution)
+    if not path.exists():
+        raise ArchiveError(f"There is no {path}. Wanted {_LAYOUTS}.")
+    name = path.name.lower()
+    if name == DATA_FILE:
+        return LmdbArchive(path.parent)
+    if name.endswith(TFRECORD_SUFFIX):
+        return TfrecordArchive(path)
+    if name.endswith(".zip"):
+        return ZipArchive(path)
+    if name.endswith((".tar.gz", ".tgz", ".tar")):
+        return CifarArchive(path)
+    if is_idx(name):
+        return IdxArchive(path)
+    advice = " Give the folder that it lies in." if is_image(name) else ""
+    raise ArchiveError(f"{path} is a file of no known layout.{advice} Wanted {_LAYOUTS}.")
+
+
+def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
+    """Opens a folder by what lies directly in it."""
+    names = {child.name for child in path.iterdir()}
+    if DATA_FILE in names:
+        return LmdbArchive(path)
+    if any(name.endswith(TFRECORD_SUFFIX) for name in names):
+        return TfrecordArchive(path, resolution=resolution)
+    if TRAIN_BATCHES[0] in names:
+        return CifarArchive(path)
+    if TRAIN_IMAGES in names:
+        return IdxArchive(path / TRAIN_IMAGES)
+    try:
+        return FolderArchive(path)
+    except ArchiveError as error:
+        found = _describe(list_files(path))
+        raise ArchiveError(f"{error} {found} Wanted {_LAYOUTS}.") from None
+
+
+def _describe(files: list[str]) -> str:
+    """Which files are there instead of images, and what to do about them."""
+    if not files:
+        return "It is empty."
+    suffixes = collections.Counter(epath.Path(file).suffix.lower() or "no suffix" for file in files)
+    kinds = [f"{n} of {suffix}" for suffix, n in suffixes.most_common(_SHOWN_KINDS)]
+    found = f"Found {len(files)} file(s), {', '.join(kinds)}, the first is {files[0]}."
+    if suffixes.keys() & {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}:
+        return f"{found} Unpack these, or give one of them."
+    if any(file.endswith(("/" + DATA_FILE, TFRECORD_SUFFIX)) for file in files):
+        return f"{found} Give one of the folders in it."
+    return found

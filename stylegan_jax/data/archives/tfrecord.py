@@ -1,0 +1,262 @@
+"""ProGAN's and StyleGAN's TFRecords, one file per resolution, read without TensorFlow.
+
+A set `name` is a folder of `name-r02.tfrecords` (4x4 pixels) to `name-r10.tfrecords` (1024x1024),
+with `name-rxx.labels` where it has labels.
+"""
+
+import array
+import functools
+import os
+import re
+import struct
+import threading
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+from etils import epath
+
+from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.labels import Labels, class_labels, no_labels
+
+SUFFIX = ".tfrecords"
+
+_LEVEL_FILE = re.compile(r"(.+)-r(\d\d)\.tfrecords")
+# A record: length, its checksum, data, its checksum; little-endian.
+_HEADER, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
+_AGAIN = "The file is damaged: copy it again from where it came."
+
+
+class TfrecordArchive(Archive):
+    """The images of one resolution of a multi-resolution set, in the order of the file.
+
+    Rows of the label file that are one-hot become classes, named by their numbers; others vectors.
+    """
+
+    def __init__(
+        self, path: epath.PathLike, *, resolution: int | None = None, name: str | None = None
+    ):
+        """Finds all records of a file; reads 16 bytes of each.
+
+        Args:
+            path: The set's folder, or one of its files; local or in a bucket.
+            resolution: Which file of a folder to read: the smallest images that are at least so
+                wide, in pixels. Default: the largest.
+            name: What to call the data set. Default: the name in the files' names.
+
+        Raises:
+            ArchiveError: There is no such file, no image as large, or the file is damaged.
+        """
+        path = epath.Path(path).expanduser()
+        self.path = choose_level(path, resolution) if path.is_dir() else path
+        level = _LEVEL_FILE.fullmatch(self.path.name)
+        self.name = name or (level[1] if level else self.path.stem)
+        self._file = _FileReader(self.path)
+        self._offsets, self.sizes, self._checksums = _index(self._file)
+        self.names = [f"{index:08d}" for index in range(len(self._offsets))]
+
+    def where(self, index: int) -> str:
+        """The file's path and the record's number, from 0."""
+        return f"{self.path} (record {index})"
+
+    def read(self, index: int) -> np.ndarray:
+        """One image, uint8 [h, w, c], checked against its checksum."""
+        pixels = self._parse(index)
+        if pixels.shape != self._shape:
+            raise ArchiveError(
+                f"{self.where(index)}: the image has shape {pixels.shape}, but record 0 has "
+                f"{self._shape}; all images of a file must be alike."
+            )
+        return pixels
+
+    def read_format(self, index: int) -> ImageFormat:
+        """Size and type of the first image, which all others share."""
+        return ImageFormat(*self._shape)
+
+    def identity(self) -> Any:
+        """Sizes and checksums of the records."""
+        return [list(self.sizes), list(self._checksums)]
+
+    @functools.cached_property
+    def _shape(self) -> tuple[int, ...]:
+        return self._parse(0).shape
+
+    def _parse(self, index: int) -> np.ndarray:
+        """The pixels of a record whose checksum is right."""
+        data = self._file.read(self._offsets[index], self.sizes[index])
+        if len(data) != self.sizes[index] or _mask_crc(data) != self._checksums[index]:
+            raise ArchiveError(f"{self.where(index)}: wrong checksum. {_AGAIN}")
+        try:
+            return _parse_example(data)
+        except (ValueError, KeyError, IndexError) as error:
+            raise ArchiveError(
+                f"{self.where(index)}: not a ProGAN or StyleGAN record, which has the features "
+                f"`shape` (three integers) and `data` (bytes) ({error})."
+            ) from error
+
+    def _read_labels(self) -> Labels:
+        file = self.path.parent / f"{self.name_in_files}-rxx.labels"
+        if not file.exists():
+            return no_labels(len(self))
+        try:
+            with file.open("rb") as opened:
+                rows = np.load(opened, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ArchiveError(f"{file}: not a NumPy array ({error}).") from error
+        if rows.ndim != 2 or len(rows) != len(self):
+            raise ArchiveError(
+                f"{file} has shape {rows.shape}, wanted one row for each of the {len(self)} images "
+                f"of {self.path.name}. Take both files from the same set."
+            )
+        if not rows.shape[1]:
+            return no_labels(len(self))
+        if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
+            return class_labels(rows.argmax(1), [str(number) for number in range(rows.shape[1])])
+        return Labels("vectors", rows.astype(np.float32))
+
+    @property
+    def name_in_files(self) -> str:
+        """What the set's files begin with."""
+        level = _LEVEL_FILE.fullmatch(self.path.name)
+        return level[1] if level else self.path.stem
+
+
+def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
+    """The file of a set's folder that holds the smallest images of at least a resolution.
+
+    Raises:
+        ArchiveError: The folder holds no set, several sets, or no image as large.
+    """
+    matches = [m for file in folder.iterdir() if (m := _LEVEL_FILE.fullmatch(file.name))]
+    names = sorted({match[1] for match in matches})
+    if len(names) != 1:
+        found = f"those of {', '.join(names)}" if names else "none"
+        raise ArchiveError(
+            f"{folder}: wanted the files name-r02{SUFFIX} and so on of one set, found {found}. "
+            "Give the folder of one set, or a single file."
+        )
+    levels = {2 ** int(match[2]): match[0] for match in matches}
+    enough = [level for level in levels if level >= (resolution or max(levels))]
+    if not enough:
+        raise ArchiveError(
+            f"{folder} holds images of {', '.join(map(str, sorted(levels)))} pixels, not of "
+            f"{resolution}: ask for {max(levels)} or less."
+        )
+    return folder / levels[min(enough)]
+
+
+class _FileReader:
+    """Reads parts of a file for several threads; each process opens it once, when needed."""
+
+    def __init__(self, path: epath.Path):
+        self.path = path
+        self._is_local = "://" not in os.fspath(path)
+        self._file: BinaryIO | None = None
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The bytes from `offset` on, fewer at the end of the file."""
+        with self._lock:
+            if self._file is None:
+                self._file = self.path.open("rb")
+            if not self._is_local:
+                self._file.seek(offset)
+                return self._file.read(size)
+        return os.pread(self._file.fileno(), size, offset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
+    """Offset, length and checksum of each record's data, from the frames around them."""
+    offsets, sizes, checksums = array.array("Q"), array.array("Q"), array.array("I")
+    try:
+        header, offset = file.read(0, _HEADER.size), _HEADER.size
+        while header:
+            where = f"{file.path} (record {len(offsets)})"
+            if len(header) < _HEADER.size:
+                raise ArchiveError(f"{where}: the file is cut off. {_AGAIN}")
+            size, checksum = _HEADER.unpack(header)
+            if _mask_crc(header[:8]) != checksum:
+                raise ArchiveError(f"{where}: wrong checksum of the length. {_AGAIN}")
+            # The end of this record and the beginning of the next.
+            tail = file.read(offset + size, _CHECKSUM.size + _HEADER.size)
+            if len(tail) < _CHECKSUM.size:
+                raise ArchiveError(f"{where}: the file is cut off. {_AGAIN}")
+            offsets.append(offset)
+            sizes.append(size)
+            checksums.append(_CHECKSUM.unpack_from(tail)[0])
+            header = tail[_CHECKSUM.size :]
+            offset += size + len(tail)
+    except OSError as error:
+        raise ArchiveError(f"{file.path}: cannot be read ({error}).") from error
+    if not offsets:
+        raise ArchiveError(f"{file.path} is empty; give a file of images.")
+    return offsets, sizes, checksums
+
+
+def _mask_crc(data: bytes) -> int:
+    """TFRecord's checksum: CRC32C, rotated and shifted so that it may itself be checksummed."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _parse_example(data: bytes) -> np.ndarray:
+    """The pixels of a serialised tf.train.Example: Example.features.feature[name].list.value."""
+    features: dict[bytes, Any] = {}
+    for _, block in _fields(memoryview(data)):
+        for _, entry in _fields(block):
+            pair = dict(_fields(entry))
+            features[bytes(pair[1])] = list(_fields(pair[2]))[0][1]
+    shape = []
+    for _, value in _fields(features[b"shape"]):
+        shape += [value] if isinstance(value, int) else _packed(value)
+    channels, height, width = shape
+    ((_, pixels),) = _fields(features[b"data"])
+    chw = np.frombuffer(pixels, np.uint8).reshape(channels, height, width)
+    return np.ascontiguousarray(chw.transpose(1, 2, 0))
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a protocol buffer: int, or bytes not yet parsed."""
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        if key & 7 == 0:
+            value, position = _varint(message, position)
+        elif key & 7 == 2:
+            size, position = _varint(message, position)
+            value, position = message[position : position + size], position + size
+        else:
+            raise ValueError(f"field of type {key & 7}")
+        yield key >> 3, value
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """An integer of seven bits a byte, and the position behind it."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value |= (byte & 127) << shift
+        shift, position = shift + 7, position + 1
+        if byte < 128:
+            return value, position
+
+
+def _packed(message: memoryview) -> list[int]:
+    """Integers one behind the other."""
+    values, position = [], 0
+    while position < len(message):
+        value, position = _varint(message, position)
+        values.append(value)
+    return values

@@ -1,0 +1,161 @@
+"""From an image of any size to a square of the training resolution: crop, resize, letterbox."""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+CROPS = ("none", "center-crop", "center-crop-wide", "pad")
+FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
+
+_TYPES = (np.uint8, np.uint16)
+
+
+class TooSmallError(ValueError):
+    """An image would have to be enlarged, which a network would learn as blur."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """How images become squares of one size.
+
+    Attributes:
+        resolution: Width and height of the result, in pixels.
+        crop: `"none"`: the image must be square. `"center-crop"`: the central square of the shorter
+            side. `"center-crop-wide"`: a wide picture between black bars, as LSUN Car is used (see
+            `wide_height`). `"pad"`: the whole image between black bars.
+        filter: `"lanczos"`, or `"box"`, the mean over each pixel's area.
+        wide_height: Rows of the picture in `"center-crop-wide"`. Default: three quarters of
+            `resolution`, 512x384 in 512x512.
+        allow_upscale: Enlarge images that are too small.
+
+    `"center-crop-wide"` does what published LSUN Car sets were made with: of an image [h, w] the
+    central round(resolution * h / w) rows are taken in their full width and resized to the
+    picture, which changes its proportions where w is not `resolution`.
+
+    Source: the data set tools of StyleGAN2-ADA and StyleGAN3, as their documentation has it.
+    Checked: tests/data/test_transforms.py vs NumPy loops; the box filter of 16 bits to 0.5.
+    """
+
+    resolution: int
+    crop: str = "none"
+    filter: str = "lanczos"
+    wide_height: int | None = None
+    allow_upscale: bool = False
+
+    def __post_init__(self):
+        """Checks the words and numbers.
+
+        Raises:
+            ValueError: One of them is not known or out of range.
+        """
+        if self.crop not in CROPS:
+            raise ValueError(f"crop={self.crop!r}: choose one of {', '.join(CROPS)}.")
+        if self.filter not in FILTERS:
+            raise ValueError(f"filter={self.filter!r}: choose one of {', '.join(FILTERS)}.")
+        if self.resolution < 1:
+            raise ValueError(f"resolution={self.resolution}: give 1 pixel or more.")
+        if self.wide_height is not None and not 1 <= self.wide_height <= self.resolution:
+            raise ValueError(f"wide_height={self.wide_height}: give 1 to {self.resolution} pixels.")
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Applies the transform to one image.
+
+        Args:
+            pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4 (RGBA, colours not multiplied).
+
+        Returns:
+            [resolution, resolution, c] of the same type; the same values where nothing is to do.
+
+        Raises:
+            TooSmallError: The image would be enlarged and `allow_upscale` is off.
+            ValueError: The image is not square and `crop` is `"none"`.
+        """
+        height, width = pixels.shape[:2]
+        if self.crop == "none" and height != width:
+            raise ValueError(
+                f"{width}x{height} pixels, not square: choose crop=center-crop or another."
+            )
+        rows, columns = height, width
+        target = (self.resolution, self.resolution)
+        if self.crop == "center-crop":
+            rows = columns = min(height, width)
+        elif self.crop == "center-crop-wide":
+            rows = round(self.resolution * height / width)
+            target = (self.wide_height or round(self.resolution * 3 / 4), self.resolution)
+        elif self.crop == "pad":
+            scale = self.resolution / max(height, width)
+            target = (max(1, round(height * scale)), max(1, round(width * scale)))
+        if (rows < target[0] or columns < target[1]) and not self.allow_upscale:
+            raise TooSmallError(
+                f"{width}x{height} pixels, too small for {target[1]}x{target[0]} (crop="
+                f"{self.crop}): drop the image, choose a lower resolution, or allow upscaling."
+            )
+        cropped = _crop_center(pixels, min(rows, height), columns)
+        return _letterbox(resize(cropped, *target, filter=self.filter), self.resolution)
+
+
+def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.ndarray:
+    """Resizes an image with Pillow.
+
+    Grey and RGB of 8 bits go through Pillow's integer arithmetic, with which the usual data sets
+    were made: within 1 of the exact value. Other images are resampled in float32 and rounded, the
+    colours of RGBA weighted by alpha, so that what is transparent does not bleed into the rest.
+
+    Args:
+        pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4.
+        height: Rows of the result.
+        width: Columns of the result.
+        filter: A key of `FILTERS`.
+
+    Returns:
+        [height, width, c] of the same type; `pixels` itself where its size is that.
+
+    Raises:
+        ValueError: The image is of another type or shape.
+    """
+    channels = pixels.shape[2] if pixels.ndim == 3 else 0
+    if pixels.dtype not in _TYPES or channels not in (1, 3, 4):
+        raise ValueError(
+            f"Got an image of {pixels.dtype} and shape {pixels.shape}, wanted uint8 or uint16 "
+            "[h, w, 1, 3 or 4]."
+        )
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    if pixels.dtype == np.uint8 and channels < 4:
+        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+        resized = np.array(image.resize((width, height), FILTERS[filter]))
+        return resized.reshape(height, width, channels)
+    values = pixels.astype(np.float32)
+    if channels == 4:
+        values[..., :3] *= values[..., 3:]
+    planes = [
+        Image.fromarray(plane).resize((width, height), FILTERS[filter])
+        for plane in np.moveaxis(values, 2, 0)
+    ]
+    resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    if channels == 4:
+        alpha = resized[..., 3:]
+        resized[..., :3] = np.divide(
+            resized[..., :3], alpha, out=np.zeros_like(resized[..., :3]), where=alpha > 0
+        )
+    return np.clip(np.rint(resized), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+
+
+def _crop_center(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The central part of an image; an odd margin has its larger half below and to the right."""
+    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
+def _letterbox(pixels: np.ndarray, resolution: int) -> np.ndarray:
+    """The image in the middle of a black square, opaque where there is alpha."""
+    height, width, channels = pixels.shape
+    if (height, width) == (resolution, resolution):
+        return pixels
+    canvas = np.zeros((resolution, resolution, channels), pixels.dtype)
+    if channels == 4:
+        canvas[..., 3] = np.iinfo(pixels.dtype).max
+    top, left = (resolution - height) // 2, (resolution - width) // 2
+    canvas[top : top + height, left : left + width] = pixels
+    return canvas

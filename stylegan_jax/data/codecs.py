@@ -7,7 +7,7 @@ else through Pillow.
 import dataclasses
 import io
 import struct
-from typing import BinaryIO
+from typing import IO
 
 import imagecodecs
 import numpy as np
@@ -51,7 +51,7 @@ class ImageFormat:
         return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
 
 
-def read_format(file: BinaryIO) -> ImageFormat:
+def read_format(file: IO[bytes] | io.BufferedIOBase) -> ImageFormat:
     """The format of an image file, from its header alone.
 
     Args:

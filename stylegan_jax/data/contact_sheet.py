@@ -84,10 +84,12 @@ def _rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
 def _class_rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
     """The same number of images of each class; some classes, if there are too many for that."""
     labels = archive.labels
-    classes = np.unique(labels.values)
+    classes, sizes = np.unique(labels.values, return_counts=True)
     per_class = math.ceil(count / len(classes))
-    if per_class < 4:  # one image tells little of a class: rather show fewer classes
-        per_class = min(count, 4)
+    # One image tells little of a class: rather show fewer classes.
+    wanted = min(4, count, int(sizes.max()))
+    if per_class < wanted:
+        per_class = wanted
         classes = np.sort(rng.permutation(classes)[: math.ceil(count / per_class)])
     cols = min(_MAX_COLS, per_class)
     rows = []

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -131,10 +130,10 @@ def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, bytes]
     return format_of(pixels), counts, hash_pixels(pixels)
 
 
-def _mean_and_std(counts: Iterable[int]) -> tuple[float, float]:
+def _mean_and_std(counts: np.ndarray) -> tuple[float, float]:
     """From the number of pixels of each grey level; in whole numbers up to the last division."""
     n = total = squares = 0
-    for level, count in enumerate(map(int, counts)):
+    for level, count in enumerate(counts.tolist()):
         n += count
         total += level * count
         squares += level * level * count

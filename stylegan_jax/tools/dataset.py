@@ -1,4 +1,4 @@
-"""Looks at data sets and converts them: folders of images, zips.
+"""Looks at data sets and converts them: folders of images, zips, LSUN, TFRecords, CIFAR-10.
 
     python -m stylegan_jax.tools.dataset prepare --source=PATH --data_dir=DIR --resolution=256
     python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
@@ -22,15 +22,14 @@ from typing import Any
 from absl import app, flags, logging
 from etils import epath
 
-from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, ZipArchive
+from stylegan_jax.data.archives import Archive, ArchiveError, SubsetArchive, open_archive
 from stylegan_jax.data.checks import count_reasons, find_problems
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.contact_sheet import contact_sheet
 from stylegan_jax.data.export import export_zip
 from stylegan_jax.data.statistics import measure
+from stylegan_jax.data.transforms import CROPS, FILTERS, Transform
 
-CROPS = ("none", "center-crop", "center-crop-wide")
-FILTERS = ("lanczos", "box")
 ENCODINGS = ("png", "qoi", "source")
 
 
@@ -48,18 +47,16 @@ def prepare(
 ) -> int:
     """Writes the data set in the form that training reads."""
     # The other commands do without TensorFlow Datasets, which this one loads.
-    archives = importlib.import_module("stylegan_jax.data.archives")
     preparation = importlib.import_module("stylegan_jax.data.preparation")
-    transforms = importlib.import_module("stylegan_jax.data.transforms")
-    archive = _open(source)
+    archive = _open(source, resolution)
     name = name or archive.name
     if max_images and max_images < len(archive):
-        archive = archives.SubsetArchive(archive, range(max_images))
+        archive = SubsetArchive(archive, range(max_images))
     folder = preparation.prepare(
         archive,
         epath.Path(data_dir).expanduser(),
         name=name,
-        transform=transforms.Transform(resolution=resolution, crop=crop, filter=filter),
+        transform=Transform(resolution=resolution, crop=crop, filter=filter),
         encoding=encoding,
         num_workers=num_workers,
     )
@@ -76,7 +73,7 @@ def check(
     num_workers: int | None = None,
 ) -> int:
     """Prints what is wrong with which image; 1 if anything is."""
-    archive = _open(source)
+    archive = _open(source, resolution)
     problems = find_problems(archive, resolution=resolution, labels=labels, num_threads=num_workers)
     for problem in problems:
         print(problem)
@@ -130,11 +127,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _open(path: str) -> Archive:
+def _open(path: str, resolution: int | None = None) -> Archive:
     """The data set at a path."""
-    if path.lower().endswith(".zip"):
-        return ZipArchive(path)
-    return FolderArchive(path)
+    return open_archive(path, resolution=resolution)
 
 
 def _dump(content: Any) -> str:
@@ -152,7 +147,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     flags.FLAGS.set_gnu_getopt(True)  # options after the command
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("source", None, "A folder of images or a zip, local or gs://.", required=True)
+    text("source", None, "A folder, a zip or another file, local or gs://.", required=True)
     text("out", None, "show: the PNG file to write. export: the zip.")
     flags.DEFINE_bool("labels", False, "check: every image needs one. show: draw them.")
     number("resolution", None, "check: wanted size. prepare: size to write.", lower_bound=1)
@@ -164,7 +159,7 @@ def define_flags() -> None:
     text("name", None, "prepare: what to call the data set. Default: as the source.")
     text("data_dir", None, "prepare: folder of prepared data sets.")
     flags.DEFINE_enum("crop", "none", CROPS, "prepare: how to make images square.")
-    flags.DEFINE_enum("filter", "lanczos", FILTERS, "prepare: how to resize.")
+    flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
     flags.DEFINE_enum("encoding", "png", ENCODINGS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)
 

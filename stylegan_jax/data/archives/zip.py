@@ -1,5 +1,6 @@
 """A zip file of images: NVIDIA's data sets, or any other."""
 
+import os
 import threading
 import zipfile
 from typing import Any
@@ -95,7 +96,8 @@ def _open_zip(path: epath.Path) -> zipfile.ZipFile:
     if not path.is_file():
         raise ArchiveError(f"{path} is not a file; give a zip of images.")
     try:
-        return zipfile.ZipFile(path.open("rb"))
+        # It closes what it has opened itself.
+        return zipfile.ZipFile(path.open("rb") if "://" in os.fspath(path) else os.fspath(path))
     except (OSError, zipfile.BadZipFile) as error:
         raise ArchiveError(
             f"{path}: not a whole zip file ({error}). It may be cut off: fetch it again."

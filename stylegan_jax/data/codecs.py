@@ -7,7 +7,7 @@ else through Pillow.
 import dataclasses
 import io
 import struct
-from typing import IO
+from typing import IO, cast
 
 import imagecodecs
 import numpy as np
@@ -70,7 +70,7 @@ def read_format(file: IO[bytes] | io.BufferedIOBase) -> ImageFormat:
         width, height, channels = struct.unpack(">IIB", head[4:13])
         return ImageFormat(height, width, channels)
     try:
-        with Image.open(file) as image:
+        with Image.open(cast(IO[bytes], file)) as image:
             mode, (width, height) = image.mode, image.size
             if mode in ("P", "PA"):
                 mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
@@ -141,4 +141,6 @@ def encode(pixels: np.ndarray, encoding: str = "png", *, level: int | None = Non
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if encoding == "qoi":
         return bytes(imagecodecs.qoi_encode(pixels))
-    return bytes(imagecodecs.png_encode(pixels, level=level))
+    # Filters prepare pixels for compression; without it they only cost, ten times the time.
+    no_filter = imagecodecs.PNG.FILTER.NO if level == 0 else None
+    return bytes(imagecodecs.png_encode(pixels, level=level, filter=no_filter))

@@ -46,7 +46,7 @@ def prepare(
     max_images: int | None = None,
 ) -> int:
     """Writes the data set in the form that training reads."""
-    # The other commands do without TensorFlow Datasets, which this one loads.
+    # No other command needs it.
     preparation = importlib.import_module("stylegan_jax.data.preparation")
     archive = _open(source, resolution)
     name = name or archive.name

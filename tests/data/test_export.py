@@ -48,6 +48,7 @@ def test_layout_of_the_file(folder, tmp_path):
     assert {info.date_time for info in infos} == {(1980, 1, 1, 0, 0, 0)}
     assert labels == [[f"00000/img{i:08d}.png", i // 3] for i in range(6)]
     assert len(png) > 16 * 16 * 3  # not compressed
+    assert FolderArchive(folder).read_pixels(0).tobytes()[-48:] in png  # nor filtered
     with Image.open(io.BytesIO(png)) as image:
         assert (image.mode, image.size) == ("RGB", (16, 16))
 

@@ -88,7 +88,7 @@ class ZipArchive(Archive):
         return {**self.__dict__, "_local": {}, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        vars(self).update(state, _lock=threading.Lock())
 
 
 def _open_zip(path: epath.Path) -> zipfile.ZipFile:

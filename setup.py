@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "absl-py",
         "array-record",  # the files that TFDS writes and Grain reads
+        "filelock",
         "flax>=0.12",
         "google-crc32c",  # checksums of TFRecords
         "grain>=0.2.12",

@@ -62,7 +62,12 @@ class _Stepper:
         self.state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))
         start = time.perf_counter()
         self.programs = compile_programs(
-            networks, make_hyperparameters(config), level, mesh, self.state, shape, num_labels=1
+            networks,
+            make_hyperparameters(config),
+            level,
+            mesh,
+            self.state,
+            shape,
         )
         self.compile_sec = time.perf_counter() - start
         image = (level.batch_size, level.resolution, level.resolution, 3)

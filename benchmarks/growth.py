@@ -48,7 +48,7 @@ def compile_level(config, resolution: int, *, seconds: bool) -> dict[str, float]
     mesh = make_mesh(jax.devices()[:1])
     state = jax.jit(init, out_shardings=replicated(mesh))(jax.random.key(0))
     hyper = make_hyperparameters(config)
-    programs = compile_programs(networks, hyper, level, mesh, state, shape, num_labels=1)
+    programs = compile_programs(networks, hyper, level, mesh, state, shape)
     costs = [program.cost_analysis() for program in programs.run.values()]
     memory = [program.memory_analysis() for program in programs.run.values()]
     result = {

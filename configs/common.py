@@ -48,6 +48,7 @@ def _sections() -> ConfigDict:
             data_dir="~/.cache/stylegan_jax/data",
             resolution=0,
             labels=False,
+            subset=0,  # images to draw from the data set; 0: all
             mirror=False,
             num_workers=0,
         )

@@ -37,8 +37,8 @@ class SampleGrid:
         """Chooses the reals, and draws the latents from `key`."""
         cols, rows = grid_size(source.img_resolution)
         self._cols, rows = config.io.grid_cols or cols, config.io.grid_rows or rows
-        classes = source.labels() if source.c_dim else None
-        index = grid_indices(len(source), self._cols, rows, labels=classes, seed=config.seed)
+        labels = source.labels.values if source.c_dim else None
+        index = grid_indices(len(source), self._cols, rows, labels=labels, seed=config.seed)
         self._reals = fixed_batch(source, index)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
         self._sample = make_sampler(networks.G)
@@ -116,14 +116,14 @@ class SwdMonitor:
 
     def _fakes(self, state: TrainState, level: Level) -> Iterator[np.ndarray]:
         """Batches of fakes: random noise, labels of uniformly drawn reals, uint8 as metrics do."""
-        labels = self._source.labels()
+        labels = self._source.labels
         for number, part in enumerate(_chunks(self._num_images)):
             key_z, key_c, key_noise = jax.random.split(
                 jax.random.fold_in(self._key_fakes, number), 3
             )
             z = jax.random.normal(key_z, (part.stop - part.start, self._z_dim))
             drawn = jax.random.randint(key_c, (len(z),), 0, len(labels))
-            c = jax.nn.one_hot(labels[np.asarray(drawn)], self._source.c_dim)
+            c = labels.rows(np.asarray(drawn))
             img = self._sample(
                 *(state.G_ema, state.stats, z, c, key_noise, level.fade(state.nimg)),
                 resolution=level.resolution,
@@ -141,7 +141,7 @@ class _Images:
         return len(self._source)
 
     def __getitem__(self, index: int | np.integer) -> np.ndarray:
-        return self._source[int(index)]["image"]
+        return to_uint8(self._source[int(index)])
 
 
 def _chunks(n: int) -> Iterator[slice]:

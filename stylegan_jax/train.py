@@ -1,23 +1,22 @@
 """The training loop, top to bottom: next batch, step, and what is written at its intervals."""
 
 import concurrent.futures
-import itertools
 import json
-import os
 import pathlib
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from stylegan_jax.data.pipeline import make_dataset, make_iterator
-from stylegan_jax.data.sources import ImageSource, open_source
+from stylegan_jax.input import (
+    InputStream,
+    check_same_data,
+    data_position,
+    image_shape,
+    open_config_source,
+)
 from stylegan_jax.monitors import SampleGrid, SwdMonitor, write_growth_row
 from stylegan_jax.training.build import (
-    ImageShape,
     check_config,
     check_grows,
     make_config_levels,
@@ -30,7 +29,7 @@ from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
-from stylegan_jax.training.schedules import Level, find_span, make_spans
+from stylegan_jax.training.schedules import find_span, make_spans
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
@@ -71,13 +70,8 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
     check_config(config, jax.device_count(), jax.process_count())
-    source = open_source(
-        config.data.dataset,
-        resolution=config.data.resolution,
-        labels=config.data.labels,
-        data_dir=os.path.expanduser(config.data.data_dir),
-    )
-    shape = ImageShape(source.img_resolution, source.img_channels, source.c_dim)
+    source = open_config_source(config)
+    shape = image_shape(source)
     print(f"data: {source.name}, {len(source)} images, {shape}")
 
     # The state: that of the newest checkpoint, or a new one.
@@ -93,7 +87,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
         jax.eval_shape(init, keys[_KEY_INIT]),
     )
-    meta = {"config": config.to_dict(), "data": _data_position(config, source)}
+    meta = {"config": config.to_dict(), "data": data_position(config, source)}
     store = CheckpointStore(
         workdir,
         keep_newest=config.io.keep_newest,
@@ -104,12 +98,12 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         state = jax.jit(init, out_shardings=everywhere)(keys[_KEY_INIT])
     else:
         state, saved_meta = restored
-        _check_same_data(saved_meta["data"], meta["data"])
+        check_same_data(saved_meta["data"], meta["data"])
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
-    labels = jax.device_put(source.labels(), everywhere)
+    labels = jax.device_put(source.labels.values, everywhere)
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
@@ -150,7 +144,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             f" (reals against reals {scores['swd_floor']:.1f})"
         )
 
-    span, programs, batches = find_span(spans, nimg), None, iter(())
+    span, programs, batches = find_span(spans, nimg), None, None
     level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
@@ -170,9 +164,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                     level = span.level
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
-                        reading = reader.submit(_read_from, nimg, config, source, level)
+                        reading = reader.submit(InputStream, nimg, config, source, level)
                         programs = compile_programs(
-                            networks, hyper, level, mesh, abstract_state, shape, len(labels)
+                            networks, hyper, level, mesh, abstract_state, shape, labels
                         )
                     batches = reading.result()
                     tick_start += time.monotonic() - start
@@ -198,7 +192,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 seconds = time.monotonic() - tick_start
                 speed = (nimg - tick_nimg) / seconds
                 timing = {"Timing/img_per_sec": speed, "Timing/sec_per_kimg": 1000 / speed}
-                writer.write(nimg, means | timing)
+                writer.write(nimg, means | timing | batches.report(seconds))
                 bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
                 tick_start, tick_nimg = time.monotonic(), nimg
                 stop = guard.should_stop()
@@ -218,57 +212,6 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     return state
 
 
-def _read_from(
-    nimg: int, config: ConfigDict, source: ImageSource, level: Level
-) -> Iterator[dict[str, np.ndarray]]:
-    """Real images of a level's size, from an image count on; the first batch is read already."""
-    dataset = make_dataset(
-        source,
-        batch_size=level.batch_size,
-        resolution=level.resolution,
-        seed=config.seed,
-        mirror=config.data.mirror,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        start=nimg,
-    )
-    batches = make_iterator(dataset, num_workers=config.data.num_workers)
-    return itertools.chain([next(batches)], batches)
-
-
 def _skipped(state: TrainState) -> dict[str, int]:
     """Updates that were left out so far, per network."""
     return {f"Skipped/{net}": int(n) for net, n in jax.device_get(state.skipped).items()}
-
-
-def _data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
-    """What, besides the image counter, determines the order of the data and the networks' shape."""
-    return {
-        "fingerprint": source.fingerprint,
-        "seed": config.seed,
-        "batch_size": config.schedule.batch_size,
-        "growth": config.growth.to_dict(),
-        "mirror": config.data.mirror,
-        "img_resolution": source.img_resolution,
-        "img_channels": source.img_channels,
-        "c_dim": source.c_dim,
-        "class_names": list(source.class_names),
-    }
-
-
-def _check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """A run goes on with the data it began with, in the order it began with.
-
-    Raises:
-        ValueError: Names what differs.
-    """
-    changed = [
-        f"{name}: {saved.get(name)!r} then, {value!r} now"
-        for name, value in wanted.items()
-        if saved.get(name) != value
-    ]
-    if changed:
-        raise ValueError(
-            "The run in this workdir was started with other data: " + "; ".join(changed) + ". "
-            "Start the command with the old settings to continue, or give another --workdir."
-        )

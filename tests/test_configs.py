@@ -68,7 +68,7 @@ def test_every_variant_traces_at_every_level(recipe, arg):
     mesh = make_mesh(jax.devices()[:1])
     hyper = make_hyperparameters(config)
     for level in levels:
-        for _, trace in trace_programs(networks, hyper, level, mesh, state, shape, num_labels=1):
+        for _, trace in trace_programs(networks, hyper, level, mesh, state, shape):
             trace().lower()
 
 

@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "data": set(),
     "training": {"models", "losses", "augment", "ops"},
     "monitors": {"training", "data", "metrics"},
-    "train": {"monitors", "training", "data", "metrics"},
-    "plan": {"training", "data", "ops"},
+    "input": {"training", "data"},
+    "train": {"monitors", "input", "training", "data", "metrics"},
+    "plan": {"training", "input", "ops"},
     "main": {"train", "plan"},
     "tools": {"training", "data", "metrics", "convert", "models", "losses", "augment", "ops"},
 }

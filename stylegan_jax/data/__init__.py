@@ -1,15 +1,18 @@
-"""Images for training: sources (folders, prepared data sets) and the pipeline that batches them."""
+"""Images for training: opened or prepared by name or path, and batched in order."""
 
+from stylegan_jax.data.catalog import DATA_DIR, open_source, prepare
 from stylegan_jax.data.pipeline import fixed_batch, make_dataset, make_iterator
-from stylegan_jax.data.sources import DATASETS, FolderSource, ImageSource, TfdsSource, open_source
+from stylegan_jax.data.sources import ArchiveSource, ImageSource, RecordSource, SubsetSource
 
 __all__ = [
-    "DATASETS",
-    "FolderSource",
+    "DATA_DIR",
+    "ArchiveSource",
     "ImageSource",
-    "TfdsSource",
+    "RecordSource",
+    "SubsetSource",
     "fixed_batch",
     "make_dataset",
     "make_iterator",
     "open_source",
+    "prepare",
 ]

@@ -51,7 +51,7 @@ class ImageFormat:
         return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
 
 
-def read_format(file: IO[bytes] | io.BufferedIOBase) -> ImageFormat:
+def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
     """The format of an image file, from its header alone.
 
     Args:

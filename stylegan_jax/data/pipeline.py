@@ -19,22 +19,23 @@ Batch = dict[str, np.ndarray]
 _ENDLESS = 2**40
 
 
-@functools.lru_cache(maxsize=4)
-def _draw_epoch(size: int, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-    """The order of an epoch, int [size], and which positions are mirrored, bool [size]."""
+@functools.lru_cache(maxsize=2)
+def _draw_epoch(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of an epoch, uint32 [size]."""
     rng = np.random.default_rng((seed, epoch))
-    return rng.permutation(size), rng.integers(2, size=size, dtype=bool)
+    return rng.permutation(size).astype(np.uint32)
 
 
 def _stack(
     source: ImageSource, indices: Sequence[int], flips: Sequence[bool], resolution: int
 ) -> Batch:
     """The batch of some images, each shrunken and mirrored or not."""
-    images = [_shrink(source[index]["image"], resolution) for index in indices]
-    images = [image[:, ::-1] if flip else image for image, flip in zip(images, flips)]
-    # [n, c_dim]; the label -1 of a source without classes gives a row without entries.
-    one_hot = source.labels()[indices][:, None] == np.arange(source.c_dim)
-    return {"image": np.stack(images), "label": one_hot.astype(np.float32)}
+    shape = (len(indices), resolution, resolution, source.img_channels)
+    images = np.empty(shape, source.format.dtype)
+    for target, index, flip in zip(images, indices, flips):
+        image = _shrink(source[index], resolution)
+        target[...] = image[:, ::-1] if flip else image
+    return {"image": images, "label": source.labels.rows(indices)}
 
 
 def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
@@ -43,7 +44,7 @@ def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
     if factor == 1:
         return image
     squares = image.reshape(resolution, factor, resolution, factor, image.shape[2])
-    return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(np.uint8)
+    return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(image.dtype)
 
 
 class _Batches:
@@ -79,12 +80,14 @@ class _Batches:
         # Counted from the start of training, over all processes.
         start = self._start + index * self._batch_size
         size = len(self._source)
+        # The second half of an epoch's numbers are the images again, mirrored.
+        epoch_size = 2 * size if self._mirror else size
         indices, flips = [], []
         for position in range(start, start + self._batch_size)[self._share]:
-            epoch, offset = divmod(position, size)
-            order, mirrored = _draw_epoch(size, self._seed, epoch)
-            indices.append(int(order[offset]))
-            flips.append(self._mirror and bool(mirrored[offset]))
+            epoch, offset = divmod(position, epoch_size)
+            flip, index = divmod(int(_draw_epoch(epoch_size, self._seed, epoch)[offset]), size)
+            indices.append(index)
+            flips.append(bool(flip))
         return _stack(self._source, indices, flips, self._resolution)
 
     def __repr__(self) -> str:
@@ -105,13 +108,14 @@ def make_dataset(
     """This process's share of every global batch, from an image count on.
 
     Epochs are permutations of the source, each another one, laid end to end: a batch may reach
-    into the next epoch and no image is dropped.
+    into the next epoch and no image is dropped. With `mirror` an epoch has every image twice, as
+    it is and mirrored left to right, as in the official repositories.
 
     Args:
         source: Images and labels.
         batch_size: Images per step, over all processes.
         seed: Fixes the order and the mirroring, 0 to 2**32 - 1.
-        mirror: Mirror every second image, on average, left to right.
+        mirror: Show every image mirrored as often as not.
         process_index: Which share; 0 to `process_count` - 1.
         process_count: Number of processes that read; divides `batch_size`.
         start: Number of images that were consumed before, over all processes.
@@ -188,7 +192,7 @@ def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Bat
         indices: Positions in the source.
 
     Returns:
-        `image`: uint8 [n, h, w, c]; `label`: float32 [n, c_dim], one-hot.
+        `image`: uint8 or uint16 [n, h, w, c]; `label`: float32 [n, c_dim].
 
     Raises:
         ValueError: No index is given.

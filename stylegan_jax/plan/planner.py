@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stylegan_jax.data.sources import open_source
+from stylegan_jax.input import image_shape, open_config_source
 from stylegan_jax.plan import report
 from stylegan_jax.plan.targets import (
     Topology,
@@ -201,19 +201,14 @@ def _reported_bytes(root: pathlib.Path) -> int | None:
 def _image_shape(config: ConfigDict) -> ImageShape:
     """Sizes of the data, where it is here; else of colour images without labels."""
     try:
-        source = open_source(
-            config.data.dataset,
-            resolution=config.data.resolution,
-            labels=config.data.labels,
-            data_dir=os.path.expanduser(config.data.data_dir),
-        )
+        source = open_config_source(config)
     except (ValueError, OSError):
         print(
             f"data.dataset={config.data.dataset!r} cannot be opened here: planned for 3 colours, "
             "without labels."
         )
         return ImageShape(config.data.resolution, 3, 0)
-    return ImageShape(source.img_resolution, source.img_channels, source.c_dim)
+    return image_shape(source)
 
 
 def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:

@@ -98,7 +98,7 @@ def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, for
         jax.eval_shape(init, jax.random.key(0)),
     )
     hyper, levels = make_hyperparameters(config), make_config_levels(config)
-    return trace_programs(networks, hyper, levels[level], mesh, state, shape, num_labels=1)
+    return trace_programs(networks, hyper, levels[level], mesh, state, shape)
 
 
 def _analyze(compiled: Any, clock_hz: float) -> dict[str, Any]:

@@ -20,15 +20,18 @@ from stylegan_jax.training.state import TrainState, init_state, init_stats
 
 # Arguments of a network that are no settings of a recipe.
 _NOT_SETTINGS = {"self", "rngs", "formulation"}
+# Arguments of a network that the data decides.
+_FROM_DATA = ("img_resolution", "img_channels", "c_dim")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageShape:
-    """What the data says about the networks."""
+    """What the data says about the networks, and the type of its pixels."""
 
     img_resolution: int
     img_channels: int
     c_dim: int
+    img_dtype: str = "uint8"
 
 
 def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None):
@@ -148,15 +151,10 @@ def _make_model(
     if unknown := sorted(set(kwargs) - known):
         raise ValueError(
             f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
-            f"network. It knows {', '.join(sorted(known - _from_data()))}."
+            f"network. It knows {', '.join(sorted(known - set(_FROM_DATA)))}."
         )
-    sizes = dataclasses.asdict(shape)
+    sizes = {name: getattr(shape, name) for name in _FROM_DATA}
     return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
-
-
-def _from_data() -> set[str]:
-    """Arguments of a network that the data decides."""
-    return {field.name for field in dataclasses.fields(ImageShape)}
 
 
 def check_config(config: ConfigDict, num_devices: int, num_processes: int) -> None:

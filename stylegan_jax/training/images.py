@@ -21,18 +21,21 @@ def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
     127.5 x + 128 instead.
 
     Args:
-        images: Floating-point images of any shape in [-1, 1], or uint8, returned as they are. NaN
-            is drawn black, so that the pictures of a diverged run can still be seen.
+        images: Floating-point images of any shape in [-1, 1], or uint8, returned as they are, or
+            uint16, of which the upper half is kept. NaN is drawn black, so that the pictures of a
+            diverged run can still be seen.
 
     Returns:
         uint8 array on the host, same shape.
 
     Raises:
-        ValueError: Neither floating-point nor uint8.
+        ValueError: Neither floating-point nor uint8 nor uint16.
     """
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
+    if images.dtype == np.uint16:
+        return (images >> 8).astype(np.uint8)
     if not jax.numpy.issubdtype(images.dtype, np.floating):  # NumPy does not know bfloat16
         raise ValueError(
             f"Got {images.dtype} images; wanted uint8 in 0..255 or floating point in [-1, 1]."

@@ -124,7 +124,7 @@ def draw_inputs(
     key: Array,
     phase: Phase,
     batch: dict[str, Array],
-    labels: Int[Array, " m"],
+    labels: Int[Array, " m"] | Float[Array, "m c_dim"],
     *,
     networks: Networks,
     hyper: Hyperparameters,
@@ -137,9 +137,10 @@ def draw_inputs(
     Args:
         key: Key of this iteration and phase.
         phase: What the inputs are for.
-        batch: Real images `image` [n, h, w, c] (uint8), as large as the level's and packed as
-            `networks.packing` has it, and their labels `label` [n, c_dim].
-        labels: Class of every training image; fakes get that of a uniformly drawn one.
+        batch: Real images `image` [n, h, w, c] (uint8 or uint16), as large as the level's and
+            packed as `networks.packing` has it, and their labels `label` [n, c_dim].
+        labels: Class, or label vector, of every training image; fakes get that of a uniformly
+            drawn one.
         networks: For the sizes.
         hyper: For the batch sizes.
         level: For the resolution.
@@ -159,7 +160,9 @@ def draw_inputs(
         key_latents, key_c = jax.random.split(key)
         fakes = _draw_latents(key_latents, n, networks=networks, hyper=hyper, level=level)
         index = jax.random.randint(key_c, (n,), 0, labels.shape[0])
-        fakes["c"] = jax.nn.one_hot(labels[index], batch["label"].shape[1])
+        is_class = jnp.issubdtype(labels.dtype, jnp.integer)
+        c = labels[index]
+        fakes["c"] = jax.nn.one_hot(c, batch["label"].shape[1]) if is_class else c
         return fakes
 
     inputs: Inputs = {}
@@ -170,7 +173,7 @@ def draw_inputs(
         inputs["pl"] = latents(key_pl, n_pl)
         inputs["pl"]["directions"] = jax.random.normal(key_directions, (n_pl, *img_shape))
     if phase.net == "D":
-        img = batch["image"] / 127.5 - 1.0
+        img = batch["image"] / (jnp.iinfo(batch["image"].dtype).max / 2) - 1.0
         if fade is not None:
             img = depth_to_space(img, packing)
             img = fade_to(img, repeat_pixels(average_pixels(img, 2), 2), fade)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -34,6 +35,8 @@ Batch = dict[str, jax.Array]
 # Most of a step on the CPU is spent in libraries; the rest is as fast with less optimisation, and
 # compiled in three quarters of the time.
 _COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
+# Those of one image without any, where only speed and memory matter.
+_NO_LABELS = np.full(1, -1, np.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Programs:
             state: State before; donated.
             key: The run's key; each phase folds in the image counter and its own number.
             batch: Real images and labels, split over `data`.
-            labels: Class of every training image.
+            labels: Labels of all training images.
             index: Number of the iteration, from 0.
 
         Returns:
@@ -95,7 +98,7 @@ def trace_programs(
     mesh: Mesh,
     state: Any,
     shape: ImageShape,
-    num_labels: int,
+    labels: Any = _NO_LABELS,
 ) -> Iterator[tuple[str, Callable[[], jax.stages.Traced]]]:
     """Names every program of a level's iteration and how to trace it.
 
@@ -106,19 +109,19 @@ def trace_programs(
         mesh: Devices.
         state: The state, or its shapes with shardings.
         shape: Channels and labels of the images.
-        num_labels: Images in the data set.
+        labels: Labels of all training images, see `draw_inputs`, or their shape.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
     n, side = level.batch_size, level.resolution
     py, px = networks.packing(side)
     image = (n, side // py, side // px, py * px * shape.img_channels)
     batch = {
-        "image": jax.ShapeDtypeStruct(image, jnp.uint8, sharding=split),
+        "image": jax.ShapeDtypeStruct(image, shape.img_dtype, sharding=split),
         "label": jax.ShapeDtypeStruct((n, shape.c_dim), jnp.float32, sharding=split),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
-    labels = jax.ShapeDtypeStruct((num_labels,), jnp.int32, sharding=whole)
+    labels = jax.ShapeDtypeStruct(labels.shape, labels.dtype, sharding=whole)
     for number, phase in enumerate(make_phases(hyper)):
         jitted = jax.jit(
             phase_program(phase, number, networks, hyper, level, mesh),
@@ -139,13 +142,13 @@ def compile_programs(
     mesh: Mesh,
     state: Any,
     shape: ImageShape,
-    num_labels: int,
+    labels: Any = _NO_LABELS,
 ) -> Programs:
     """Compiles a level's iteration ahead of time, in parallel, and says what takes long.
 
     Arguments are those of `trace_programs`.
     """
-    jobs = list(trace_programs(networks, hyper, level, mesh, state, shape, num_labels))
+    jobs = list(trace_programs(networks, hyper, level, mesh, state, shape, labels))
 
     def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Traced]]]):
         index, (name, trace) = job

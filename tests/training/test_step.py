@@ -213,8 +213,9 @@ def test_programs_compile_once_and_donate(setup, batch):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), state
     )
-    programs = compile_programs(networks, hyper, LEVEL, mesh, abstract, SHAPE, num_labels=3)
-    key, labels = jax.device_put((jax.random.key(3), np.zeros(3, np.int32)), everywhere)
+    labels = np.zeros(3, np.int32)
+    programs = compile_programs(networks, hyper, LEVEL, mesh, abstract, SHAPE, labels)
+    key, labels = jax.device_put((jax.random.key(3), labels), everywhere)
     compiles = []
     monitoring.register_event_duration_secs_listener(
         lambda name, *_, **__: compiles.append(name) if "backend_compile" in name else None
@@ -239,7 +240,9 @@ def collectives(networks, hyper, level, state, shape, program):
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), state
     )
-    jobs = dict(trace_programs(networks, hyper, level, mesh, abstract, shape, 3))
+    jobs = dict(
+        trace_programs(networks, hyper, level, mesh, abstract, shape, np.zeros(3, np.int32))
+    )
     text = jobs[program]().lower().compile().as_text()
     known = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     return {name for name in known if f"{name}(" in text}

@@ -55,6 +55,10 @@ class Archive(abc.ABC):
     def _read_labels(self) -> Labels:
         """Finds the labels."""
 
+    def explain_no_labels(self) -> str:
+        """Where no labels were found: what stood against them, if anything; a sentence."""
+        return ""
+
     def where(self, index: int) -> str:
         """What to call an image in errors."""
         return f"{self.name}/{self.names[index]}"

@@ -61,6 +61,10 @@ class FolderArchive(Archive):
         with (self.root / self.names[index]).open("rb") as file:
             return read_format(file)
 
+    def explain_no_labels(self) -> str:
+        """Which files keep the subfolders from being classes."""
+        return explain_no_classes(self.names)
+
     def _read_labels(self) -> Labels:
         file = self.root / LABEL_FILE
         if file.exists():
@@ -107,25 +111,22 @@ def labels_from_paths(names: Sequence[str]) -> Labels:
     are_classes = len(folders) > 1 and not all(_NUMBERED.fullmatch(folder) for folder in folders)
     if not are_classes or any("/" not in name for name in names):
         return no_labels(len(names))
-    return classes_from_folders(names)
-
-
-def classes_from_folders(names: Sequence[str]) -> Labels:
-    """The first folder of each path as its class, in sorted order.
-
-    Raises:
-        ArchiveError: A file lies in no folder.
-    """
-    stray = [name for name in names if "/" not in name]
-    if stray:
-        raise ArchiveError(
-            f"{len(stray)} of {len(names)} images lie in no class folder, the first is {stray[0]}. "
-            "Move them to a folder per class, or leave labels off."
-        )
-    folders = [name.split("/")[0] for name in names]
-    class_names = sorted(set(folders))
+    class_names = sorted(folders)
     numbers = {name: number for number, name in enumerate(class_names)}
-    return class_labels([numbers[folder] for folder in folders], class_names)
+    return class_labels([numbers[name.split("/")[0]] for name in names], class_names)
+
+
+def explain_no_classes(names: Sequence[str]) -> str:
+    """Why `labels_from_paths` finds no classes."""
+    folders = sorted({name.split("/")[0] for name in names if "/" in name})
+    stray = [name for name in names if "/" not in name]
+    if folders and stray:
+        return f"{len(stray)} image(s) lie in no class folder, the first is {stray[0]}."
+    if len(folders) == 1:
+        return f"All images are in one folder, {folders[0]}: a class needs another beside it."
+    if folders:
+        return f"The folders {folders[0]} to {folders[-1]} are numbers, not classes."
+    return ""
 
 
 def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Labels:

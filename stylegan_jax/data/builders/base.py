@@ -1,0 +1,210 @@
+"""The TFDS builder that every data set here is prepared by."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import filelock
+import tensorflow_datasets as tfds
+from etils import epath
+from tqdm import tqdm
+
+from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.preparation import write_shards
+from stylegan_jax.data.records import (
+    LABELS_FILE,
+    SPLIT,
+    Recipe,
+    content_fingerprint,
+    describe,
+    make_features,
+    write_labels,
+)
+
+SKIPPED_FILE = "skipped.json"
+_INFO_FILE = "dataset_info.json"
+
+
+class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
+    """Prepares an archive as `DATA_DIR/NAME/CONFIG/1.0.0`, without TensorFlow.
+
+    The folder appears under that name when it is complete. Until then shards gather in
+    `1.0.0.unfinished` beside it, from where a killed preparation goes on; a second process that
+    prepares the same waits for the first.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    # TFDS looks beside this file for checksums of downloads, with a package that it does not
+    # declare (importlib_resources, in 4.9.10). Nothing is downloaded here: spare it the search.
+    code_path = None
+
+    def __init__(
+        self,
+        archive: Archive,
+        recipe: Recipe,
+        *,
+        name: str,
+        config: str,
+        data_dir: str | os.PathLike[str],
+        homepage: str = "",
+        license: str = "",
+        citation: str = "",
+        skip_bad: bool = False,
+        num_workers: int | None = None,
+    ):
+        """Prepares nothing yet.
+
+        Args:
+            archive: The images.
+            recipe: What is done with each, from `records.make_recipe`.
+            name: TFDS's name of the data set: letters, digits, underscores and hyphens.
+            config: TFDS's name of the variant, with the resolution.
+            data_dir: Local folder of all prepared data sets.
+            homepage: For the metadata.
+            license: For the metadata.
+            citation: BibTeX, for the metadata.
+            skip_bad: Leave out images that cannot be used, and list them in `skipped.json`.
+            num_workers: Processes; 0 works in this one. Default: one per CPU, none for few images.
+        """
+        self.name = name
+        self.archive, self.recipe = archive, recipe
+        self._texts = dict(homepage=homepage, license=license, citation=citation)
+        self._options: dict[str, Any] = dict(skip_bad=skip_bad, num_workers=num_workers)
+        with quiet_tfds():
+            config = tfds.core.BuilderConfig(name=config)
+            super().__init__(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
+        self._work = pathlib.Path(f"{self._data_dir}.unfinished")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="Images of one size, prepared for stylegan_jax.",
+            features=make_features(self.recipe, self.archive.labels),
+            metadata=tfds.core.MetadataDict(describe(self.archive, self.recipe)),
+            disable_shuffling=True,
+            **self._texts,
+        )
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """Writes the data set, unless it is there already.
+
+        Args:
+            **kwargs: TFDS's; the file format is always ArrayRecord.
+
+        Raises:
+            ValueError: Images cannot be used, or another data set has the name.
+            OSError: The disk is full; what is done is kept.
+        """
+        folder = pathlib.Path(self._data_dir)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            if folder.exists():
+                self._check_same(folder)
+                return
+            for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
+                shutil.rmtree(left)  # TFDS's own, of a killed process
+            # TFDS makes a folder for downloads even where there are none.
+            ours = dict(file_format="array_record", download_dir=self._work / "downloads")
+            with quiet_tfds():
+                super().download_and_prepare(**kwargs | ours)
+            shutil.rmtree(self._work)
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        """Writes what TFDS then gives its final name."""
+        shards = write_shards(self.archive, self._work, self.recipe, **self._options)
+        filled = [(path, shard) for path, shard in shards if shard.kept]
+        template = self._get_filename_template(split_name=SPLIT)
+        for number, (path, _) in enumerate(filled):
+            target = template.sharded_filepath(shard_index=number, num_shards=len(filled))
+            _link(path, pathlib.Path(target))
+        labels = self.archive.labels.take([i for _, shard in filled for i in shard.kept])
+        write_labels(self.data_path / LABELS_FILE, labels)
+        if problems := [problem for _, shard in shards for problem in shard.problems]:
+            (self.data_path / SKIPPED_FILE).write_text(json.dumps(problems, indent=1))
+        digests = [digest for _, shard in filled for digest in shard.digests]
+        self.info.metadata["fingerprint"] = content_fingerprint(digests, labels)
+        split = tfds.core.SplitInfo(
+            name=SPLIT,
+            shard_lengths=[len(shard.kept) for _, shard in filled],
+            num_bytes=sum(shard.num_bytes for _, shard in filled),
+            filename_template=template,
+        )
+        self.info.set_splits(tfds.core.splits.SplitDict([split]))
+
+    def _check_same(self, folder: pathlib.Path) -> None:
+        """Refuses to take a folder for what it is not.
+
+        Raises:
+            ValueError: Says what is there and what was wanted.
+        """
+        try:
+            found = json.loads((folder / "metadata.json").read_text())
+        except (OSError, ValueError):
+            found = {}
+        wanted = json.loads(json.dumps(describe(self.archive, self.recipe)))
+        changed = [
+            f"{key}: {found.get(key)!r} there, {value!r} wanted"
+            for key, value in wanted.items()
+            if found.get(key) != value
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} exists and holds something else ({'; '.join(changed)}). Give another "
+                "name, or remove that folder."
+            )
+
+
+def copy_to_bucket(local: pathlib.Path, folder: epath.Path) -> None:
+    """Copies a prepared data set, its metadata last: without them it does not count as one.
+
+    Running it again copies what is missing.
+    """
+    files = sorted(local.iterdir(), key=lambda path: (path.name == _INFO_FILE, path.name))
+    for path in tqdm(files, desc=f"copying to {folder}", unit=" files", delay=2):
+        target = folder / path.name
+        if not target.exists() or target.stat().length != path.stat().st_size:
+            epath.Path(path).copy(target, overwrite=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a lock, which the system drops when the process dies, and says when it has to wait."""
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"another process prepares {folder}; waiting for it", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _link(path: pathlib.Path, target: pathlib.Path) -> None:
+    """Gives a file a second name, so that a kill on the way loses nothing."""
+    try:
+        os.link(path, target)
+    except OSError:  # file systems without links
+        shutil.copy(path, target)
+
+
+@contextlib.contextmanager
+def quiet_tfds() -> Iterator[None]:
+    """Keeps TFDS's announcements and progress bars, but no error, off the terminal."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,227 @@
+"""Data sets by name or path: opening them for training, and preparing them."""
+
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+
+from etils import epath
+
+from stylegan_jax.data.archives import Archive, SubsetArchive, open_archive
+from stylegan_jax.data.builders import DATASET_SPECS, DatasetSpec, ImageBuilder
+from stylegan_jax.data.builders.base import copy_to_bucket
+from stylegan_jax.data.records import make_recipe
+from stylegan_jax.data.sources import (
+    ArchiveSource,
+    ImageSource,
+    RecordSource,
+    SubsetSource,
+    is_prepared,
+)
+from stylegan_jax.data.transforms import Transform
+
+DATA_DIR = "~/.cache/stylegan_jax/data"
+
+_VERSION = str(ImageBuilder.VERSION)
+# These are made on first use: all that they need comes with pip.
+_BUILT_IN = ("openmoji",)
+_TOOL = "python -m stylegan_jax.tools.dataset prepare"
+
+
+def open_source(
+    dataset: str,
+    *,
+    resolution: int,
+    labels: bool = False,
+    subset: int = 0,
+    seed: int = 0,
+    data_dir: epath.PathLike = DATA_DIR,
+) -> ImageSource:
+    """Opens a data set for training, and checks that it is what is wanted.
+
+    Args:
+        dataset: The name of a data set that was prepared, such as `ffhq` or `lsun/church`;
+            `openmoji/flags` or `openmoji/all`, which are prepared when they are first asked for; or
+            the path, local or in a bucket, of a folder that was prepared or of any layout that
+            `archives.open_archive` knows. A name wins over a folder of that name; `./` in front
+            means the folder.
+        resolution: Width and height in pixels.
+        labels: Use the data set's labels.
+        subset: Number of images to draw from the data set; 0 for all.
+        seed: Fixes which, 0 to 2**32 - 1.
+        data_dir: Folder of prepared data sets, local or in a bucket.
+
+    Returns:
+        The source.
+
+    Raises:
+        ImportError: A package that the data set is made from is missing.
+        ValueError: There is no such data set, or its images or labels do not fit.
+    """
+    source = _open_whole(dataset, resolution, labels, epath.Path(data_dir).expanduser())
+    return SubsetSource(source, subset, seed=seed) if subset else source
+
+
+def _open_whole(dataset: str, resolution: int, labels: bool, data_dir: epath.Path) -> ImageSource:
+    """Opens all of a data set."""
+    if not dataset:
+        raise ValueError(f"data.dataset is empty: give a name or a path. {_list_names()}")
+    name, _, variant = dataset.partition("/")
+    spec = DATASET_SPECS.get(name)
+    if spec is not None:
+        variant = spec.resolve_variant(variant)
+    is_name = re.fullmatch(r"[\w-]+(/[\w-]+)?", dataset) is not None
+    if is_name:
+        folder = prepared_folder(data_dir, name, variant, resolution)
+        if name in _BUILT_IN and not is_prepared(folder):
+            prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
+        if is_prepared(folder):
+            return RecordSource(folder, labels=labels, name=dataset)
+    path = epath.Path(dataset).expanduser()
+    if path.exists() and (spec is None or dataset.startswith(".")):
+        if is_prepared(path):
+            return _checked(RecordSource(path, labels=labels), resolution)
+        archive = open_archive(path, resolution=resolution)
+        return ArchiveSource(archive, resolution=resolution, labels=labels)
+    if spec is not None:
+        raise ValueError(_how_to_prepare(spec, dataset, resolution, data_dir))
+    raise ValueError(f"There is no data set {dataset!r}, nor a folder or file. {_list_names()}")
+
+
+def prepared_folder(
+    data_dir: epath.PathLike, name: str, variant: str, resolution: int
+) -> epath.Path:
+    """Where a prepared data set lies."""
+    config = f"{variant}_{resolution}" if variant else str(resolution)
+    return epath.Path(data_dir).expanduser() / name / config / _VERSION
+
+
+def prepare(
+    name: str,
+    source: epath.PathLike | None = None,
+    *,
+    resolution: int,
+    variant: str = "",
+    crop: str | None = None,
+    filter: str = "lanczos",
+    channels: int | None = None,
+    encoding: str = "source",
+    max_images: int = 0,
+    allow_partial: bool = False,
+    skip_bad: bool = False,
+    num_workers: int | None = None,
+    data_dir: epath.PathLike = DATA_DIR,
+) -> epath.Path:
+    """Prepares a data set for training; running it again continues, or finds it done.
+
+    Args:
+        name: A published data set (`DATASET_SPECS`), or a new name for images of your own.
+        source: Folder or file that it is made from.
+        resolution: Width and height in pixels.
+        variant: Part of a published data set, such as LSUN's `church`.
+        crop: One of `transforms.CROPS`. Default: what suits the data set; `none` for your own.
+        filter: How images are resized, a key of `transforms.FILTERS`.
+        channels: 1, 3 or 4. Default: those of the first image.
+        encoding: One of `records.STORED_AS`.
+        max_images: Take only the first ones; 0 for all.
+        allow_partial: Accept a published data set of which images are missing.
+        skip_bad: Leave out images that cannot be used, and list them in `skipped.json`.
+        num_workers: Processes; 0 works in this one. Default: one per CPU, none for few images.
+        data_dir: Folder of prepared data sets, local or in a bucket. For a bucket the data set is
+            prepared on the local disk and copied.
+
+    Returns:
+        The folder with the records.
+
+    Raises:
+        ImportError: A package that the data set is made from is missing.
+        ValueError: The source is not what it should be, images cannot be used (the message lists
+            them), or another data set has the name.
+        OSError: The disk is full; what is done is kept.
+    """
+    spec = DATASET_SPECS.get(name)
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"name={name!r}: give letters, digits, underscores and hyphens.")
+    variant = spec.resolve_variant(variant) if spec else variant
+    if source is None and name not in _BUILT_IN:
+        fetch = f" For {name}: {spec.fetch}" if spec else ""
+        raise ValueError(f"Say what to prepare {name} from: the path of its source.{fetch}")
+    folder = prepared_folder(data_dir, name, variant, resolution)
+    if is_prepared(folder) and source is None:
+        return folder
+    archive = _open_for(spec, source, variant, resolution, allow_partial)
+    if max_images and max_images < len(archive):
+        archive = SubsetArchive(archive, range(max_images))
+    if crop is None:
+        crop = spec.default_crop(variant) if spec else "none"
+    transform = Transform(resolution, crop, filter)
+    recipe = make_recipe(archive, transform, channels=channels, encoding=encoding)
+    is_remote = "://" in os.fspath(folder)
+    local = pathlib.Path("~/.cache/stylegan_jax/upload").expanduser() / _digest(folder)
+    builder = ImageBuilder(
+        archive,
+        recipe,
+        name=name,
+        config=folder.parent.name,
+        data_dir=local if is_remote else data_dir,
+        homepage=spec.homepage if spec else "",
+        license=spec.license if spec else "",
+        citation=spec.citation if spec else "",
+        skip_bad=skip_bad,
+        num_workers=num_workers,
+    )
+    builder.download_and_prepare()
+    if is_remote:
+        copy_to_bucket(pathlib.Path(builder.data_dir), folder)
+        shutil.rmtree(local)
+    return folder
+
+
+def _open_for(
+    spec: DatasetSpec | None,
+    source: epath.PathLike | None,
+    variant: str,
+    resolution: int,
+    allow_partial: bool,
+) -> Archive:
+    """What a data set is prepared from."""
+    if spec is None:
+        return open_archive(source, resolution=resolution)
+    return spec.open(source, variant, resolution, allow_partial=allow_partial)
+
+
+def _checked(source: ImageSource, resolution: int) -> ImageSource:
+    """Refuses a prepared data set of another size."""
+    if source.img_resolution != resolution:
+        raise ValueError(
+            f"{source.name} was prepared at {source.img_resolution} px, but data.resolution is "
+            f"{resolution}: set it to {source.img_resolution}, or prepare the images anew."
+        )
+    return source
+
+
+def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: epath.Path) -> str:
+    """The error for a published data set that is not prepared."""
+    variant = dataset.partition("/")[2]
+    flag = f" --variant={variant}" if variant else ""
+    return (
+        f"{dataset} at {resolution} px is not prepared in {data_dir}. First, {spec.fetch} "
+        "Then run\n"
+        f"  {_TOOL} --name={spec.name}{flag} --resolution={resolution} --source=FOLDER\n"
+        f"Licence: {spec.license}"
+    )
+
+
+def _list_names() -> str:
+    """Which names there are."""
+    names = [name for name in DATASET_SPECS if name not in _BUILT_IN]
+    return (
+        "Names: openmoji/flags, openmoji/all (built in), "
+        f"{', '.join(names)} and your own (`{_TOOL}`)."
+    )
+
+
+def _digest(folder: epath.Path) -> str:
+    """A short name for a path."""
+    return hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]

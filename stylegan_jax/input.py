@@ -1,0 +1,120 @@
+"""What a run reads: the data set that its config names, and its batches in order."""
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
+from stylegan_jax.training.build import ImageShape
+from stylegan_jax.training.schedules import Level
+
+# A run that waits for data more than this share of its time is told so.
+_INPUT_BOUND = 0.2
+
+
+def open_config_source(config: ConfigDict) -> ImageSource:
+    """The config's data set; says loudly what of it is not used.
+
+    Raises:
+        ValueError: There is no such data set, or it does not fit the config.
+    """
+    data = config.data
+    source = open_source(
+        data.dataset,
+        resolution=data.resolution,
+        labels=data.labels,
+        subset=data.subset,
+        seed=config.seed,
+        data_dir=os.path.expanduser(data.data_dir),
+    )
+    if source.unused and jax.process_index() == 0:
+        print(
+            f"NOTE: {source.name} has {source.unused}, which this run does not use. "
+            "To train with them: --config.data.labels"
+        )
+    return source
+
+
+def image_shape(source: ImageSource) -> ImageShape:
+    """What networks and programs must know of the data."""
+    return ImageShape(source.img_resolution, source.img_channels, source.c_dim, source.format.dtype)
+
+
+class InputStream(Iterator[dict[str, np.ndarray]]):
+    """Real images of a level's size, from an image count on; knows how long it was waited for."""
+
+    def __init__(self, nimg: int, config: ConfigDict, source: ImageSource, level: Level):
+        """Starts reading; the first batch is there on return."""
+        dataset = make_dataset(
+            source,
+            batch_size=level.batch_size,
+            resolution=level.resolution,
+            seed=config.seed,
+            mirror=config.data.mirror,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            start=nimg,
+        )
+        batches = make_iterator(dataset, num_workers=config.data.num_workers)
+        self._batches = itertools.chain([next(batches)], batches)
+        self._wait_sec = 0.0
+        self._is_bound = False
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        start = time.monotonic()
+        batch = next(self._batches)
+        self._wait_sec += time.monotonic() - start
+        return batch
+
+    def report(self, seconds: float) -> dict[str, float]:
+        """The share of the last `seconds` that was spent waiting; warns when that becomes much."""
+        share, self._wait_sec = self._wait_sec / seconds, 0.0
+        was_bound, self._is_bound = self._is_bound, share > _INPUT_BOUND
+        if self._is_bound and not was_bound:
+            print(
+                f"WARNING: input-bound: the last tick waited {share:.0%} of its time for images. "
+                "Read with more processes (--config.data.num_workers=N), or store the images in a "
+                "format that is decoded faster (tools.dataset prepare --encoding=qoi).",
+                flush=True,
+            )
+        return {"Timing/data_wait": share}
+
+
+def data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
+    """What, besides the image counter, determines the order of the data and the networks' shape."""
+    return {
+        "fingerprint": source.fingerprint,
+        "seed": config.seed,
+        "batch_size": config.schedule.batch_size,
+        "growth": config.growth.to_dict(),
+        "mirror": config.data.mirror,
+        "img_resolution": source.img_resolution,
+        "img_channels": source.img_channels,
+        "img_dtype": source.format.dtype,
+        "c_dim": source.c_dim,
+        "class_names": list(source.class_names),
+    }
+
+
+def check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """A run goes on with the data it began with, in the order it began with.
+
+    Raises:
+        ValueError: Names what differs.
+    """
+    changed = [
+        f"{name}: {saved.get(name)!r} then, {value!r} now"
+        for name, value in wanted.items()
+        if saved.get(name) != value
+    ]
+    if changed:
+        raise ValueError(
+            "The run in this workdir was started with other data: " + "; ".join(changed) + ". "
+            "Start the command with the old settings to continue, or give another --workdir."
+        )

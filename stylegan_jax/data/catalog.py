@@ -8,17 +8,17 @@ import shutil
 
 from etils import epath
 
-from stylegan_jax.data.archives import Archive, SubsetArchive, open_archive
+from stylegan_jax.data.archives import (
+    Archive,
+    PreparedArchive,
+    SubsetArchive,
+    is_prepared,
+    open_archive,
+)
 from stylegan_jax.data.builders import DATASET_SPECS, DatasetSpec, ImageBuilder
 from stylegan_jax.data.builders.base import copy_to_bucket
 from stylegan_jax.data.records import make_recipe
-from stylegan_jax.data.sources import (
-    ArchiveSource,
-    ImageSource,
-    RecordSource,
-    SubsetSource,
-    is_prepared,
-)
+from stylegan_jax.data.sources import ArchiveSource, ImageSource, SubsetSource
 from stylegan_jax.data.transforms import Transform
 
 DATA_DIR = "~/.cache/stylegan_jax/data"
@@ -77,11 +77,9 @@ def _open_whole(dataset: str, resolution: int, labels: bool, data_dir: epath.Pat
         if name in _BUILT_IN and not is_prepared(folder):
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
-            return RecordSource(folder, labels=labels, name=dataset)
+            return ArchiveSource(PreparedArchive(folder, name=dataset), labels=labels)
     path = epath.Path(dataset).expanduser()
     if path.exists() and (spec is None or dataset.startswith(".")):
-        if is_prepared(path):
-            return _checked(RecordSource(path, labels=labels), resolution)
         archive = open_archive(path, resolution=resolution)
         return ArchiveSource(archive, resolution=resolution, labels=labels)
     if spec is not None:
@@ -189,16 +187,6 @@ def _open_for(
     if spec is None:
         return open_archive(source, resolution=resolution)
     return spec.open(source, variant, resolution, allow_partial=allow_partial)
-
-
-def _checked(source: ImageSource, resolution: int) -> ImageSource:
-    """Refuses a prepared data set of another size."""
-    if source.img_resolution != resolution:
-        raise ValueError(
-            f"{source.name} was prepared at {source.img_resolution} px, but data.resolution is "
-            f"{resolution}: set it to {source.img_resolution}, or prepare the images anew."
-        )
-    return source
 
 
 def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: epath.Path) -> str:

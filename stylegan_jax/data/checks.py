@@ -14,8 +14,9 @@ import numpy as np
 from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, ZipArchive
 from stylegan_jax.data.archives.folder import LABEL_FILE
 from stylegan_jax.data.codecs import ImageFormat, decode, read_format
+from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.labels import parse_labels
-from stylegan_jax.data.scanning import format_of, hash_pixels, map_images
+from stylegan_jax.data.scanning import format_of, map_images
 
 REASONS = (
     "unreadable",

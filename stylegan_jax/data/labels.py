@@ -1,11 +1,16 @@
 """What a data set says of its images besides their pixels: classes, vectors or captions."""
 
 import dataclasses
+import json
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
+
+# Where a prepared data set has its labels.
+LABELS_FILE = "labels.json"
 
 KINDS = ("none", "classes", "vectors", "captions")
 
@@ -110,6 +115,23 @@ def parse_labels(items: Sequence[Any]) -> Labels:
             "integers, lists of numbers of one length, or texts."
         )
     return Labels("vectors", np.asarray(items, np.float32))
+
+
+def write_labels(path: epath.PathLike, labels: Labels) -> None:
+    """Writes labels beside the records, so that nobody has to read those for them."""
+    content = dict(kind=labels.kind, class_names=labels.class_names, values=labels.values.tolist())
+    if labels.kind == "none":
+        content["values"] = len(labels)
+    epath.Path(path).write_text(json.dumps(content))
+
+
+def read_labels(path: epath.PathLike) -> Labels:
+    """What `write_labels` wrote."""
+    content = json.loads(epath.Path(path).read_text())
+    kind, values = content["kind"], content["values"]
+    dtype = {"vectors": np.float32, "captions": object}.get(kind, np.int32)
+    array = np.full(values, -1, dtype) if kind == "none" else np.array(values, dtype)
+    return Labels(kind, array, tuple(content["class_names"]))
 
 
 def _kind_of(item: Any) -> str:

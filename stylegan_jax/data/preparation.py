@@ -23,11 +23,11 @@ from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.codecs import decode
+from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.records import (
     Recipe,
     convert_image,
     encode_record,
-    image_digest,
     make_features,
 )
 
@@ -48,7 +48,7 @@ class Shard:
         signature: Changes when the shard would: with its images' names, sizes and labels, or with
             the recipe.
         kept: Positions in the archive of the images that it holds, in order.
-        digests: `records.image_digest` of each.
+        digests: `fingerprint.hash_pixels` of each.
         num_bytes: Size of the records.
         problems: Names of images that were left out, and why.
     """
@@ -189,7 +189,7 @@ class _Task:
                 write(record)
                 num_bytes += len(record)
                 shard.kept.append(i)
-                shard.digests.append(image_digest(after))
+                shard.digests.append(hash_pixels(after))
         return dataclasses.replace(shard, num_bytes=num_bytes)
 
 

@@ -5,20 +5,16 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.codecs import ImageFormat, encode
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.data.transforms import Transform
 
-SPLIT = "train"
-LABELS_FILE = "labels.json"
 # How images are stored: "source" keeps the bytes of files that fit as they are.
 STORED_AS = ("source", "png", "qoi", "raw")
 
@@ -90,18 +86,6 @@ def describe(archive: Archive, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def image_digest(pixels: np.ndarray) -> str:
-    """A hash of an image's pixels, size and type."""
-    header = f"{pixels.shape} {pixels.dtype.name} ".encode()
-    return hashlib.sha256(header + np.ascontiguousarray(pixels).tobytes()).hexdigest()
-
-
-def content_fingerprint(digests: Sequence[str], labels: Labels) -> str:
-    """16 hexadecimal digits of all images and labels in order, however they are stored."""
-    summary = [list(digests), labels.kind, list(labels.class_names), labels.values.tolist()]
-    return hashlib.sha256(json.dumps(summary).encode()).hexdigest()[:16]
-
-
 def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Crops, resizes and brings an image to the recipe's channels.
 
@@ -160,20 +144,3 @@ def make_features(recipe: Recipe, labels: Labels) -> tfds.features.FeaturesDict:
     elif labels.kind == "captions":
         features["caption"] = tfds.features.Text()
     return tfds.features.FeaturesDict(features)
-
-
-def write_labels(path: epath.PathLike, labels: Labels) -> None:
-    """Writes labels beside the records, so that nobody has to read those for them."""
-    content = dict(kind=labels.kind, class_names=labels.class_names, values=labels.values.tolist())
-    if labels.kind == "none":
-        content["values"] = len(labels)
-    epath.Path(path).write_text(json.dumps(content))
-
-
-def read_labels(path: epath.PathLike) -> Labels:
-    """What `write_labels` wrote."""
-    content = json.loads(epath.Path(path).read_text())
-    kind, values = content["kind"], content["values"]
-    dtype = {"vectors": np.float32, "captions": object}.get(kind, np.int32)
-    array = np.full(values, -1, dtype) if kind == "none" else np.array(values, dtype)
-    return Labels(kind, array, tuple(content["class_names"]))

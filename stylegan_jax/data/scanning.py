@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures
-import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -71,13 +70,6 @@ def read_named(archive: Archive, index: int) -> np.ndarray:
         raise ArchiveError(
             f"{archive.where(index)}: {error}. The command `check` lists all such images."
         ) from error
-
-
-def hash_pixels(pixels: np.ndarray) -> bytes:
-    """SHA-256 of an image's shape, type and pixels, whatever machine and file they come from."""
-    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.name} ".encode())
-    digest.update(np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).data)
-    return digest.digest()
 
 
 def format_of(pixels: np.ndarray) -> ImageFormat:

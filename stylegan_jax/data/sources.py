@@ -7,25 +7,19 @@ attributes that the networks are built from. A source may be pickled and sent to
 import abc
 import collections
 import concurrent.futures
-import functools
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from etils import epath
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.codecs import ImageFormat, decode
-from stylegan_jax.data.labels import Labels, class_labels, no_labels
-from stylegan_jax.data.records import LABELS_FILE, SPLIT, read_labels
+from stylegan_jax.data.labels import Labels, no_labels
 
 # Decoded images are kept in memory, in each process that reads, where all of them fit in this.
 CACHE_LIMIT_BYTES = 2**30
 
-_CHANNELS = (1, 3, 4)
 _READ_THREADS = 8
 _SHOWN_PROBLEMS = 5
 
@@ -193,9 +187,15 @@ class ArchiveSource(ImageSource):
                 f"{archive.name} has no labels. {archive.explain_no_labels()}\n"
                 "Give every image one (a folder per class, or a dataset.json), or leave labels off."
             )
+        form = archive.uniform_format() or check_formats(archive, resolution)
+        if resolution is not None and form.height != resolution:
+            raise ValueError(
+                f"{archive.name} has images of {form.width}x{form.height} pixels, wanted "
+                f"{resolution}x{resolution}: set data.resolution, or prepare the images anew."
+            )
         super().__init__(
             name=archive.name,
-            format=check_formats(archive, resolution),
+            format=form,
             labels=archive.labels,
             use_labels=labels,
             identity=archive.identity(),
@@ -207,91 +207,6 @@ class ArchiveSource(ImageSource):
     def where(self, index: int) -> str:
         """The image's path."""
         return self._archive.where(index)
-
-
-class RecordSource(ImageSource):
-    """A data set that `preparation`, or TFDS, has written as ArrayRecord files.
-
-    One by TFDS alone must have a feature `image` of fixed shape and, for labels, `label`.
-    """
-
-    def __init__(
-        self,
-        path: epath.PathLike,
-        *,
-        labels: bool = False,
-        split: str = SPLIT,
-        name: str | None = None,
-    ):
-        """Opens the record files.
-
-        Args:
-            path: Folder of one prepared version, where `dataset_info.json` lies.
-            labels: Use the labels.
-            split: Name of the split to read.
-            name: What to call the data set. Default: TFDS's name with config and version.
-
-        Raises:
-            ValueError: Nothing is prepared there, the split or a feature that it needs is missing,
-                or as `ImageSource` says.
-        """
-        self._path, self._split = epath.Path(path).expanduser(), split
-        if not is_prepared(self._path):
-            raise ValueError(f"{path} holds no prepared data set (no dataset_info.json).")
-        info = tfds.builder_from_directory(self._path).info
-        if split not in info.splits:
-            raise ValueError(f"{path} has no split {split!r}, only {', '.join(info.splits)}.")
-        metadata = info.metadata or {}
-        super().__init__(
-            name=name or info.full_name,
-            format=self._find_format(info, metadata),
-            labels=self._find_labels(info),
-            use_labels=labels,
-            identity=metadata.get("fingerprint")
-            or [info.full_name, split, int(info.splits[split].num_bytes)],
-        )
-
-    def _find_format(self, info: tfds.core.DatasetInfo, metadata: dict[str, Any]) -> ImageFormat:
-        """Size and type of the images, from the metadata."""
-        if "format" in metadata:
-            return ImageFormat(**metadata["format"])
-        feature = info.features.get("image")
-        shape = getattr(feature, "shape", None)
-        if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
-            raise ValueError(
-                f"{self._path}: the feature 'image' has shape {shape}; "
-                "[resolution, resolution, 1, 3 or 4] is needed."
-            )
-        return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
-
-    def _find_labels(self, info: tfds.core.DatasetInfo) -> Labels:
-        """The labels: from their file, or from every record where TFDS alone wrote them."""
-        if (self._path / LABELS_FILE).exists():
-            return read_labels(self._path / LABELS_FILE)
-        feature = info.features.get("label")
-        if not isinstance(feature, tfds.features.ClassLabel):
-            return no_labels(info.splits[self._split].num_examples)
-        return class_labels([record["label"] for record in self._records], feature.names)
-
-    @functools.cached_property
-    def _records(self) -> Sequence[dict[str, Any]]:
-        """TFDS's random access to the records, with the images left encoded."""
-        builder = tfds.builder_from_directory(self._path)
-        is_image = isinstance(builder.info.features["image"], tfds.features.Image)
-        decoders = {"image": tfds.decode.SkipDecoding()} if is_image else None
-        return builder.as_data_source(self._split, decoders=decoders)
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        state.pop("_records", None)  # each process opens the files itself
-        return state
-
-    def _read(self, index: int) -> bytes | np.ndarray:
-        return self._records[index]["image"]
-
-    def where(self, index: int) -> str:
-        """The folder and the number of the record."""
-        return f"{self._path} (record {index})"
 
 
 class SubsetSource(ImageSource):
@@ -333,11 +248,6 @@ class SubsetSource(ImageSource):
     def where(self, index: int) -> str:
         """The image's place in the whole source."""
         return self._source.where(int(self._indices[index]))
-
-
-def is_prepared(path: epath.Path) -> bool:
-    """Whether a folder holds a prepared data set."""
-    return (path / "dataset_info.json").exists()
 
 
 def check_formats(archive: Archive, resolution: int | None = None) -> ImageFormat:

@@ -2,8 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
-import json
 import math
 import statistics
 from typing import Any
@@ -12,8 +10,9 @@ import numpy as np
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.fingerprint import content_fingerprint, hash_pixels
 from stylegan_jax.data.labels import Labels
-from stylegan_jax.data.scanning import format_of, hash_pixels, map_images, read_named
+from stylegan_jax.data.scanning import format_of, map_images, read_named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +83,7 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
         ArchiveError: An image is damaged, or labels are.
     """
     labels = archive.labels
-    digest = hashlib.sha256()
+    hashes: list[str] = []
     formats: collections.Counter[ImageFormat] = collections.Counter()
     histogram: np.ndarray | None = None
     uniform = True
@@ -95,7 +94,7 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
         num_threads=num_threads,
     )
     for form, counts, pixel_hash in results:
-        digest.update(pixel_hash)
+        hashes.append(pixel_hash)
         formats[form] += 1
         if histogram is None:
             histogram = counts
@@ -103,8 +102,6 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
             histogram += counts
         else:
             uniform = False
-    for index in range(len(archive)):
-        digest.update(json.dumps(labels.item(index)).encode() + b"\n")
     moments: list[Any] = [None] * 4
     if uniform and histogram is not None:
         per_channel = [_mean_and_std(counts) for counts in histogram]
@@ -117,11 +114,11 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
         labels=labels.describe(),
         per_class=_count_classes(labels),
         stored_bytes=sum(archive.sizes),
-        fingerprint=digest.hexdigest(),
+        fingerprint=content_fingerprint(hashes, labels),
     )
 
 
-def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, bytes]:
+def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, str]:
     """An image's format, its pixels per channel and grey level, and their hash."""
     pixels = read_named(archive, index)
     levels = 1 << 8 * pixels.dtype.itemsize

@@ -100,8 +100,9 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
     """Resizes an image with Pillow.
 
     Grey and RGB of 8 bits go through Pillow's integer arithmetic, with which the usual data sets
-    were made: within 2 levels of the exact value. Other images are resampled in float32 and rounded, the
-    colours of RGBA weighted by alpha, so that what is transparent does not bleed into the rest.
+    were made: within 2 levels of the exact value. Other images are resampled in float32 and
+    rounded, the colours of RGBA weighted by alpha, so that what is transparent does not bleed into
+    the rest.
 
     Args:
         pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4.

@@ -1,6 +1,8 @@
 """Looks at data sets and converts them: folders of images, zips, LSUN, TFRecords, CIFAR-10.
 
-    python -m stylegan_jax.tools.dataset prepare --source=PATH --data_dir=DIR --resolution=256
+    python -m stylegan_jax.tools.dataset prepare --name=ffhq --source=PATH --resolution=256
+    python -m stylegan_jax.tools.dataset prepare --name=mine --source=PATH --resolution=256 \\
+        --crop=center-crop
     python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
     python -m stylegan_jax.tools.dataset show --source=PATH --out=sheet.png
     python -m stylegan_jax.tools.dataset stats --source=PATH --json
@@ -12,7 +14,6 @@ counts and measures. export writes a zip for NVIDIA's repositories. Wrong option
 data sets that cannot be read with 2.
 """
 
-import importlib
 import inspect
 import json
 import sys
@@ -22,45 +23,38 @@ from typing import Any
 from absl import app, flags, logging
 from etils import epath
 
-from stylegan_jax.data.archives import Archive, ArchiveError, SubsetArchive, open_archive
+from stylegan_jax.data import DATA_DIR, catalog
+from stylegan_jax.data.archives import Archive, open_archive
+from stylegan_jax.data.builders import DATASET_SPECS
 from stylegan_jax.data.checks import count_reasons, find_problems
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.contact_sheet import contact_sheet
 from stylegan_jax.data.export import export_zip
+from stylegan_jax.data.records import STORED_AS
 from stylegan_jax.data.statistics import measure
-from stylegan_jax.data.transforms import CROPS, FILTERS, Transform
-
-ENCODINGS = ("png", "qoi", "source")
+from stylegan_jax.data.transforms import CROPS, FILTERS
 
 
 def prepare(
-    source: str,
     *,
-    data_dir: str,
+    name: str,
     resolution: int,
-    name: str | None = None,
-    crop: str = "none",
+    source: str | None = None,
+    variant: str = "",
+    crop: str | None = None,
     filter: str = "lanczos",
-    encoding: str = "png",
+    channels: int | None = None,
+    encoding: str = "source",
+    max_images: int = 0,
+    allow_partial: bool = False,
+    skip_bad: bool = False,
     num_workers: int | None = None,
-    max_images: int | None = None,
+    data_dir: str = DATA_DIR,
 ) -> int:
     """Writes the data set in the form that training reads."""
-    # No other command needs it.
-    preparation = importlib.import_module("stylegan_jax.data.preparation")
-    archive = _open(source, resolution)
-    name = name or archive.name
-    if max_images and max_images < len(archive):
-        archive = SubsetArchive(archive, range(max_images))
-    folder = preparation.prepare(
-        archive,
-        epath.Path(data_dir).expanduser(),
-        name=name,
-        transform=Transform(resolution=resolution, crop=crop, filter=filter),
-        encoding=encoding,
-        num_workers=num_workers,
-    )
-    print(f"wrote {folder}")
+    folder = catalog.prepare(**locals())
+    dataset = f"{name}/{variant}" if variant else name
+    print(f"{folder}\nTrain on it with --config.data.dataset={dataset}")
     return 0
 
 
@@ -147,7 +141,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     flags.FLAGS.set_gnu_getopt(True)  # options after the command
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("source", None, "A folder, a zip or another file, local or gs://.", required=True)
+    text("source", None, "A folder, a zip or another file, local or gs://.")
     text("out", None, "show: the PNG file to write. export: the zip.")
     flags.DEFINE_bool("labels", False, "check: every image needs one. show: draw them.")
     number("resolution", None, "check: wanted size. prepare: size to write.", lower_bound=1)
@@ -156,12 +150,17 @@ def define_flags() -> None:
     number("count", 64, "show: how many images.", lower_bound=1)
     number("seed", 0, "show: of the random choice.", lower_bound=0)
     flags.DEFINE_bool("json", False, "stats: print JSON.")
-    text("name", None, "prepare: what to call the data set. Default: as the source.")
-    text("data_dir", None, "prepare: folder of prepared data sets.")
-    flags.DEFINE_enum("crop", "none", CROPS, "prepare: how to make images square.")
+    names = ", ".join(DATASET_SPECS)
+    text("name", None, f"prepare: {names}, or a new name for images of your own.")
+    text("variant", "", "prepare: part of a data set, such as a category of LSUN.")
+    text("data_dir", DATA_DIR, "prepare: folder of prepared data sets, local or gs://.")
+    flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
-    flags.DEFINE_enum("encoding", "png", ENCODINGS, "prepare: how to store; source: as it is.")
+    number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)
+    flags.DEFINE_bool("allow_partial", False, "prepare: accept a data set with gaps.")
+    flags.DEFINE_bool("skip_bad", False, "prepare: leave out images that cannot be used.")
 
 
 def main(argv: list[str]) -> int:
@@ -190,7 +189,7 @@ def main(argv: list[str]) -> int:
         raise app.UsageError(f"{argv[1]} needs --{', --'.join(missing)}.")
     try:
         return command(**options)
-    except ArchiveError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_generated_pb2
 
+from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
-from stylegan_jax.data.codecs import ENCODINGS, encode
+from stylegan_jax.data.codecs import ENCODINGS, ImageFormat, encode
 
 CIFAR_CLASSES = (
     "airplane automobile bird cat deer dog frog horse ship truck"  # as published
@@ -34,6 +35,14 @@ def drawings(n: int, resolution: int) -> np.ndarray:
     stacked = np.stack(flags)
     stacked.setflags(write=False)
     return stacked
+
+
+def assert_holds(archive: Archive, images: Sequence[np.ndarray]) -> None:
+    """Asserts that an archive gives these pixels and their formats."""
+    assert len(archive) == len(images) == len(archive.names) == len(archive.sizes)
+    for index, expected in enumerate(images):
+        np.testing.assert_array_equal(archive.read_pixels(index), expected)
+        assert archive.read_format(index) == ImageFormat(*expected.shape)
 
 
 def encode_as(suffix: str, pixels: np.ndarray, **options: Any) -> bytes:

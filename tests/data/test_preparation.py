@@ -13,21 +13,24 @@ import pytest
 import tensorflow_datasets as tfds
 
 from stylegan_jax.data import preparation
-from stylegan_jax.data.archives import Archive, FolderArchive
+from stylegan_jax.data.archives import Archive, FolderArchive, PreparedArchive
 from stylegan_jax.data.builders.base import ImageBuilder
 from stylegan_jax.data.codecs import ImageFormat, decode, encode
-from stylegan_jax.data.labels import Labels, class_labels, no_labels
-from stylegan_jax.data.preparation import plan_shards, write_shards
-from stylegan_jax.data.records import (
-    Recipe,
-    content_fingerprint,
-    convert_image,
-    image_digest,
-    make_recipe,
+from stylegan_jax.data.fingerprint import content_fingerprint, hash_pixels
+from stylegan_jax.data.labels import (
+    Labels,
+    class_labels,
+    no_labels,
     read_labels,
     write_labels,
 )
-from stylegan_jax.data.sources import RecordSource
+from stylegan_jax.data.preparation import plan_shards, write_shards
+from stylegan_jax.data.records import (
+    Recipe,
+    convert_image,
+    make_recipe,
+)
+from stylegan_jax.data.sources import ArchiveSource
 from stylegan_jax.data.transforms import Transform
 
 RESOLUTION = 8
@@ -59,6 +62,10 @@ class ArrayArchive(Archive):
         return no_labels(len(self)) if self._labels is None else self._labels
 
 
+def open_prepared(folder, **options):
+    return ArchiveSource(PreparedArchive(folder), **options)
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Four images in a shard."""
@@ -79,7 +86,7 @@ def prepare(archive, data_dir, **options):
 
 
 def images_of(folder):
-    return np.stack(list(RecordSource(folder)))
+    return np.stack(list(open_prepared(folder)))
 
 
 @pytest.mark.parametrize("encoding", ["source", "png", "qoi", "raw"])
@@ -95,7 +102,7 @@ def test_every_encoding_keeps_every_pixel(tmp_path, encoding):
 @pytest.mark.parametrize("encoding", ["source", "raw"])
 def test_channels_and_bits_are_kept(tmp_path, channels, dtype, encoding):
     archive = ArrayArchive(channels=channels, dtype=dtype)
-    source = RecordSource(prepare(archive, tmp_path, encoding=encoding))
+    source = open_prepared(prepare(archive, tmp_path, encoding=encoding))
     assert (source.img_channels, source.format.dtype) == (channels, dtype)
     np.testing.assert_array_equal(np.stack(list(source)), archive.images)
 
@@ -144,15 +151,15 @@ def test_labels_lie_beside_the_records(tmp_path, labels):
 def test_fingerprint_is_that_of_the_content(tmp_path):
     archive = ArrayArchive()
     folders = [prepare(archive, tmp_path / e, encoding=e) for e in ("png", "qoi")]
-    found = {RecordSource(folder).fingerprint for folder in folders}
+    found = {open_prepared(folder).fingerprint for folder in folders}
     archive.images[3] ^= 1
-    found.add(RecordSource(prepare(archive, tmp_path / "other")).fingerprint)
+    found.add(open_prepared(prepare(archive, tmp_path / "other")).fingerprint)
     assert len(found) == 2
 
 
 def test_digest_knows_shape_and_type():
     zeros = np.zeros((4, 4, 2), np.uint8)
-    digests = {image_digest(x) for x in (zeros, zeros.reshape(2, 8, 2), zeros.view(np.uint16))}
+    digests = {hash_pixels(x) for x in (zeros, zeros.reshape(2, 8, 2), zeros.view(np.uint16))}
     assert len(digests) == 3
     labels = [no_labels(2), class_labels([0, 1], "ab"), class_labels([1, 0], "ab")]
     assert len({content_fingerprint(["x", "y"], some) for some in labels}) == 3
@@ -295,7 +302,7 @@ def wait_for_shards(data_dir, count, process):
 
 def check_whole(pictures, data_dir):
     folder = pathlib.Path(data_dir) / "mine/64/1.0.0"
-    source = RecordSource(folder)
+    source = open_prepared(folder)
     assert len(source) == 700
     archive = FolderArchive(pictures)
     for i in (0, 63, 64, 500, 699):

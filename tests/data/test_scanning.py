@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from stylegan_jax.data.archives import ArchiveError, FolderArchive
-from stylegan_jax.data.scanning import hash_pixels, map_images, read_named
+from stylegan_jax.data.fingerprint import hash_pixels
+from stylegan_jax.data.scanning import map_images, read_named
 
 
 def test_results_come_in_order():
@@ -55,7 +56,7 @@ def test_errors_name_the_image(tmp_path):
 
 def test_hashes_are_those_of_pixels():
     pixels = np.arange(2 * 3 * 1, dtype=np.uint16).reshape(2, 3, 1)
-    expected = hashlib.sha256(b"(2, 3, 1) uint16 " + pixels.astype("<u2").tobytes()).digest()
+    expected = hashlib.sha256(b"(2, 3, 1) uint16 " + pixels.astype("<u2").tobytes()).hexdigest()
     assert hash_pixels(pixels) == expected
     assert hash_pixels(np.moveaxis(pixels, 0, 1).copy(order="K").swapaxes(0, 1)) == expected
     others = [pixels.reshape(3, 2, 1), pixels.astype(np.uint8), pixels + np.uint16(1)]

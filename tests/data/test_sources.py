@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.data import open_source, sources
-from stylegan_jax.data.archives import FolderArchive
-from stylegan_jax.data.sources import ArchiveSource, RecordSource
+from stylegan_jax.data.archives import FolderArchive, PreparedArchive
+from stylegan_jax.data.sources import ArchiveSource
 
 
 def write_image(path, *, size=(8, 8), mode="RGB", seed=0):
@@ -245,14 +245,14 @@ def test_flags_have_no_classes(data_dir):
 
 def test_folder_without_a_prepared_data_set(tmp_path):
     with pytest.raises(ValueError, match="holds no prepared data set"):
-        RecordSource(tmp_path)
+        PreparedArchive(tmp_path)
 
 
 def test_split_that_does_not_exist(data_dir):
     open_source("openmoji/flags", resolution=8, data_dir=data_dir)
     (path,) = data_dir.glob("openmoji/flags_8/1*")
     with pytest.raises(ValueError, match="no split 'test', only train"):
-        RecordSource(path, split="test")
+        PreparedArchive(path, split="test")
 
 
 def test_open_source_takes_a_folder(folder, tmp_path):

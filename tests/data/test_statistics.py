@@ -77,9 +77,10 @@ def test_classes(tmp_path, images):
 def test_the_fingerprint_is_that_of_pixels_and_labels(tmp_path, images):
     found = measure(write(tmp_path / "a", images[:2]))
     digests = [
-        hashlib.sha256(b"(16, 16, 3) uint8 " + image.tobytes()).digest() for image in images[:2]
+        hashlib.sha256(b"(16, 16, 3) uint8 " + image.tobytes()).hexdigest() for image in images[:2]
     ]
-    assert found.fingerprint == hashlib.sha256(b"".join(digests) + b"null\nnull\n").hexdigest()
+    text = "".join(digests) + "null\nnull\n"
+    assert found.fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_fingerprint_does_not_depend_on_files(tmp_path, images):

@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from PIL import Image
 from stylegan_jax.data.archives import ZipArchive
 from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
 from stylegan_jax.data.codecs import encode
-from stylegan_jax.data.transforms import Transform
 from stylegan_jax.tools import dataset
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -101,27 +99,20 @@ def test_export_and_stats(command, folder, tmp_path, capsys):
     assert f"error: {out} exists" in capsys.readouterr().err
 
 
-def test_prepare_is_called(command, folder, tmp_path, monkeypatch):
-    calls = []
-
-    def prepare(*args, **kwargs):
-        calls.append((args, kwargs))
-        return args[1] / "done"
-
-    module = types.SimpleNamespace(prepare=prepare)
-    monkeypatch.setitem(sys.modules, "stylegan_jax.data.preparation", module)
-    options = ["--resolution=8", "--crop=center-crop", "--encoding=qoi", "--num_workers=3"]
-    options.append("--max_images=3")
-    where = [f"--source={folder}", f"--data_dir={tmp_path}"]
-    assert command("prepare", *where, *options) == 0
-    [((archive, data_dir), options)] = calls
-    assert len(archive) == 3 and os.fspath(data_dir) == str(tmp_path)
-    assert options == {
-        "name": "flags",
-        "transform": Transform(8, crop="center-crop"),
-        "encoding": "qoi",
-        "num_workers": 3,
-    }
+def test_prepare_then_look_at_it(command, folder, tmp_path, capsys):
+    where = ["--name=mine", f"--source={folder}", f"--data_dir={tmp_path}"]
+    options = ["--resolution=8", "--crop=center-crop", "--encoding=qoi", "--max_images=3"]
+    assert command("prepare", *where, *options, "--channels=4") == 0
+    prepared = tmp_path / "mine/8/1.0.0"
+    out = capsys.readouterr().out
+    assert f"{prepared}\n" in out and "--config.data.dataset=mine" in out
+    assert command("stats", f"--source={prepared}", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["formats"] == {"8x8 pixels, 4 channel(s), uint8": 3}
+    metadata = json.loads((prepared / "metadata.json").read_text())
+    assert metadata["fingerprint"] == found["fingerprint"]
+    assert command("prepare", *where, *options) == 2
+    assert "holds something else" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -133,7 +124,7 @@ def test_prepare_is_called(command, folder, tmp_path, monkeypatch):
         (["check", "--out=x.zip"], "check has no option --out"),
         (["stats", "--seed=1", "--report=x"], "stats has no option --report, --seed"),
         (["export"], "export needs --out"),
-        (["prepare"], "prepare needs --data_dir, --resolution"),
+        (["prepare"], "prepare needs --name, --resolution"),
     ],
 )
 def test_wrong_commands(command, folder, argv, message):
@@ -145,7 +136,7 @@ def test_sources_that_are_none(command, tmp_path, capsys):
     assert command("stats", f"--source={tmp_path / 'nowhere'}") == 2
     assert "There is no" in capsys.readouterr().err
     assert command("stats", f"--source={tmp_path / 'nowhere.zip'}") == 2
-    assert "nowhere.zip. Wanted a folder" in capsys.readouterr().err
+    assert "nowhere.zip. Wanted a prepared" in capsys.readouterr().err
 
 
 def test_the_command_line(folder):

@@ -6,6 +6,7 @@ from stylegan_jax.data.archives.detect import open_archive
 from stylegan_jax.data.archives.folder import FolderArchive
 from stylegan_jax.data.archives.idx import IdxArchive
 from stylegan_jax.data.archives.lmdb import LmdbArchive
+from stylegan_jax.data.archives.prepared import PreparedArchive, is_prepared
 from stylegan_jax.data.archives.subset import SubsetArchive
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
@@ -17,8 +18,10 @@ __all__ = [
     "FolderArchive",
     "IdxArchive",
     "LmdbArchive",
+    "PreparedArchive",
     "SubsetArchive",
     "TfrecordArchive",
     "ZipArchive",
+    "is_prepared",
     "open_archive",
 ]

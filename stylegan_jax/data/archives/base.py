@@ -83,6 +83,10 @@ class Archive(abc.ABC):
             return ImageFormat(*content.shape, dtype=str(content.dtype))
         return read_format(io.BytesIO(content))
 
+    def uniform_format(self) -> ImageFormat | None:
+        """Size and type of all images, where they are known to be equal without a look at each."""
+        return None
+
     def identity(self) -> Any:
         """JSON value that changes when the data set does, without reading it whole."""
         return [list(self.names), list(self.sizes)]

@@ -26,6 +26,8 @@ _PICKLE_ERRORS = (
     TypeError,
     ValueError,
     AttributeError,
+    OverflowError,
+    MemoryError,
 )
 
 

@@ -9,13 +9,14 @@ from stylegan_jax.data.archives.cifar import TRAIN_BATCHES, CifarArchive
 from stylegan_jax.data.archives.folder import FolderArchive, is_image, list_files
 from stylegan_jax.data.archives.idx import TRAIN_IMAGES, IdxArchive, is_idx
 from stylegan_jax.data.archives.lmdb import DATA_FILE, LmdbArchive
+from stylegan_jax.data.archives.prepared import INFO_FILE, PreparedArchive
 from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
 
 _LAYOUTS = (
-    "a folder of images, a zip of images, an LSUN folder (data.mdb), a folder or file of "
-    "StyleGAN's .tfrecords, cifar-10-python.tar.gz or an idx3-ubyte.gz of MNIST's kind"
+    "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
+    "or file of StyleGAN's .tfrecords, cifar-10-python.tar.gz or an idx3-ubyte.gz of MNIST's kind"
 )
 _SHOWN_KINDS = 5
 
@@ -24,9 +25,9 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
     """Opens a data set of any known layout.
 
     Args:
-        path: A folder of images, a zip, an LSUN folder with `data.mdb`, a folder or file of
-            `.tfrecords`, `cifar-10-python.tar.gz` (or unpacked), or `*-images-idx3-ubyte.gz` (or
-            its folder).
+        path: A data set that was prepared, a folder of images, a zip, an LSUN folder with
+            `data.mdb`, a folder or file of `.tfrecords`, `cifar-10-python.tar.gz` (or unpacked), or
+            `*-images-idx3-ubyte.gz` (or its folder).
         resolution: Width of the images that are wanted, in pixels: where a data set comes in
             several sizes, the smallest that is large enough is read. Default: the largest.
 
@@ -56,6 +57,8 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
 def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
     """Opens a folder by what lies directly in it."""
     names = {child.name for child in path.iterdir()}
+    if INFO_FILE in names:
+        return PreparedArchive(path)
     if DATA_FILE in names:
         return LmdbArchive(path)
     if any(name.endswith(TFRECORD_SUFFIX) for name in names):

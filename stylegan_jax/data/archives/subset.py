@@ -46,6 +46,10 @@ class SubsetArchive(Archive):
         """The archive's identity and the positions."""
         return [self.archive.identity(), self._indices]
 
+    def explain_no_labels(self) -> str:
+        """What stood against labels in the archive."""
+        return self.archive.explain_no_labels()
+
     def _read_labels(self) -> Labels:
         if self._given_labels is not None:
             return self._given_labels

@@ -17,19 +17,17 @@ from etils import epath
 from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.archives.prepared import INFO_FILE, SPLIT
+from stylegan_jax.data.fingerprint import content_fingerprint
+from stylegan_jax.data.labels import LABELS_FILE, write_labels
 from stylegan_jax.data.preparation import write_shards
 from stylegan_jax.data.records import (
-    LABELS_FILE,
-    SPLIT,
     Recipe,
-    content_fingerprint,
     describe,
     make_features,
-    write_labels,
 )
 
 SKIPPED_FILE = "skipped.json"
-_INFO_FILE = "dataset_info.json"
 
 
 class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
@@ -166,7 +164,7 @@ def copy_to_bucket(local: pathlib.Path, folder: epath.Path) -> None:
 
     Running it again copies what is missing.
     """
-    files = sorted(local.iterdir(), key=lambda path: (path.name == _INFO_FILE, path.name))
+    files = sorted(local.iterdir(), key=lambda path: (path.name == INFO_FILE, path.name))
     for path in tqdm(files, desc=f"copying to {folder}", unit=" files", delay=2):
         target = folder / path.name
         if not target.exists() or target.stat().length != path.stat().st_size:

@@ -172,6 +172,10 @@ class OpenmojiArchive(Archive):
         """The same for all."""
         return ImageFormat(self._resolution, self._resolution, 3)
 
+    def uniform_format(self) -> ImageFormat:
+        """The size they are rendered at."""
+        return self.read_format(0)
+
     def _read_labels(self) -> Labels:
         if self._fill_square:
             return no_labels(len(self))

@@ -1,0 +1,115 @@
+"""A data set that was prepared: ArrayRecord files with TFDS's metadata, read without TensorFlow."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.labels import LABELS_FILE, Labels, class_labels, no_labels, read_labels
+
+INFO_FILE = "dataset_info.json"
+SPLIT = "train"
+
+_CHANNELS = (1, 3, 4)
+
+
+def is_prepared(path: epath.Path) -> bool:
+    """Whether a folder holds a prepared data set."""
+    return (path / INFO_FILE).exists()
+
+
+class PreparedArchive(Archive):
+    """What `builders.ImageBuilder`, or TFDS alone, has written.
+
+    One by TFDS alone must have a feature `image` of fixed shape and, for labels, a `label` with
+    classes.
+    """
+
+    def __init__(self, path: epath.PathLike, *, split: str = SPLIT, name: str | None = None):
+        """Reads the metadata.
+
+        Args:
+            path: Folder of one version, local or in a bucket, where `dataset_info.json` lies.
+            split: Name of the split to read.
+            name: What to call the data set. Default: TFDS's name with config and version.
+
+        Raises:
+            ArchiveError: Nothing is prepared there, or the split or a feature is missing.
+        """
+        self.path, self._split = epath.Path(path).expanduser(), split
+        if not is_prepared(self.path):
+            raise ArchiveError(f"{path} holds no prepared data set (no {INFO_FILE}).")
+        self._info = tfds.builder_from_directory(self.path).info
+        if split not in self._info.splits:
+            there = ", ".join(self._info.splits)
+            raise ArchiveError(f"{path} has no split {split!r}, only {there}.")
+        self.name = name or self._info.full_name
+        count = self._info.splits[split].num_examples
+        self.names = [f"record {index}" for index in range(count)]
+        self.sizes = [int(self._info.splits[split].num_bytes) // count] * count
+        self._format = self._find_format()
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """The image as it is stored."""
+        return self._records[index]["image"]
+
+    def where(self, index: int) -> str:
+        """The folder and the number of the record."""
+        return f"{self.path} (record {index})"
+
+    def read_format(self, index: int) -> ImageFormat:
+        """The same for all."""
+        return self._format
+
+    def uniform_format(self) -> ImageFormat:
+        """Size and type of all images, from the metadata."""
+        return self._format
+
+    def identity(self) -> Any:
+        """The fingerprint of the content, where it is known."""
+        split = self._info.splits[self._split]
+        name = [self._info.full_name, self._split, int(split.num_bytes)]
+        return (self._info.metadata or {}).get("fingerprint") or name
+
+    @functools.cached_property
+    def _records(self) -> Sequence[dict[str, Any]]:
+        """TFDS's random access to the records, with the images left encoded."""
+        builder = tfds.builder_from_directory(self.path)
+        is_image = isinstance(builder.info.features["image"], tfds.features.Image)
+        decoders = {"image": tfds.decode.SkipDecoding()} if is_image else None
+        return builder.as_data_source(self._split, decoders=decoders)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Each process opens the files itself.
+        return {key: value for key, value in vars(self).items() if key not in ("_records", "_info")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _info=tfds.builder_from_directory(state["path"]).info)
+
+    def _find_format(self) -> ImageFormat:
+        """Size and type of the images, from the metadata."""
+        metadata = self._info.metadata or {}
+        if "format" in metadata:
+            return ImageFormat(**metadata["format"])
+        feature = self._info.features.get("image")
+        shape = getattr(feature, "shape", None)
+        if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
+            raise ArchiveError(
+                f"{self.path}: the feature 'image' has shape {shape}; "
+                "[resolution, resolution, 1, 3 or 4] is needed."
+            )
+        return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
+
+    def _read_labels(self) -> Labels:
+        """The labels: from their file, or from every record where TFDS alone wrote them."""
+        if (self.path / LABELS_FILE).exists():
+            return read_labels(self.path / LABELS_FILE)
+        feature = self._info.features.get("label")
+        if not isinstance(feature, tfds.features.ClassLabel):
+            return no_labels(len(self))
+        return class_labels([record["label"] for record in self._records], feature.names)

@@ -1,0 +1,148 @@
+"""CIFAR-10's pickles, read without running anything of them, and MNIST's files."""
+
+import gzip
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from stylegan_jax.data.archives import ArchiveError, CifarArchive, open_archive
+from tests.data import foreign
+
+CIFAR_LABELS = [3, 0, 9, 9, 1, 2, 5, 7, 8, 4, 6, 0]
+
+
+@pytest.fixture
+def cifar(tmp_path):
+    images = foreign.drawings(12, 32)
+    return images, foreign.cifar_batches(images, CIFAR_LABELS), tmp_path / "cifar-10-python.tar.gz"
+
+
+def test_cifar10(cifar):
+    images, files, path = cifar
+    foreign.write_cifar10(path, files)
+    archive = open_archive(path)
+    assert archive.labels.class_names == tuple(foreign.CIFAR_CLASSES)
+    assert archive.labels.values.tolist() == CIFAR_LABELS[:10]
+    assert archive.names[:3] == ["data_batch_1/00000", "data_batch_1/00001", "data_batch_2/00000"]
+    assert len(pickle.dumps(archive)) < 3072
+    for copy in (archive, pickle.loads(pickle.dumps(archive))):
+        foreign.assert_holds(copy, images[:10])
+
+    test = CifarArchive(path, test=True)
+    assert test.labels.values.tolist() == CIFAR_LABELS[10:]
+    foreign.assert_holds(test, images[10:])
+
+
+def test_cifar10_unpacked(cifar):
+    images, files, path = cifar
+    for name, content in files.items():
+        (path.parent / name).write_bytes(content)
+    foreign.assert_holds(open_archive(path.parent), images[:10])
+
+
+def test_cifar10_pickle_as_python_reads_it(cifar):
+    # The fixture's own writer against the real unpickler: what is tested is of the true form.
+    images, files, _ = cifar
+    content = files["data_batch_1"].replace(b"numpy.core", b"numpy._core")
+    parsed = pickle.loads(content, encoding="bytes")
+    assert parsed[b"labels"] == CIFAR_LABELS[:2]
+    chw = parsed[b"data"].reshape(2, 3, 32, 32)
+    np.testing.assert_array_equal(chw.transpose(0, 2, 3, 1), images[:2])
+
+
+class Attack:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {b"data": x, b"labels": []}])
+def test_cifar10_with_a_malicious_pickle(cifar, protocol, wrap):
+    _, files, path = cifar
+    trace = path.parent / "executed"
+    files["data_batch_3"] = pickle.dumps(wrap(Attack(trace)), protocol)
+    foreign.write_cifar10(path, files)
+    with pytest.raises(ArchiveError, match="data_batch_3: .*asks for (posix.mkdir|_codecs)"):
+        open_archive(path)
+    assert not trace.exists()
+    pickle.loads(files["data_batch_3"])
+    assert trace.exists()
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"cnumpy\nload\n(S'x'\ntR.",
+        b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.",
+        b"cbuiltins\ngetattr\n.",
+        b"c__builtin__\neval\n(S'1'\ntR.",
+        b"(S'ls'\nios\nsystem\n.",
+        b"Pid\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+    ],
+)
+def test_cifar10_with_other_pickles(cifar, opcodes):
+    _, files, path = cifar
+    files["batches.meta"] = opcodes
+    foreign.write_cifar10(path, files)
+    with pytest.raises(ArchiveError, match="batches.meta: not a batch"):
+        open_archive(path)
+
+
+def test_cifar10_damaged(cifar, rng):
+    _, files, path = cifar
+    foreign.write_cifar10(path, files)
+    content = path.read_bytes()
+    for at in rng.integers(12, len(content), 20):  # behind gzip's header, whose time may be any
+        damaged = bytearray(content)
+        damaged[at] ^= 4
+        path.write_bytes(damaged)
+        with pytest.raises(ArchiveError, match="cifar-10-python.tar.gz"):
+            open_archive(path)
+    path.write_bytes(content[:-200])
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        open_archive(path)
+    del files["data_batch_4"]
+    foreign.write_cifar10(path, files)
+    with pytest.raises(ArchiveError, match="lacks data_batch_4"):
+        open_archive(path)
+
+
+def test_cifar10_with_wrong_arrays(cifar):
+    _, files, path = cifar
+    for data in (np.zeros((2, 3071), np.uint8), np.zeros((1, 3072), np.uint8), b"text", []):
+        files["data_batch_1"] = foreign.python2_pickle({b"data": data, b"labels": [0, 0]})
+        foreign.write_cifar10(path, files)
+        with pytest.raises(ArchiveError, match="the batches are not CIFAR-10's"):
+            open_archive(path)
+
+
+def test_idx(tmp_path):
+    grey = foreign.drawings(5, 28)[..., 0]
+    path = foreign.write_idx(tmp_path / "mnist", grey, [4, 0, 3, 1, 4])
+    expected = np.zeros((5, 32, 32, 1), np.uint8)
+    expected[:, 2:30, 2:30, 0] = grey
+    for opened in (path, path.parent):
+        archive = open_archive(opened)
+        assert archive.name == "mnist"
+        assert archive.labels.values.tolist() == [4, 0, 3, 1, 4] and archive.labels.c_dim == 5
+        foreign.assert_holds(pickle.loads(pickle.dumps(archive)), expected)
+
+
+def test_idx_damaged(tmp_path):
+    grey = foreign.drawings(5, 28)[..., 0]
+    path = foreign.write_idx(tmp_path, grey, [1, 2])
+    with pytest.raises(ArchiveError, match="2 labels.*5 images"):
+        _ = open_archive(path).labels
+    content = gzip.decompress(path.read_bytes())
+    for damaged in (gzip.compress(content[:-1]), gzip.compress(b"\1" + content[1:]), b"x", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ArchiveError, match="not a whole IDX file"):
+            open_archive(path)

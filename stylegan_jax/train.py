@@ -4,13 +4,13 @@ import concurrent.futures
 import itertools
 import json
 import os
-import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 
 from stylegan_jax.data.pipeline import make_dataset, make_iterator
@@ -25,6 +25,7 @@ from stylegan_jax.training.build import (
     make_networks,
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
+from stylegan_jax.training.files import as_path
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
@@ -53,7 +54,7 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
 
     Args:
         config: A recipe, see `configs/`.
-        workdir: Folder that holds everything the run writes.
+        workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
 
     Returns:
         The last state.
@@ -63,10 +64,10 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
     """
     is_first = jax.process_index() == 0
     with tee_log(workdir, enabled=is_first):
-        return _train(config, pathlib.Path(workdir))
+        return _train(config, as_path(workdir))
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")

@@ -59,7 +59,8 @@ def _check_bucket(name: str) -> None:
     from google.cloud import storage
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    # Listings are kept for ever by default, but TensorStore writes checkpoints behind gcsfs' back.
+    # By default listings are kept for ever, and what TensorStore or another process writes into
+    # a listed folder stays unseen.
     fsspec.config.conf.setdefault("gs", {}).setdefault("use_listings_cache", False)
     retry = DEFAULT_RETRY.with_timeout(_CONNECT_SEC)
     try:
@@ -139,16 +140,16 @@ class Mirror:
             self.folder.mkdir(parents=True, exist_ok=True)
             return
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stylegan_jax_"))
-        for name in names:
-            source = self._target / name
-            (self.folder / name).write_bytes(source.read_bytes() if source.exists() else b"")
         self._sent: dict[str, tuple[int, int]] = {}
         self._finished: set[pathlib.Path] = set()
         try:
+            for name in names:
+                there = self._target / name
+                (self.folder / name).write_bytes(there.read_bytes() if there.exists() else b"")
             self._send()
         except Exception as error:
             shutil.rmtree(self.folder)
-            raise OSError(f"{self._target} cannot be written: {error}") from error
+            raise OSError(f"{self._target} cannot be read and written: {error}") from error
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._send_regularly, daemon=True)
         self._thread.start()

@@ -19,7 +19,6 @@ from stylegan_jax.training.meters import MetricWriter, read_metrics
 from stylegan_jax.training.progress import tee_log
 from tests.gcs import serve
 
-
 _USE_BUCKETS = """
 from stylegan_jax.training.files import Mirror, as_path
 for use, name in ((as_path, "absent"), (as_path, "forbidden"), (Mirror, "read_only")):
@@ -83,7 +82,7 @@ def test_buckets_that_cannot_be_used_are_named():
     absent, forbidden, read_only, path = result.stdout.splitlines()
     assert absent.startswith("FileNotFoundError('There is no bucket gs://absent")
     assert forbidden.startswith("PermissionError") and "gcloud auth" in forbidden
-    assert "gs://read_only/run cannot be written: Forbidden" in read_only
+    assert "gs://read_only/run cannot be read and written: Forbidden" in read_only
     assert path == "gs://bucket/run"
 
 

@@ -17,9 +17,9 @@ from stylegan_jax.training.files import as_path
 from stylegan_jax.training.images import make_grid, save_png
 
 
-def write_images(generator: Generator, seeds: Sequence[int], out: epath.Path, **kwargs) -> None:
+def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike, **kwargs) -> None:
     """Writes a grid to `out` if it names a PNG file, else one file per seed into that folder."""
-    images = generator.images(seeds, **kwargs)
+    out, images = epath.Path(out), generator.images(seeds, **kwargs)
     if out.suffix.lower() == ".png":
         save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
         print(f"wrote {out}: {len(images)} images")

@@ -37,11 +37,10 @@ def as_path(path: epath.PathLike) -> epath.Path:
         OSError: The bucket does not exist, cannot be reached or must not be read.
     """
     text = os.fspath(path)
-    scheme = re.match(r"(\w{2,}):/", text)
-    if scheme and not re.match(rf"{_CLOUD}[^/]", text):
+    if re.match(r"\w{2,}:/", text) and not re.match(rf"{_CLOUD}[^/]", text):
         raise ValueError(
-            f"{text!r} is neither a local path nor in a bucket: write {scheme[1]}:/... as a path "
-            f"of this machine, or give {_CLOUD}BUCKET/FOLDER."
+            f"{text!r} is neither a local path nor in a bucket that can be read: give a folder of "
+            f"this machine, or {_CLOUD}BUCKET/FOLDER."
         )
     if is_cloud(text):
         _check_bucket(text.removeprefix(_CLOUD).partition("/")[0])

@@ -94,3 +94,55 @@ def test_the_same_command_continues_the_run(gcs, first_half, data_dir, tmp_path)
     assert [n for n in gcs.names("bucket") if n.startswith("out/single")] == singles
     with Image.open(local) as grid, Image.open(io.BytesIO(gcs.read("bucket", singles[0]))) as one:
         np.testing.assert_array_equal(np.asarray(grid)[:16, :16], np.asarray(one))
+
+
+_CHECKPOINTS = """
+import sys
+import jax.numpy as jnp
+from stylegan_jax.training.checkpoint import CheckpointStore, restore_subtree
+
+META = {"config": {}, "data": {}}
+
+def state(value):
+    return {"w": jnp.full((4, 4), value, jnp.float32)}
+
+with CheckpointStore("gs://bucket/states", best_metric="swd") as store:
+    if sys.argv[1] == "save":
+        for nimg in range(1, 6):
+            store.save(state(nimg), nimg, META, {"swd": abs(nimg - 2)})
+        store.save(state(50), 5, META, force=True)
+    restored, meta = store.restore_latest(state(0))
+    print("restored", float(restored["w"][0, 0]), meta["nimg"], store.steps(), store.best_step())
+    print("best", float(restore_subtree("gs://bucket/states", ["w"], step="best")[0]["w"][0, 0]))
+"""
+
+
+def run_checkpoints(gcs, verb):
+    command = [sys.executable, "-c", _CHECKPOINTS, verb]
+    env = os.environ | gcs.environment() | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def step_names(gcs):
+    names = [name.split("/") for name in gcs.names("bucket")]
+    return sorted({name[2] for name in names if name[:2] == ["states", "checkpoints"]})
+
+
+def test_checkpoints_in_a_bucket_are_pruned_replaced_and_told_from_the_network(gcs):
+    saved = run_checkpoints(gcs, "save")
+    assert "restored 50.0 5 [2, 4, 5] 2" in saved.stdout and "best 2.0" in saved.stdout
+    assert step_names(gcs) == ["2", "4", "5"]
+
+    # Objects that must not be read, by TensorStore or by gcsfs, are no damage.
+    for refused in ("5%2Fstate%2Fmanifest", "5%2Fmeta%2Fmetadata"):
+        gcs.fault = lambda method, path, part=refused: 403 if part in path else None
+        result = run_checkpoints(gcs, "restore")
+        gcs.fault = lambda method, path: None
+        assert result.returncode and "damaged" not in result.stderr, result.stderr
+        assert step_names(gcs) == ["2", "4", "5"]
+
+    for name in [n for n in gcs.names("bucket") if n.startswith("states/checkpoints/5/state/d/")]:
+        del gcs.buckets["bucket"][name]
+    result = run_checkpoints(gcs, "restore")
+    assert "restored 4.0 4" in result.stdout and "5 is damaged" in result.stderr
+    assert step_names(gcs) == ["2", "4", "5.corrupt"]

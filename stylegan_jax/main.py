@@ -14,7 +14,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; it continues what is there.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run, local or gs://BUCKET/FOLDER; it continues."
+)
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "plan"], "Train, or plan a training run.")
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Hardware to plan for: v5e:16x16, 4*v6e:16x16 (slices), h100:8x8."

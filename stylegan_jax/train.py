@@ -2,12 +2,13 @@
 
 import concurrent.futures
 import json
-import pathlib
 import time
 
 import jax
+from etils import epath
 from ml_collections import ConfigDict
 
+from stylegan_jax.files import as_path
 from stylegan_jax.input import (
     InputStream,
     check_same_data,
@@ -52,7 +53,7 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
 
     Args:
         config: A recipe, see `configs/`.
-        workdir: Folder that holds everything the run writes.
+        workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
 
     Returns:
         The last state.
@@ -62,10 +63,10 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
     """
     is_first = jax.process_index() == 0
     with tee_log(workdir, enabled=is_first):
-        return _train(config, pathlib.Path(workdir))
+        return _train(config, as_path(workdir))
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")

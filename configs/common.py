@@ -44,7 +44,7 @@ def _sections() -> ConfigDict:
 
     config.data = ConfigDict(
         dict(
-            dataset="",  # openmoji/flags, openmoji/all, or a folder of images
+            dataset="",  # a name such as ffhq, lsun/church or openmoji/flags, or a path
             data_dir="~/.cache/stylegan_jax/data",
             resolution=0,
             labels=False,

@@ -33,11 +33,10 @@ def open_config_source(config: ConfigDict) -> ImageSource:
         seed=config.seed,
         data_dir=os.path.expanduser(data.data_dir),
     )
-    if source.unused and jax.process_index() == 0:
-        print(
-            f"NOTE: {source.name} has {source.unused}, which this run does not use. "
-            "To train with them: --config.data.labels"
-        )
+    if source.unused is not None and jax.process_index() == 0:
+        print(f"NOTE: {source.name} has {source.unused.describe()}, which this run does not use.")
+        if source.unused.kind != "captions":
+            print("To train with them: --config.data.labels")
     return source
 
 

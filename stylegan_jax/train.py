@@ -73,7 +73,9 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     check_config(config, jax.device_count(), jax.process_count())
     source = open_config_source(config)
     shape = image_shape(source)
-    print(f"data: {source.name}, {len(source)} images, {shape}")
+    print(
+        f"data: {source.name}, {len(source)} images of {source.format}, {source.labels.describe()}"
+    )
 
     # The state: that of the newest checkpoint, or a new one.
     mesh = make_mesh()

@@ -21,6 +21,9 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "plan"], "Train, or plan a 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Hardware to plan for: v5e:16x16, 4*v6e:16x16 (slices), h100:8x8."
 )
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "START:STOP: trace these iterations of this process into WORKDIR/profile."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -49,7 +52,7 @@ def main(argv: list[str]) -> None:
 
     from stylegan_jax.train import train
 
-    train(config, _WORKDIR.value)
+    train(config, _WORKDIR.value, profile=_PROFILE.value)
 
 
 if __name__ == "__main__":

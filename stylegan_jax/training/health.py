@@ -125,10 +125,11 @@ class HealthMonitor:
         memory.nimg, memory.skipped = nimg, totals
         all_updates = max(seen.iterations, DIVERGED_UPDATES)
         stuck = [net for net, count in seen.skipped.items() if count >= all_updates]
-        self._stuck = f"no update of {' and '.join(stuck)} was finite in a whole tick"
-        if not stuck:
-            self._stuck = ""
-            memory.healthy_nimg = memory.healthy_nimg if memory.worse_scores else nimg
+        self._stuck = ""
+        if stuck:
+            self._stuck = f"no update of {' and '.join(stuck)} was finite in a whole tick"
+        elif not any(seen.skipped.values()) and not memory.worse_scores:
+            memory.healthy_nimg = nimg  # a divergence may begin with a single bad update
         return {"Health/alarms": sum(alarm["on"] for alarm in memory.alarms.values())}
 
     def score(self, nimg: int, scores: Mapping[str, float]) -> None:

@@ -2,13 +2,14 @@
 
 import pathlib
 import re
+import shutil
 import tempfile
 from typing import Any
 
 import jax
 from etils import epath
 
-from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.files import as_path, is_cloud, replacing
 
 PROFILE_FOLDER = "profile"
 
@@ -79,9 +80,11 @@ class Profiler:
         target = as_path(self._workdir) / PROFILE_FOLDER
         if is_cloud(self._workdir):
             for path in (path for path in local.rglob("*") if path.is_file()):
-                (target / path.relative_to(local).as_posix()).write_bytes(path.read_bytes())
+                with replacing(target / path.relative_to(local).as_posix()) as copy:
+                    shutil.copyfile(path, copy)
+            shutil.rmtree(local)
         print(
-            f"profile: iterations {self._start} to {min(self._count, self._stop) - 1} are in "
+            f"profile: iterations {self._start} to {min(self._count, self._stop - 1)} are in "
             f"{target}; xprof or TensorBoard with its profile plugin show them: "
             f"--logdir={target}",
             flush=True,

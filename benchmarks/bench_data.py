@@ -124,7 +124,10 @@ def print_rows(side: int, repeats: dict[str, list[Result]]) -> None:
         times = sorted(cost for _, cost in found)
         ratios = [f"{costs['PNG, 0 workers'] / costs[name]:.2f}"]
         ratios.append(f"{costs[TF_DATA] / costs[name]:.2f}" if TF_DATA in costs else "")
-        cells = [f"{side} px, {name}", f"{np.median(rates):.0f} ({rates[0]:.0f} to {rates[-1]:.0f})"]
+        cells = [
+            f"{side} px, {name}",
+            f"{np.median(rates):.0f} ({rates[0]:.0f} to {rates[-1]:.0f})",
+        ]
         cells.append(f"{np.median(times):.2f} ({times[0]:.2f} to {times[-1]:.2f})")
         print(f"| {' | '.join(cells + ratios)} |", flush=True)
 

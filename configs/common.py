@@ -42,6 +42,9 @@ def _sections() -> ConfigDict:
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
     config.cpu_devices = 0
 
+    # Devices that share one copy of the state, and the rows of an image; the rest split the batch.
+    config.mesh = ConfigDict(dict(fsdp=1, spatial=1))
+
     config.data = ConfigDict(
         dict(
             dataset="",  # a name such as ffhq, lsun/church or openmoji/flags, or a path

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import os
 import time
 from typing import Any
 
@@ -35,7 +36,14 @@ from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import find_span, make_spans
-from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+from stylegan_jax.training.sharding import (
+    make_mesh,
+    put_batch,
+    put_everywhere,
+    replicated,
+    shard_state,
+    shardings,
+)
 from stylegan_jax.training.speed import SpeedMeter
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
@@ -71,7 +79,11 @@ def train(config: ConfigDict, workdir: str, *, profile: str | None = None) -> Tr
     """
     is_first = jax.process_index() == 0
     profiler, diverged = Profiler(workdir, profile, enabled=is_first), None
-    with tee_log(workdir, enabled=is_first):
+    with contextlib.ExitStack() as stack:
+        if not is_first:  # one process speaks for all
+            silence = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        stack.enter_context(tee_log(workdir, enabled=is_first))
         while True:
             try:
                 return _train(config, as_path(workdir), profiler, diverged)
@@ -87,7 +99,7 @@ def _train(
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
-    check_config(config, jax.device_count(), jax.process_count())
+    check_config(config, jax.device_count())
     source = open_config_source(config)
     shape = image_shape(source)
     print(
@@ -95,18 +107,17 @@ def _train(
     )
 
     # The state: that of the newest checkpoint, or a new one.
-    mesh = make_mesh()
+    mesh = make_mesh(**config.mesh)
     everywhere = replicated(mesh)
     networks, init = make_networks(config, shape)
     levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
     check_grows(networks, init, levels)
     spans = make_spans(levels, total_nimg)
-    root = jax.random.key(config.seed)
-    keys = [jax.device_put(jax.random.fold_in(root, i), everywhere) for i in range(_NUM_KEYS)]
-    abstract_state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(init, keys[_KEY_INIT]),
-    )
+    keys = jax.jit(
+        lambda: [jax.random.fold_in(jax.random.key(config.seed), i) for i in range(_NUM_KEYS)],
+        out_shardings=everywhere,
+    )()
+    abstract_state = shard_state(mesh, jax.eval_shape(init, keys[_KEY_INIT]))
     meta = {"config": config.to_dict(), "data": data_position(config, source)}
     store = CheckpointStore(
         workdir,
@@ -116,15 +127,15 @@ def _train(
     restored, health = _restore(config, store, abstract_state, meta, diverged)
     state = restored
     if state is None:
-        state = jax.jit(init, out_shardings=everywhere)(keys[_KEY_INIT])
+        state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
     if health.rollbacks:  # the same noise would lead to the same end
-        other = jax.random.fold_in(keys[_KEY_STEP], health.rollbacks)
-        keys[_KEY_STEP] = jax.device_put(other, everywhere)
+        fold_in = jax.jit(jax.random.fold_in, out_shardings=everywhere)
+        keys[_KEY_STEP] = fold_in(keys[_KEY_STEP], health.rollbacks)
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
-    labels = jax.device_put(source.labels.values, everywhere)
+    labels = put_everywhere(mesh, source.labels.values)
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
@@ -134,7 +145,7 @@ def _train(
     restart = jax.jit(
         lambda state: restart_optimizers(state, networks),
         donate_argnums=0,
-        out_shardings=everywhere,
+        out_shardings=shardings(abstract_state),
     )
 
     def every(kimg: float) -> bool:
@@ -190,7 +201,7 @@ def _train(
                     speed.begin(level)
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
-                        reading = reader.submit(InputStream, nimg, config, source, level)
+                        reading = reader.submit(InputStream, nimg, config, source, level, mesh)
                         programs = compile_programs(
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
@@ -201,7 +212,9 @@ def _train(
             watchdog.beat("training", nimg)
             profiler.step(state)
             with jax.transfer_guard("disallow"):
-                batch = put_batch(mesh, next(batches), networks.packing(level.resolution))
+                batch = put_batch(
+                    mesh, next(batches), level.batch_size, networks.packing(level.resolution)
+                )
                 state, reports = programs.iteration(
                     state, keys[_KEY_STEP], batch, labels, span.iteration(nimg)
                 )
@@ -213,8 +226,7 @@ def _train(
                 print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
-            # One process can stop after any iteration; several agree on it at a tick.
-            stop = guard.requested and jax.process_count() == 1
+            stop = guard.should_stop(nimg)
             if every(config.io.tick_kimg):
                 watchdog.beat("waiting for the tick's numbers", nimg)
                 means = meter.means() | _skipped(state)
@@ -223,7 +235,6 @@ def _train(
                 writer.write(nimg, means | timing | health.tick(nimg, means, level))
                 bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
                 tick_start, tick_nimg = time.monotonic(), nimg
-                stop = guard.should_stop()
             if every(config.io.sample_kimg):
                 watchdog.beat("drawing samples", nimg)
                 write_grid(nimg)
@@ -254,15 +265,14 @@ def _restore(
     diverged: Diverged | None,
 ) -> tuple[TrainState | None, HealthMonitor]:
     """The newest state, or the best one after a divergence, and the watch that goes with it."""
-    enabled = jax.process_index() == 0
     if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
         raise RuntimeError(f"{diverged} No checkpoint is from before: there is no way back.")
     restored = store.restore_latest(abstract_state)
     if restored is None:
-        return None, HealthMonitor(config, enabled=enabled)
+        return None, HealthMonitor(config)
     state, saved = restored
     check_same_data(saved["data"], meta["data"])
-    health = HealthMonitor(config, saved.get("health"), diverged, enabled=enabled)
+    health = HealthMonitor(config, saved.get("health"), diverged)
     if diverged is not None:  # so that a run that is killed now knows that it went back
         nimg = int(state.nimg)
         store.save(state, nimg, meta | health.meta(), saved["metrics"], force=True)

@@ -58,7 +58,7 @@ class _Memory:
 class HealthMonitor:
     """Raises alarms, and tells when a run has diverged.
 
-    All processes of a run see the same numbers and come to the same end; one of them speaks.
+    All processes of a run see the same numbers and come to the same end.
     """
 
     def __init__(
@@ -66,8 +66,6 @@ class HealthMonitor:
         config: ConfigDict,
         saved: Mapping[str, Any] | None = None,
         diverged: Diverged | None = None,
-        *,
-        enabled: bool = True,
     ):
         """Goes on where a checkpoint stood.
 
@@ -75,10 +73,8 @@ class HealthMonitor:
             config: The run's config.
             saved: `health` in the checkpoint's meta; None: nothing is known yet.
             diverged: Why the run has just gone back to that checkpoint, if it has.
-            enabled: Whether alarms are printed.
         """
-        self._config, self._enabled = config, enabled
-        self._stuck = self._lost = ""
+        self._config, self._stuck, self._lost = config, "", ""
         self._memory = _Memory() if saved is None else _Memory(**saved)
         if diverged is not None:
             self._memory.rollbacks = diverged.rollbacks + 1
@@ -189,7 +185,7 @@ class HealthMonitor:
         if not alarm["on"] and alarm["signs"] >= rule.ticks:
             alarm["on"] = True
             advice = list(dict.fromkeys(advise(seen) for advise in rule.advice))
-            self._say(
+            _say(
                 f"ALARM at {nimg / 1000:.1f} kimg: {rule.title}",
                 f"  seen:  {words}",
                 f"  means: {rule.meaning}",
@@ -197,9 +193,9 @@ class HealthMonitor:
             )
         elif not words and (not alarm["on"] or alarm["quiet"] >= quiet):
             if alarm["on"]:
-                self._say(f"alarm over at {nimg / 1000:.1f} kimg: {rule.title}")
+                _say(f"alarm over at {nimg / 1000:.1f} kimg: {rule.title}")
             del alarms[rule.name]
 
-    def _say(self, *lines: str) -> None:
-        if self._enabled:
-            print("\n".join(lines), flush=True)
+
+def _say(*lines: str) -> None:
+    print("\n".join(lines), flush=True)

@@ -20,7 +20,7 @@ from stylegan_jax.training.flops import count_flops
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.sharding import replicated
+from stylegan_jax.training.sharding import shard_state
 
 _GIB = 2**30
 _STATM = pathlib.Path("/proc/self/statm")
@@ -32,10 +32,7 @@ def model_flops_per_image(config: ConfigDict, shape: ImageShape, level: Level, m
     Those of the plain networks: a formulation that computes more does not raise its own score.
     """
     networks, init = make_networks(config, shape, FORMULATIONS["plain"])
-    state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
-        jax.eval_shape(init, jax.random.key(0)),
-    )
+    state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
     hyper = make_hyperparameters(config)
     programs = dict(trace_programs(networks, hyper, level, mesh, state, shape))
     iteration = sum(

@@ -198,7 +198,6 @@ def _train(
                 if programs is None or span.level != level:
                     level = span.level
                     watchdog.beat("compiling", nimg)
-                    speed.begin(level)
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
                         reading = reader.submit(InputStream, nimg, config, source, level, mesh)
@@ -206,6 +205,7 @@ def _train(
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
                     batches = reading.result()
+                    speed.begin(level)
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
@@ -266,7 +266,10 @@ def _restore(
 ) -> tuple[TrainState | None, HealthMonitor]:
     """The newest state, or the best one after a divergence, and the watch that goes with it."""
     if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
-        raise RuntimeError(f"{diverged} No checkpoint is from before: there is no way back.")
+        raise RuntimeError(
+            f"{diverged} No checkpoint is from before, so there is no way back. Start anew in another "
+            "--workdir with what the alarms in log.txt advise, or with a smaller io.checkpoint_kimg."
+        )
     restored = store.restore_latest(abstract_state)
     if restored is None:
         return None, HealthMonitor(config)

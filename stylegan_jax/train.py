@@ -267,8 +267,9 @@ def _restore(
     """The newest state, or the best one after a divergence, and the watch that goes with it."""
     if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
         raise RuntimeError(
-            f"{diverged} No checkpoint is from before, so there is no way back. Start anew in another "
-            "--workdir with what the alarms in log.txt advise, or with a smaller io.checkpoint_kimg."
+            f"{diverged} No checkpoint is from before, so there is no way back. Start anew in "
+            "another --workdir with what the alarms in log.txt advise, or with a smaller "
+            "io.checkpoint_kimg."
         )
     restored = store.restore_latest(abstract_state)
     if restored is None:

@@ -101,7 +101,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
         time.sleep(0.02)
     process.send_signal(how)
     code = process.wait(60)
-    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 0)
+    assert code == (-signal.SIGKILL if how == signal.SIGKILL else 42), "stopped and saved"
     saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     total = (saved + 32) / 1000
     continued = train(smoke(data_dir, schedule__total_kimg=total), str(tmp_path))

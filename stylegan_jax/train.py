@@ -30,6 +30,7 @@ from stylegan_jax.training.checkpoint import CheckpointStore
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
+from stylegan_jax.training.processes import wait_for_all
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import find_span, make_spans
@@ -184,6 +185,7 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
                     batches = reading.result()
+                    wait_for_all(f"compiled {level.resolution} px")
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
@@ -202,7 +204,7 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                 print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
-            stop = guard.should_stop(nimg)
+            stop = guard.should_stop()
             if every(config.io.tick_kimg):
                 means = meter.means() | _skipped(state)
                 seconds = time.monotonic() - tick_start

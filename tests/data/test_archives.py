@@ -3,6 +3,8 @@
 import concurrent.futures
 import os
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from stylegan_jax.data.archives import (
     ZipArchive,
     open_archive,
 )
-from stylegan_jax.data.codecs import decode
+from stylegan_jax.data.codecs import decode, encode
 from stylegan_jax.data.labels import class_labels
 from tests.data import foreign
 
@@ -93,6 +95,49 @@ def test_labels_of_folders_and_zips(tmp_path):
     foreign.write_zip(tmp_path / "set.zip", IMAGES, NAMES, [2, 0, 1, 2, 2, 0, 1])
     archive = open_archive(tmp_path / "set.zip")
     assert archive.labels.values.tolist() == [2, 0, 1, 2, 2, 0, 1] and archive.labels.c_dim == 3
+
+
+def test_no_damage_of_a_png_changes_its_pixels(rng):
+    pixels = rng.integers(20, size=(8, 8, 3), dtype=np.uint8)
+    content = encode(pixels)
+    found = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << rng.integers(8)
+        try:
+            np.testing.assert_array_equal(decode(bytes(damaged)), pixels)
+        except ValueError:
+            found += 1
+    assert found >= len(content) - 8  # two checksums, where pixels are as they were
+
+
+# Column, row and their steps of each pass.
+WHOLE = [(0, 0, 1, 1)]
+ADAM7 = [
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+]
+
+
+def png_chunk(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+@pytest.mark.parametrize("passes", [WHOLE, ADAM7], ids=["plain", "interlaced"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png_in_many_chunks_with_others_around(rng, passes, dtype):
+    pixels = rng.integers(np.iinfo(dtype).max, size=(13, 11, 3), dtype=dtype)
+    rows = b""
+    for column, row, columns, lines in passes:
+        for line in pixels[row::lines, column::columns]:
+            rows += b"\0" + line.astype(pixels.dtype.newbyteorder(">")).tobytes()
+    packed = zlib.compress(rows)
+    header = struct.pack(">IIBBBBB", 11, 13, pixels.itemsize * 8, 2, 0, 0, passes is ADAM7)
+    chunks = [png_chunk(b"IHDR", header), png_chunk(b"tEXt", b"a\0b")]
+    chunks += [png_chunk(b"IDAT", packed[i : i + 50]) for i in range(0, len(packed), 50)]
+    chunks += [png_chunk(b"tEXt", b"c\0d"), png_chunk(b"IEND", b""), b"more"]
+    np.testing.assert_array_equal(decode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)), pixels)
 
 
 def test_truncated_png_is_named_damaged(tmp_path):

@@ -88,8 +88,11 @@ class PreparedArchive(Archive):
 
     @functools.cached_property
     def _records(self) -> Any:
-        """TFDS's random access to the records."""
-        return tfds.builder_from_directory(self.path).as_data_source(self._split)
+        """TFDS's random access to the records, with the images left encoded."""
+        builder = tfds.builder_from_directory(self.path)
+        is_image = isinstance(builder.info.features["image"], tfds.features.Image)
+        decoders = {"image": tfds.decode.SkipDecoding()} if is_image else None
+        return builder.as_data_source(self._split, decoders=decoders)
 
     def __getstate__(self) -> dict[str, Any]:
         # Each process opens the files itself.
@@ -103,7 +106,7 @@ class PreparedArchive(Archive):
         metadata = self._info.metadata or {}
         if "format" in metadata:
             return ImageFormat(**metadata["format"])
-        feature = self._info.features.get("image")
+        feature = dict(self._info.features.items()).get("image")
         shape = getattr(feature, "shape", None)
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
             raise ArchiveError(
@@ -116,7 +119,7 @@ class PreparedArchive(Archive):
         """The labels: from their file, or from every record where TFDS alone wrote them."""
         if (self.path / LABELS_FILE).exists():
             return read_labels(self.path / LABELS_FILE)
-        feature = self._info.features.get("label")
+        feature = dict(self._info.features.items()).get("label")
         if not isinstance(feature, tfds.features.ClassLabel):
             return no_labels(len(self))
         return class_labels([record["label"] for record in self._records], feature.names)

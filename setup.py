@@ -40,8 +40,9 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["beartype", "pytest", "pytest-xdist", "scipy"],
+        "test": ["beartype", "gcsfs", "pytest", "pytest-xdist", "scipy"],
         "lint": ["ruff"],
+        "gcs": ["gcsfs"],  # runs in gs:// buckets
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
         # Compilers alone: they need no TPU and no GPU.

@@ -42,9 +42,12 @@ def _sections() -> ConfigDict:
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
     config.cpu_devices = 0
 
+    # Devices that share one copy of the state, and the rows of an image; the rest split the batch.
+    config.mesh = ConfigDict(dict(fsdp=1, spatial=1))
+
     config.data = ConfigDict(
         dict(
-            dataset="",  # openmoji/flags, openmoji/all, or a folder of images
+            dataset="",  # a name such as ffhq, lsun/church or openmoji/flags, or a path
             data_dir="~/.cache/stylegan_jax/data",
             resolution=0,
             labels=False,

@@ -1,9 +1,9 @@
 """StyleGAN2 on FFHQ at 1024 px, configs A to F.
 
-    python -m stylegan_jax.main --config=configs/ffhq.py --workdir=runs/ffhq \\
-        --config.data.dataset=/data/ffhq-1024
+    python -m stylegan_jax.tools.dataset prepare --name=ffhq --resolution=1024 --source=FOLDER
+    python -m stylegan_jax.main --config=configs/ffhq.py --workdir=runs/ffhq
 
-`/data/ffhq-1024` is a folder with the 70,000 PNG files. Arguments, joined with commas:
+FOLDER holds images1024x1024, as published. Arguments, joined with commas:
 
     config=E            a row of table 1; default F, the large networks. A is StyleGAN 1 in this
                         schedule, B has demodulation, C lazy regularisation, D path length; A to D
@@ -41,7 +41,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         )
     config = stylegan1_defaults() if args.config == "A" else stylegan2_defaults()
 
-    config.data.dataset = "data/ffhq-1024"
+    config.data.dataset = "ffhq"
     config.data.resolution = 1024
     config.data.mirror = True  # faces are symmetric; the official runs mirror FFHQ
 

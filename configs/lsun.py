@@ -1,10 +1,12 @@
 """An LSUN category: car at 512 px, cat, church, horse, bedroom at 256 px.
 
-    python -m stylegan_jax.main --config=configs/lsun.py:category=church --workdir=runs/church \\
-        --config.data.dataset=/data/lsun-church-256
+    python -m stylegan_jax.tools.dataset prepare --name=lsun --variant=church --resolution=256 \\
+        --source=FOLDER
+    python -m stylegan_jax.main --config=configs/lsun.py:category=church --workdir=runs/church
 
-The folder holds square images: cars letterboxed from 512x384 into 512x512, the others cropped at
-the centre to 256x256. Arguments, joined with commas:
+FOLDER holds church_outdoor_train_lmdb, as published. Cars (--variant=car --resolution=512) are
+letterboxed from 512x384 into 512x512, the others cropped at the centre. Arguments, joined with
+commas:
 
     category=car        or cat, church, horse, bedroom; default church
     model=stylegan1     or progan; default stylegan2, its config F
@@ -61,7 +63,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     category = _CATEGORIES[args.category]
     config = _MODELS[args.model]()
 
-    config.data.dataset = f"data/lsun-{args.category}-{category.resolution}"
+    config.data.dataset = f"lsun/{args.category}"
     config.data.resolution = category.resolution
     config.data.mirror = False  # the official LSUN runs do not mirror
 

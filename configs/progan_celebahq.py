@@ -1,9 +1,9 @@
 """ProGAN on CelebA-HQ at 1024 px, grown from 4x4.
 
-    python -m stylegan_jax.main --config=configs/progan_celebahq.py --workdir=runs/progan \\
-        --config.data.dataset=/data/celebahq-1024
+    python -m stylegan_jax.tools.dataset prepare --name=celebahq --resolution=1024 --source=FOLDER
+    python -m stylegan_jax.main --config=configs/progan_celebahq.py --workdir=runs/progan
 
-`/data/celebahq-1024` is a folder with the 30,000 PNG files. Arguments, joined with commas:
+FOLDER holds the 30,000 images, or their TFRecords. Arguments, joined with commas:
 
     preset=v2           the authors' later schedule (default), written for 8 GPUs
     preset=v1           the paper's own: one GPU, a month; its batches of 14, 6 and 3 need a single
@@ -26,7 +26,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         raise ValueError(f"preset={args.preset!r}: choose v1 or v2.")
     config = progan_defaults()
 
-    config.data.dataset = "data/celebahq-1024"
+    config.data.dataset = "celebahq"
     config.data.resolution = 1024
     config.data.mirror = True
 

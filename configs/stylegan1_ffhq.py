@@ -1,9 +1,9 @@
 """StyleGAN 1 on FFHQ at 1024 px, grown from 8x8; the ablation of its table 1 as an argument.
 
-    python -m stylegan_jax.main --config=configs/stylegan1_ffhq.py --workdir=runs/stylegan1 \\
-        --config.data.dataset=/data/ffhq-1024
+    python -m stylegan_jax.tools.dataset prepare --name=ffhq --resolution=1024 --source=FOLDER
+    python -m stylegan_jax.main --config=configs/stylegan1_ffhq.py --workdir=runs/stylegan1
 
-`/data/ffhq-1024` is a folder with the 70,000 PNG files. Arguments, joined with commas:
+FOLDER holds images1024x1024, as published. Arguments, joined with commas:
 
     row=F               a row of table 1; default F, the whole of it:
                         A  ProGAN as it was, WGAN-GP
@@ -31,7 +31,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         raise ValueError(f"row={args.row!r}: choose one of A, B, C, D, E, F.")
     config = progan_defaults() if args.row == "A" else stylegan1_defaults()
 
-    config.data.dataset = "data/ffhq-1024"
+    config.data.dataset = "ffhq"
     config.data.resolution = 1024
     config.data.mirror = True  # faces are symmetric; the official runs mirror FFHQ
 

@@ -1,11 +1,12 @@
 """What a run shows of itself: sample grid, strip of resolutions, sliced Wasserstein distance."""
 
-import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -23,6 +24,7 @@ from stylegan_jax.training.images import (
 from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.sharding import fetch
 from stylegan_jax.training.state import TrainState
 
 # Images per call of the sampler: every call of one shape, so that it compiles once.
@@ -65,24 +67,29 @@ class SampleGrid:
             )
             for part in _chunks(n)
         ]
-        return np.concatenate([to_uint8(img) for img in images])
+        return np.concatenate([to_uint8(fetch(img)) for img in images])
 
 
-def write_growth_row(workdir: pathlib.Path, resolution: int, row: np.ndarray) -> None:
+def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> None:
     """Adds a row of samples to `growth.png`, which has one per resolution that has been grown.
 
     The rows lie in `samples/grown_*.png`, so that the strip goes on after a restart.
     """
     folder = workdir / "samples"
     save_png(folder / f"grown_{resolution:04d}.png", row)
-    sides = sorted(int(path.stem.removeprefix("grown_")) for path in folder.glob("grown_*.png"))
-    sides = [side for side in sides if side <= resolution]
-    rows = [np.asarray(Image.open(folder / f"grown_{side:04d}.png")) for side in sides]
+    names = [re.fullmatch(r"grown_(\d+)\.png", path.name) for path in folder.iterdir()]
+    sides = sorted(side for name in names if name and (side := int(name[1])) <= resolution)
+    rows = [_read_png(folder / f"grown_{side:04d}.png") for side in sides]
     strip = np.concatenate([row[..., None] if row.ndim == 2 else row for row in rows])
     # Small images are enlarged until the names fit beside them.
     zoom = max(1, _MIN_ROW_PX // row.shape[0])
     strip = strip.repeat(zoom, axis=0).repeat(zoom, axis=1)
     save_png(workdir / "growth.png", label_grid(strip, [f"{side} px" for side in sides]))
+
+
+def _read_png(path: epath.Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.asarray(Image.open(file))
 
 
 class SwdMonitor:
@@ -128,7 +135,7 @@ class SwdMonitor:
                 *(state.G_ema, state.stats, z, c, key_noise, level.fade(state.nimg)),
                 resolution=level.resolution,
             )
-            yield np.clip(np.asarray(img) * 127.5 + 128, 0, 255).astype(np.uint8)
+            yield np.clip(fetch(img) * 127.5 + 128, 0, 255).astype(np.uint8)
 
 
 class _Images:

@@ -1,13 +1,16 @@
 """The training loop, top to bottom: next batch, step, and what is written at its intervals."""
 
 import concurrent.futures
+import contextlib
 import json
-import pathlib
+import os
 import time
 
 import jax
+from etils import epath
 from ml_collections import ConfigDict
 
+from stylegan_jax.files import as_path
 from stylegan_jax.input import (
     InputStream,
     check_same_data,
@@ -30,7 +33,14 @@ from stylegan_jax.training.preemption import PreemptionGuard
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import find_span, make_spans
-from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+from stylegan_jax.training.sharding import (
+    make_mesh,
+    put_batch,
+    put_everywhere,
+    replicated,
+    shard_state,
+    shardings,
+)
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
 
@@ -52,7 +62,7 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
 
     Args:
         config: A recipe, see `configs/`.
-        workdir: Folder that holds everything the run writes.
+        workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
 
     Returns:
         The last state.
@@ -61,32 +71,37 @@ def train(config: ConfigDict, workdir: str) -> TrainState:
         ValueError: Settings or data that cannot work, before anything is compiled or written.
     """
     is_first = jax.process_index() == 0
-    with tee_log(workdir, enabled=is_first):
-        return _train(config, pathlib.Path(workdir))
+    with contextlib.ExitStack() as stack:
+        if not is_first:  # one process speaks for all
+            silence = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        stack.enter_context(tee_log(workdir, enabled=is_first))
+        return _train(config, as_path(workdir))
 
 
-def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
-    check_config(config, jax.device_count(), jax.process_count())
+    check_config(config, jax.device_count())
     source = open_config_source(config)
     shape = image_shape(source)
-    print(f"data: {source.name}, {len(source)} images, {shape}")
+    print(
+        f"data: {source.name}, {len(source)} images of {source.format}, {source.labels.describe()}"
+    )
 
     # The state: that of the newest checkpoint, or a new one.
-    mesh = make_mesh()
+    mesh = make_mesh(**config.mesh)
     everywhere = replicated(mesh)
     networks, init = make_networks(config, shape)
     levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
     check_grows(networks, init, levels)
     spans = make_spans(levels, total_nimg)
-    root = jax.random.key(config.seed)
-    keys = [jax.device_put(jax.random.fold_in(root, i), everywhere) for i in range(_NUM_KEYS)]
-    abstract_state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(init, keys[_KEY_INIT]),
-    )
+    keys = jax.jit(
+        lambda: [jax.random.fold_in(jax.random.key(config.seed), i) for i in range(_NUM_KEYS)],
+        out_shardings=everywhere,
+    )()
+    abstract_state = shard_state(mesh, jax.eval_shape(init, keys[_KEY_INIT]))
     meta = {"config": config.to_dict(), "data": data_position(config, source)}
     store = CheckpointStore(
         workdir,
@@ -95,7 +110,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     )
     restored = store.restore_latest(abstract_state)
     if restored is None:
-        state = jax.jit(init, out_shardings=everywhere)(keys[_KEY_INIT])
+        state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
     else:
         state, saved_meta = restored
         check_same_data(saved_meta["data"], meta["data"])
@@ -103,7 +118,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
-    labels = jax.device_put(source.labels.values, everywhere)
+    labels = put_everywhere(mesh, source.labels.values)
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
@@ -113,7 +128,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     restart = jax.jit(
         lambda state: restart_optimizers(state, networks),
         donate_argnums=0,
-        out_shardings=everywhere,
+        out_shardings=shardings(abstract_state),
     )
 
     def every(kimg: float) -> bool:
@@ -164,7 +179,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                     level = span.level
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
-                        reading = reader.submit(InputStream, nimg, config, source, level)
+                        reading = reader.submit(InputStream, nimg, config, source, level, mesh)
                         programs = compile_programs(
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
@@ -173,7 +188,9 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
             with jax.transfer_guard("disallow"):
-                batch = put_batch(mesh, next(batches), networks.packing(level.resolution))
+                batch = put_batch(
+                    mesh, next(batches), level.batch_size, networks.packing(level.resolution)
+                )
                 state, reports = programs.iteration(
                     state, keys[_KEY_STEP], batch, labels, span.iteration(nimg)
                 )
@@ -185,8 +202,7 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
-            # One process can stop after any iteration; several agree on it at a tick.
-            stop = guard.requested and jax.process_count() == 1
+            stop = guard.should_stop(nimg)
             if every(config.io.tick_kimg):
                 means = meter.means() | _skipped(state)
                 seconds = time.monotonic() - tick_start
@@ -195,7 +211,6 @@ def _train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
                 writer.write(nimg, means | timing | batches.report(seconds))
                 bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
                 tick_start, tick_nimg = time.monotonic(), nimg
-                stop = guard.should_stop()
             if every(config.io.sample_kimg):
                 write_grid(nimg)
             if nimg >= total_nimg or find_span(spans, nimg).level != level:

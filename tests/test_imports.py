@@ -10,20 +10,31 @@ PACKAGE = ROOT / "stylegan_jax"
 
 # Part -> the parts of ours that it may import besides itself.
 MAY_IMPORT = {
+    "files": set(),
     "ops": set(),
     "losses": {"ops"},
     "augment": {"ops"},
     "models": {"ops"},
     "metrics": {"models", "ops"},
     "convert": {"models", "ops"},
-    "data": set(),
-    "training": {"models", "losses", "augment", "ops"},
-    "monitors": {"training", "data", "metrics"},
+    "data": {"files"},
+    "training": {"files", "models", "losses", "augment", "ops"},
+    "monitors": {"files", "training", "data", "metrics"},
     "input": {"training", "data"},
-    "train": {"monitors", "input", "training", "data", "metrics"},
-    "plan": {"training", "input", "ops"},
-    "main": {"train", "plan"},
-    "tools": {"training", "data", "metrics", "convert", "models", "losses", "augment", "ops"},
+    "train": {"files", "monitors", "input", "training", "data", "metrics"},
+    "plan": {"files", "training", "input", "ops"},
+    "main": {"train", "plan", "training"},
+    "tools": {
+        "files",
+        "training",
+        "data",
+        "metrics",
+        "convert",
+        "models",
+        "losses",
+        "augment",
+        "ops",
+    },
 }
 # Nothing of these is ever imported; torch not even in data.
 FORBIDDEN = {"torch", "tensorflow", "tensorflow_io"}

@@ -20,6 +20,7 @@ from stylegan_jax.data.builders.base import copy_to_bucket
 from stylegan_jax.data.records import make_recipe
 from stylegan_jax.data.sources import ArchiveSource, ImageSource, SubsetSource
 from stylegan_jax.data.transforms import Transform
+from stylegan_jax.files import as_path, is_cloud
 
 DATA_DIR = "~/.cache/stylegan_jax/data"
 
@@ -59,7 +60,7 @@ def open_source(
         ImportError: A package that the data set is made from is missing.
         ValueError: There is no such data set, or its images or labels do not fit.
     """
-    source = _open_whole(dataset, resolution, labels, epath.Path(data_dir).expanduser())
+    source = _open_whole(dataset, resolution, labels, as_path(data_dir).expanduser())
     return SubsetSource(source, subset, seed=seed) if subset else source
 
 
@@ -78,7 +79,7 @@ def _open_whole(dataset: str, resolution: int, labels: bool, data_dir: epath.Pat
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
             return ArchiveSource(PreparedArchive(folder, name=dataset), labels=labels)
-    path = epath.Path(dataset).expanduser()
+    path = as_path(dataset).expanduser()
     if path.exists() and (spec is None or dataset.startswith(".")):
         archive = open_archive(path, resolution=resolution)
         return ArchiveSource(archive, resolution=resolution, labels=labels)
@@ -92,7 +93,7 @@ def prepared_folder(
 ) -> epath.Path:
     """Where a prepared data set lies."""
     config = f"{variant}_{resolution}" if variant else str(resolution)
-    return epath.Path(data_dir).expanduser() / name / config / _VERSION
+    return as_path(data_dir).expanduser() / name / config / _VERSION
 
 
 def prepare(
@@ -148,6 +149,7 @@ def prepare(
     folder = prepared_folder(data_dir, name, variant, resolution)
     if is_prepared(folder) and source is None:
         return folder
+    source = source and as_path(source).expanduser()
     archive = _open_for(spec, source, variant, resolution, allow_partial)
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
@@ -155,7 +157,7 @@ def prepare(
         crop = spec.default_crop(variant) if spec else "none"
     transform = Transform(resolution, crop, filter)
     recipe = make_recipe(archive, transform, channels=channels, encoding=encoding)
-    is_remote = "://" in os.fspath(folder)
+    is_remote = is_cloud(folder)
     local = pathlib.Path("~/.cache/stylegan_jax/upload").expanduser() / _digest(folder)
     builder = ImageBuilder(
         archive,

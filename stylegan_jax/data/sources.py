@@ -31,7 +31,7 @@ class ImageSource(abc.ABC):
         name: What to call the data set in logs.
         format: Size, channels and type of every image.
         labels: The labels that are used; of kind `none` where they are left off.
-        unused: What labels the data set has besides, in words; empty if none or if they are used.
+        unused: Labels that the data set has and that are not used; None without any.
         fingerprint: 16 hexadecimal digits that change when the data set or the use of its labels
             does. They do not depend on where the data set lies.
     """
@@ -58,7 +58,7 @@ class ImageSource(abc.ABC):
         self.name = name
         self.format = format
         self.labels = labels if use_labels else no_labels(len(labels))
-        self.unused = "" if use_labels or labels.kind == "none" else labels.describe()
+        self.unused = None if use_labels or labels.kind == "none" else labels
         summary = [
             *(format.height, format.width, format.channels, format.dtype, identity),
             *(self.labels.kind, self.labels.class_names, self.labels.values.tolist()),
@@ -234,7 +234,7 @@ class SubsetSource(ImageSource):
         np.random.RandomState(seed).shuffle(order)
         self._source, self._indices = source, np.sort(order[:size])
         super().__init__(
-            name=f"{source.name}, {size} images",
+            name=f"{source.name} ({size} of {len(source)})",
             format=source.format,
             labels=source.labels.take(self._indices),
             use_labels=source.labels.kind != "none",

@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from stylegan_jax.files import as_path, replacing
 from stylegan_jax.input import image_shape, open_config_source
 from stylegan_jax.plan import report
 from stylegan_jax.plan.targets import (
@@ -39,7 +40,7 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
     Args:
         config: A recipe.
         topology: `v5e:16x16`, `4*v6e:16x16`, `h100:8x8`; see `Topology`.
-        workdir: Folder of the JSON file.
+        workdir: Folder of the JSON file, local or `gs://bucket/folder`.
 
     Returns:
         What was written to `plan_TOPOLOGY.json`.
@@ -48,6 +49,7 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
         ValueError: An unknown topology, a compiler that is not installed, or settings that
             cannot run.
     """
+    folder = as_path(workdir)
     target = parse_topology(topology)
     check_installed(target)
     shape = _image_shape(config)
@@ -64,9 +66,9 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
     print("\n" + report.table(planned))
     planned["advice"] = _advise(compiler, hardware, planned)
     print("\n".join(planned["advice"]))
-    path = pathlib.Path(workdir) / f"plan_{re.sub(r'[^0-9a-z]+', '_', topology)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(planned, indent=2))
+    path = folder / f"plan_{re.sub(r'[^0-9a-z]+', '_', topology)}.json"
+    with replacing(path) as file:
+        file.write_text(json.dumps(planned, indent=2))
     print(f"\nwritten to {path}")
     return planned
 
@@ -217,16 +219,16 @@ def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
     Raises:
         ValueError: Other settings cannot run.
     """
-    sizes = hardware["num_devices"], hardware["num_hosts"]
+    num_devices = hardware["num_devices"]
     config = ConfigDict(config.to_dict())
     try:
-        check_config(config, *sizes)
+        check_config(config, num_devices)
     except ValueError as error:
         per_device = _UNIT * config.schedule.num_micro_batches
-        batch = per_device * hardware["num_devices"]
+        batch = per_device * num_devices // config.mesh.spatial
         trial = ConfigDict(config.to_dict())
         trial.schedule.batch_size, trial.growth.batch_sizes = batch, ConfigDict()
-        check_config(trial, *sizes)
+        check_config(trial, num_devices)
         print(
             f"{error}\nPlanned with {batch} instead, {per_device} per device; to train so, give "
             f"--config.schedule.batch_size={batch}."

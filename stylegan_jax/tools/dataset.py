@@ -53,8 +53,11 @@ def prepare(
 ) -> int:
     """Writes the data set in the form that training reads."""
     folder = catalog.prepare(**locals())
-    dataset = f"{name}/{variant}" if variant else name
-    print(f"{folder}\nTrain on it with --config.data.dataset={dataset}")
+    settings = {"dataset": f"{name}/{variant}" if variant else name, "resolution": resolution}
+    if data_dir != DATA_DIR:
+        settings["data_dir"] = data_dir
+    given = " ".join(f"--config.data.{key}={value}" for key, value in settings.items())
+    print(f"{folder}\nTrain on it with {given}")
     return 0
 
 

@@ -29,6 +29,7 @@ import numpy as np
 from absl import app, flags, logging
 from PIL import ImageFont
 
+from stylegan_jax.files import as_path
 from stylegan_jax.tools.generator import Generator, parse_seeds
 from stylegan_jax.training.images import label_grid, make_grid, save_png
 
@@ -426,8 +427,9 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--figure={FLAGS.figure} has no option --{', --'.join(unused)}.")
     if not FLAGS.out.lower().endswith(".png"):
         raise app.UsageError(f"--out={FLAGS.out}: give the name of a PNG file.")
+    out = as_path(FLAGS.out)
     figure = draw(Generator(FLAGS.checkpoint, step=FLAGS.step), **options)
-    save_png(FLAGS.out, render(figure))
+    save_png(out, render(figure))
     rows, cols = figure.cells.shape[:2]
     print(f"wrote {FLAGS.out}: {rows} rows x {cols} columns")
 

@@ -7,18 +7,19 @@ Sweeps of truncation and the other figures of the papers: `stylegan_jax.tools.fi
 """
 
 import math
-import pathlib
 from collections.abc import Sequence
 
 from absl import app, flags, logging
+from etils import epath
 
+from stylegan_jax.files import as_path
 from stylegan_jax.tools.generator import NOISE_MODES, Generator, parse_seeds
 from stylegan_jax.training.images import make_grid, save_png
 
 
-def write_images(generator: Generator, seeds: Sequence[int], out: pathlib.Path, **kwargs) -> None:
+def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike, **kwargs) -> None:
     """Writes a grid to `out` if it names a PNG file, else one file per seed into that folder."""
-    images = generator.images(seeds, **kwargs)
+    out, images = epath.Path(out), generator.images(seeds, **kwargs)
     if out.suffix.lower() == ".png":
         save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
         print(f"wrote {out}: {len(images)} images")
@@ -31,10 +32,10 @@ def write_images(generator: Generator, seeds: Sequence[int], out: pathlib.Path, 
 def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step.", required=True)
+    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
     text("step", "latest", "Image count, 'latest' or 'best'.")
     text("seeds", "0-63", "Seeds: 0-63 or 1,5,7-9.")
-    text("out", None, "grid.png, or a folder for single files.", required=True)
+    text("out", None, "grid.png, or a folder for single files; gs:// too.", required=True)
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1 for none.")
     number("truncation_cutoff", None, "Layers to truncate; all by default.")
     flags.DEFINE_enum("noise_mode", "const", NOISE_MODES, "Noise inputs.")
@@ -48,10 +49,11 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    out = as_path(FLAGS.out)
     write_images(
         Generator(FLAGS.checkpoint, step=FLAGS.step),
         parse_seeds(FLAGS.seeds),
-        pathlib.Path(FLAGS.out),
+        out,
         truncation_psi=FLAGS.truncation_psi,
         truncation_cutoff=FLAGS.truncation_cutoff,
         noise_mode=FLAGS.noise_mode,

@@ -19,6 +19,7 @@ from orbax.checkpoint.checkpoint_managers import (
     PreservationPolicy,
 )
 
+from stylegan_jax.files import as_path, is_cloud
 from stylegan_jax.training.checkpoint_format import (
     CorruptCheckpointError,
     PyTree,
@@ -40,6 +41,11 @@ SUBDIRECTORY = "checkpoints"
 
 # ----------------------------------------------------------------------------------------------
 # Directories
+
+
+def _absolute(path: epath.PathLike) -> epath.Path:
+    path = as_path(path)
+    return path if is_cloud(path) else path.absolute()  # which would put gs: in this folder
 
 
 def _barrier(name: str) -> None:
@@ -133,7 +139,7 @@ class CheckpointStore:
         """
         if keep_newest < 1:
             raise ValueError(f"keep_newest is {keep_newest}; the newest must be kept: use >= 1")
-        self.directory = epath.Path(workdir).absolute() / SUBDIRECTORY
+        self.directory = _absolute(workdir) / SUBDIRECTORY
         self._best_metric = best_metric
         self._best_value_by_step: dict[int, float] = {}
         self._replacing = False
@@ -325,7 +331,7 @@ class CheckpointStore:
 
 def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
     """Resolves a workdir, its checkpoints folder or a step folder to a step folder."""
-    path = epath.Path(directory).absolute()
+    path = _absolute(directory)
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; give a workdir, its {SUBDIRECTORY} folder or one step in it"

@@ -30,6 +30,8 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from stylegan_jax.files import is_cloud
+
 PyTree = Any
 
 FORMAT_VERSION = 1
@@ -42,10 +44,25 @@ _STRAGGLERS_SEC = 0.2  # time for abandoned reads to end
 
 # Failures of the machine, not of the checkpoint: never a reason to fall back.
 _NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
+# What a bucket says of objects that are missing or make no sense; all else is the network.
+_CLOUD_DAMAGE = (FileNotFoundError, ValueError, KeyError, TypeError)
+# TensorStore raises ValueErrors for both; these words in front of them mean the network.
+_UNANSWERED = {
+    *("ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "PERMISSION_DENIED"),
+    *("RESOURCE_EXHAUSTED", "UNAUTHENTICATED", "UNAVAILABLE"),
+}
 
 
 class CorruptCheckpointError(RuntimeError):
     """A checkpoint is incomplete, unreadable, or differs from its own checksums."""
+
+
+def _is_damage(error: Exception, path: epath.Path) -> bool:
+    """Tells a damaged checkpoint from a network that fails at the moment."""
+    if not is_cloud(path):
+        return True
+    unanswered = str(error).partition(":")[0] in _UNANSWERED
+    return isinstance(error, _CLOUD_DAMAGE) and not unanswered
 
 
 # ----------------------------------------------------------------------------------------------
@@ -173,6 +190,8 @@ def read_record(step_dir: epath.Path) -> dict[str, Any]:
     except _NOT_DAMAGE:
         raise
     except (OSError, ValueError, KeyError, TypeError) as e:
+        if not _is_damage(e, path):
+            raise
         raise CorruptCheckpointError(f"{path}: {type(e).__name__}: {e}") from e
     if not intact:
         raise CorruptCheckpointError(f"{path}: contents differ from their checksum")
@@ -287,7 +306,7 @@ def read_arrays(
         restore_args=ocp.checkpoint_utils.construct_restore_args(item),
         partial_restore=True,
     )
-    problem = None
+    problem, is_damage = None, True
     with _muted_stragglers():
         try:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
@@ -295,10 +314,13 @@ def read_arrays(
         except _NOT_DAMAGE:
             raise
         except Exception as e:
+            is_damage = _is_damage(e, step_dir)
             problem = f"{type(e).__name__}: {str(e)[:300]}"
         if problem:
             time.sleep(_STRAGGLERS_SEC)
             gc.collect()
+    if problem and not is_damage:
+        raise ConnectionError(f"{step_dir} cannot be read now; nothing was changed. {problem}")
     if problem:
         raise CorruptCheckpointError(f"{step_dir / 'state'}: {problem}")
     arrays = {}

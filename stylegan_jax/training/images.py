@@ -3,13 +3,14 @@
 Arrays are NHWC; pictures are uint8 [height, width, channels].
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
+from etils import epath
 from PIL import Image, ImageDraw, ImageFont
+
+from stylegan_jax.files import replacing
 
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's modes
 
@@ -196,11 +197,11 @@ def label_grid(
     return np.asarray(canvas).reshape(top + height, left + width, channels)
 
 
-def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
+def save_png(path: epath.PathLike, picture: np.ndarray) -> None:
     """Writes a PNG file; a killed run leaves either the whole file or none.
 
     Args:
-        path: File to write or replace; missing folders are made.
+        path: File to write or replace, local or in a bucket; missing folders are made.
         picture: uint8 [h, w, c] with 1, 3 or 4 channels, or [h, w].
 
     Raises:
@@ -208,15 +209,8 @@ def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     """
     picture = np.asarray(picture)
     image = _to_pil(_check_picture(picture[..., None] if picture.ndim == 2 else picture))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Renaming within one folder is atomic; the process number keeps two writers apart.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        image.save(partial, format="PNG")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        image.save(file, format="PNG")
 
 
 def _check_picture(picture: np.ndarray) -> np.ndarray:

@@ -15,9 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tensorboardX
+from etils import epath
+
+from stylegan_jax.files import Mirror
 
 METRICS_FILE = "metrics.jsonl"
 EVENT_DELAY_SEC = 5
+_EVENT_FILES = "events.*"
 
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -30,12 +34,11 @@ class MetricWriter:
     Each line is one flat JSON object that starts with `kimg`. JSON has no NaN: non-finite numbers
     are written as the strings "nan", "inf" and "-inf", which tell a divergence apart from a missing
     value, and which float() and read_metrics() turn back. A line is on disk when `write` returns;
-    TensorBoard events, whose step is `nimg`, follow within seconds on the library's own thread.
+    TensorBoard events, whose step is `nimg`, follow within seconds on the library's own thread. In
+    a bucket both follow as `Mirror` says.
     """
 
-    def __init__(
-        self, workdir: str | os.PathLike, *, nimg: int | None = None, enabled: bool = True
-    ):
+    def __init__(self, workdir: epath.PathLike, *, nimg: int | None = None, enabled: bool = True):
         """Opens the files and mends what a killed run left behind.
 
         Args:
@@ -44,16 +47,14 @@ class MetricWriter:
                 a run that was killed after its last checkpoint, are dropped. None keeps them.
             enabled: False on all processes but the first; every call then does nothing.
         """
-        self.path = Path(workdir) / METRICS_FILE
-        self._events = None
+        self.path = epath.Path(workdir) / METRICS_FILE
+        self._events, self._num_event_files = None, 0
         if enabled:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            truncate_metrics(self.path, nimg)
+            self._mirror = Mirror(workdir, METRICS_FILE)
+            self._path = self._mirror.folder / METRICS_FILE
+            truncate_metrics(self._path, nimg)
             # TensorBoard hides older events from the purge step on.
-            purge_step = None if nimg is None else nimg + 1
-            self._events = tensorboardX.SummaryWriter(
-                str(workdir), purge_step=purge_step, flush_secs=EVENT_DELAY_SEC
-            )
+            self._events = self._open_events(None if nimg is None else nimg + 1)
 
     def write(self, nimg: int, metrics: Mapping[str, Any]) -> None:
         """Writes one line, and its finite numbers as TensorBoard scalars.
@@ -71,7 +72,7 @@ class MetricWriter:
             raise ValueError("A metric is called 'kimg'; that name holds nimg / 1000. Rename it.")
         values = {name: _plain(name, value) for name, value in metrics.items()}
         record = {"kimg": nimg / 1000} | {k: _spell_non_finite(v) for k, v in values.items()}
-        with self.path.open("a", encoding="utf-8") as file:
+        with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
         for name, value in values.items():
             if isinstance(value, int | float) and math.isfinite(value):
@@ -88,19 +89,34 @@ class MetricWriter:
             return
         for name, picture in pictures.items():
             self._events.add_image(name, np.asarray(picture), nimg, dataformats="HWC")
+        if self._mirror.is_cloud:  # a file with pictures that grows on would be sent many times
+            self._events.close()
+            self._mirror.finish(_EVENT_FILES)
+            self._events = self._open_events()
+
+    def _open_events(self, purge_step: int | None = None) -> tensorboardX.SummaryWriter:
+        """Begins an event file; within a second, only the number tells two of them apart."""
+        self._num_event_files += 1
+        return tensorboardX.SummaryWriter(
+            str(self._mirror.folder),
+            purge_step=purge_step,
+            flush_secs=EVENT_DELAY_SEC,
+            filename_suffix=f".{self._num_event_files:04d}" if self._mirror.is_cloud else "",
+        )
 
     def close(self) -> None:
-        """Closes the event file."""
+        """Closes the files."""
         if self._events is not None:
             self._events.close()
             self._events = None
+            self._mirror.close()
 
     def __enter__(self) -> "MetricWriter":
         """Returns itself."""
         return self
 
     def __exit__(self, *exc_info) -> None:
-        """Closes the event file."""
+        """Closes the files."""
         self.close()
 
 
@@ -123,7 +139,7 @@ def _spell_non_finite(value: Scalar) -> Scalar:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
     """Reads a `metrics.jsonl`, also while a run writes to it.
 
     Args:
@@ -132,8 +148,8 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     Returns:
         One dictionary per line. Unfinished lines are left out, "nan" and "inf" are floats again.
     """
-    path = Path(path)
-    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    path = epath.Path(path)
+    lines = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
     records = (_parse(line) for line in lines)
     return [{k: _read_value(v) for k, v in r.items()} for r in records if r is not None]
 

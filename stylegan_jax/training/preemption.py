@@ -6,7 +6,6 @@ import threading
 from types import FrameType
 
 import jax
-import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
@@ -24,8 +23,11 @@ class PreemptionGuard:
     The loop then saves and leaves by its ordinary path:
 
         with PreemptionGuard() as guard:
-            while nimg < total and not guard.should_stop():
+            while nimg < total and not guard.should_stop(nimg):
                 ...
+
+    With several processes, a signal to any of them stops all in the same iteration: jax's own
+    service listens for SIGTERM and agrees on it, in the background.
 
     A SIGINT after the first signal raises KeyboardInterrupt at once. Leaving the block puts
     the previous handlers back.
@@ -41,7 +43,8 @@ class PreemptionGuard:
         if threading.current_thread() is not threading.main_thread():
             logging.warning("not in the main thread: SIGTERM and Ctrl-C will not save first")
             return self
-        for number in _SIGNALS:
+        # The service's handler of SIGTERM must stay.
+        for number in _SIGNALS if jax.process_count() == 1 else (signal.SIGINT,):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -61,14 +64,16 @@ class PreemptionGuard:
             _say(f"{name}: already stopping, the checkpoint is on its way")
         else:
             self.requested = True
+            if jax.process_count() > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
             _say(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
 
-    def should_stop(self) -> bool:
-        """Tells whether any process of the run was asked to stop.
+    def should_stop(self, iteration: int) -> bool:
+        """Tells whether any process of the run was asked to stop, in the same iteration to all.
 
-        The processes of a pod get their signals at different moments, so with more than one
-        this is a small collective: every process must call it at the same place in the loop.
+        Args:
+            iteration: A number that grows, equal on all processes; all must call this with it.
         """
         if jax.process_count() == 1:
             return self.requested
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(self.requested))))
+        return multihost_utils.reached_preemption_sync_point(iteration)

@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import math
-import os
 import re
 import shutil
 import sys
@@ -13,12 +12,14 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 from absl import logging as absl_logging
+from etils import epath
 from tqdm import tqdm
+
+from stylegan_jax.files import Mirror
 
 LOG_FILE = "log.txt"
 RATE_WINDOW = 10  # ticks over which images per second are averaged
@@ -68,23 +69,25 @@ def _as_shown(line: str) -> str:
 
 
 @contextlib.contextmanager
-def tee_log(workdir: str | os.PathLike, *, enabled: bool = True) -> Iterator[None]:
+def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[None]:
     """Copies prints, warnings, log messages and a final traceback to `log.txt` in the run's folder.
 
     A resumed run appends. A progress bar leaves only its last state. What C++ code writes straight
     to the terminal is not seen.
 
     Args:
-        workdir: Folder of the run, made if missing.
+        workdir: Folder of the run, made if missing; in a bucket the log follows as `Mirror` says.
         enabled: False on all processes but the first: nothing is written.
     """
     if not enabled:
         yield
         return
-    path = Path(workdir) / LOG_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = threading.Lock()
-    with path.open("a", encoding="utf-8", buffering=1) as log, contextlib.ExitStack() as stack:
+    with (
+        Mirror(workdir, LOG_FILE) as folder,
+        (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log,
+        contextlib.ExitStack() as stack,
+    ):
         out, err = _Tee(sys.stdout, log, lock), _Tee(sys.stderr, log, lock)
         # Handlers keep the stream of the day they were made: hand them the new one.
         absl_handler = absl_logging.get_absl_handler().python_handler

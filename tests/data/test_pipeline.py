@@ -135,10 +135,8 @@ def test_a_step_far_ahead_is_reached_at_once():
 @pytest.mark.parametrize("start", [0, 24])
 def test_any_number_of_processes_reads_the_same_batches(process_count, start):
     shares = [
-        take(
-            6, batch_size=8, mirror=True, start=start, process_index=p, process_count=process_count
-        )
-        for p in range(process_count)
+        take(6, batch_size=8, mirror=True, start=start, rows=rows)
+        for rows in np.arange(8).reshape(process_count, -1)
     ]
     joined = [
         {key: np.concatenate([share[key] for share in parts]) for key in ("image", "label")}
@@ -232,9 +230,9 @@ def test_error_of_the_source_reaches_the_reader():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 6, "process_count": 4}, "6 images cannot be shared equally by 4"),
-        ({"batch_size": 0}, "batch of 0 images"),
-        ({"process_index": 2, "process_count": 2}, "process_index is 2, wanted 0 to 1"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"rows": []}, "rows are .., wanted some of 0 to 3"),
+        ({"rows": [0, 4]}, "rows are .0, 4., wanted some of 0 to 3"),
         ({"seed": -1}, "seed is -1"),
         ({"start": -1}, "start is -1"),
         ({"resolution": 3}, "resolution is 3, wanted a divisor of the source's 4"),

@@ -13,6 +13,7 @@ from stylegan_jax.data.archives.prepared import INFO_FILE, PreparedArchive
 from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
+from stylegan_jax.files import as_path
 
 _LAYOUTS = (
     "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
@@ -34,7 +35,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
     Raises:
         ArchiveError: Nothing is there, or nothing known; the message tells what was found.
     """
-    path = epath.Path(path).expanduser()
+    path = as_path(path).expanduser()
     if path.is_dir():
         return _open_folder(path, resolution)
     if not path.exists():

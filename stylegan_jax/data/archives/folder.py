@@ -12,6 +12,7 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
 from stylegan_jax.data.labels import Labels, class_labels, no_labels, parse_labels
+from stylegan_jax.files import is_cloud
 
 LABEL_FILE = "dataset.json"
 
@@ -81,7 +82,7 @@ def list_files(root: epath.Path) -> list[str]:
     if not root.is_dir():
         raise ArchiveError(f"{root} is not a folder; give the folder that holds the images.")
     files: list[str] = []
-    if "://" in os.fspath(root):
+    if is_cloud(root):
         folders = [root]
         while folders:
             for path in folders.pop().iterdir():
@@ -164,7 +165,7 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
 
 def _file_sizes(root: epath.Path, names: Sequence[str]) -> list[int]:
     """Bytes of each file."""
-    if "://" not in os.fspath(root):
+    if not is_cloud(root):
         return [os.stat(f"{os.fspath(root)}/{name}").st_size for name in names]
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         return list(pool.map(lambda name: (root / name).stat().length, names))

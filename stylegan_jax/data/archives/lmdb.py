@@ -11,6 +11,7 @@ from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.labels import Labels, no_labels
+from stylegan_jax.files import is_cloud
 
 DATA_FILE = "data.mdb"
 
@@ -33,7 +34,7 @@ class LmdbArchive(Archive):
             ArchiveError: There is no database, it is in a bucket, damaged or empty.
         """
         self.path = epath.Path(path).expanduser()
-        if "://" in os.fspath(self.path):
+        if is_cloud(self.path):
             raise ArchiveError(f"{self.path}: LMDB needs a local disk; copy the folder to one.")
         if not (self.path / DATA_FILE).is_file():
             raise ArchiveError(f"{self.path} holds no {DATA_FILE}; give an unpacked LSUN folder.")

@@ -20,6 +20,7 @@ from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example, parse_integers
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
+from stylegan_jax.files import is_cloud
 
 SUFFIX = ".tfrecords"
 
@@ -149,7 +150,7 @@ class _FileReader:
 
     def __init__(self, path: epath.Path):
         self.path = path
-        self._is_local = "://" not in os.fspath(path)
+        self._is_local = not is_cloud(path)
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 

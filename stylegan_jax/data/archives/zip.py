@@ -17,6 +17,7 @@ from stylegan_jax.data.archives.folder import (
 )
 from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
 from stylegan_jax.data.labels import Labels
+from stylegan_jax.files import is_cloud
 
 
 class ZipArchive(Archive):
@@ -102,7 +103,7 @@ def _open_zip(path: epath.Path) -> zipfile.ZipFile:
         raise ArchiveError(f"{path} is not a file; give a zip of images.")
     try:
         # It closes what it has opened itself.
-        return zipfile.ZipFile(path.open("rb") if "://" in os.fspath(path) else os.fspath(path))
+        return zipfile.ZipFile(path.open("rb") if is_cloud(path) else os.fspath(path))
     except (OSError, zipfile.BadZipFile) as error:
         raise ArchiveError(
             f"{path}: not a whole zip file ({error}). It may be cut off: fetch it again."

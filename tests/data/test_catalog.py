@@ -1,0 +1,161 @@
+"""Data sets by name and by path, subsets of them, and what is said where nothing fits."""
+
+import numpy as np
+import pytest
+
+from stylegan_jax.data import open_source, prepare
+from stylegan_jax.data.builders import DATASET_SPECS
+from stylegan_jax.data.codecs import encode
+from tests.data.foreign import (
+    cifar_batches,
+    drawings,
+    write_cifar10,
+    write_folder,
+    write_lmdb,
+    write_tfrecords,
+    write_zip,
+)
+
+COUNT = 12
+NAMES = [f"00000/img{i:08d}.png" for i in range(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return drawings(COUNT, 32)
+
+
+@pytest.fixture
+def folder(tmp_path, images):
+    classes = [f"{('ant', 'bee', 'cow')[i % 3]}/{i:02d}.png" for i in range(COUNT)]
+    write_folder(tmp_path / "animals", images, classes)
+    return tmp_path / "animals"
+
+
+def pixels(source):
+    return np.stack(list(source))
+
+
+def test_own_data_set_is_prepared_and_opened_by_its_name(tmp_path, folder, images):
+    prepared = prepare("mine", folder, resolution=32, data_dir=tmp_path / "data")
+    assert str(prepared) == str(tmp_path / "data/mine/32/1.0.0")
+    source = open_source("mine", resolution=32, labels=True, data_dir=tmp_path / "data")
+    direct = open_source(str(folder), resolution=32, labels=True)
+    assert source.name == "mine" and source.class_names == ("ant", "bee", "cow")
+    np.testing.assert_array_equal(pixels(source), pixels(direct))
+    np.testing.assert_array_equal(source.labels.values, direct.labels.values)
+    by_path = open_source(str(prepared), resolution=32, labels=True)
+    assert by_path.fingerprint == source.fingerprint
+    with pytest.raises(ValueError, match="images of 32x32 pixels, wanted 16x16"):
+        open_source(str(prepared), resolution=16)
+
+
+def test_every_layout_is_used_as_it_is(tmp_path, images):
+    write_folder(tmp_path / "folder", images, NAMES)
+    write_zip(tmp_path / "set.zip", images, NAMES)
+    write_lmdb(tmp_path / "church_outdoor_train_lmdb", images)
+    write_tfrecords(tmp_path / "flags", "flags", images)
+    for name in ("folder", "set.zip", "church_outdoor_train_lmdb", "flags"):
+        source = open_source(str(tmp_path / name), resolution=32)
+        np.testing.assert_array_equal(pixels(source), images)
+
+
+def test_published_set_by_name(tmp_path, images):
+    write_lmdb(tmp_path / "lsun/church_outdoor_train_lmdb", images)
+    folder = prepare(
+        "lsun", tmp_path / "lsun", variant="church", resolution=16, data_dir=tmp_path / "data"
+    )
+    assert str(folder).endswith("lsun/church_outdoor_16/1.0.0")
+    for name in ("lsun/church", "lsun/church_outdoor"):
+        assert len(open_source(name, resolution=16, data_dir=tmp_path / "data")) == COUNT
+
+
+def test_classes_of_cifar(tmp_path):
+    batches = cifar_batches(drawings(60, 32), [i % 10 for i in range(60)])
+    write_cifar10(tmp_path / "cifar-10-python.tar.gz", batches)
+    options = dict(resolution=32, data_dir=tmp_path / "data")
+    with pytest.raises(ValueError, match="50 of 50000 images"):
+        prepare("cifar10", tmp_path, **options)
+    prepare("cifar10", tmp_path, allow_partial=True, **options)
+    source = open_source("cifar10", labels=True, **options)
+    assert source.c_dim == 10 and source.class_names[0] == "airplane"
+
+
+@pytest.mark.parametrize("name", sorted(DATASET_SPECS.keys() - {"openmoji"}))
+def test_what_is_not_prepared_says_how(tmp_path, name):
+    variants = DATASET_SPECS[name].variants
+    dataset = f"{name}/{variants[0]}" if variants else name
+    with pytest.raises(ValueError) as error:
+        open_source(dataset, resolution=32, data_dir=tmp_path)
+    text = str(error.value)
+    assert f"{dataset} at 32 px is not prepared" in text and "https://" in text
+    assert f"--name={name}" in text and "--resolution=32 --source=" in text and "Licence" in text
+    with pytest.raises(ValueError, match="the path of its source.*https://"):
+        prepare(name, variant=variants[0] if variants else "", resolution=32, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("", "data.dataset is empty"),
+        ("lsun", "lsun has no variant ''; choose one of bedroom"),
+        ("lsun/house", "lsun has no variant 'house'"),
+        ("ffhq/small", "ffhq has no variants, got 'small'"),
+        ("/nowhere/at/all", "no data set '/nowhere/at/all', nor a folder or file"),
+    ],
+)
+def test_names_that_do_not_exist(tmp_path, dataset, message):
+    with pytest.raises(ValueError, match=message):
+        open_source(dataset, resolution=32, data_dir=tmp_path)
+
+
+def test_name_of_ones_own_must_be_a_name(tmp_path, folder):
+    with pytest.raises(ValueError, match="name='a b': give letters"):
+        prepare("a b", folder, resolution=32, data_dir=tmp_path)
+
+
+def test_subset_is_drawn_as_in_the_official_repositories(folder):
+    whole = open_source(str(folder), resolution=32, labels=True)
+    part = open_source(str(folder), resolution=32, labels=True, subset=5, seed=3)
+    order = np.arange(COUNT)
+    np.random.RandomState(3).shuffle(order)
+    chosen = sorted(order[:5])
+    np.testing.assert_array_equal(pixels(part), pixels(whole)[chosen])
+    np.testing.assert_array_equal(part.labels.values, whole.labels.values[chosen])
+    assert part.fingerprint != whole.fingerprint and part.name == "animals (5 of 12)"
+    other = open_source(str(folder), resolution=32, labels=True, subset=5, seed=4)
+    assert other.fingerprint != part.fingerprint
+    with pytest.raises(ValueError, match="subset=13, but animals has 12 images"):
+        open_source(str(folder), resolution=32, subset=13)
+
+
+def test_labels_that_are_not_used_are_known(folder):
+    source = open_source(str(folder), resolution=32)
+    assert source.c_dim == 0 and source.unused.describe() == "3 classes"
+    assert open_source(str(folder), resolution=32, labels=True).unused is None
+    assert open_source(str(folder), resolution=32, subset=4).unused.describe() == "3 classes"
+
+
+@pytest.mark.parametrize(
+    ("labels", "c_dim"), [([i % 4 for i in range(COUNT)], 4), ([[1.0, 0.0, 0.5]] * COUNT, 3)]
+)
+def test_labels_of_a_zip(tmp_path, images, labels, c_dim):
+    write_zip(tmp_path / "set.zip", images, NAMES, labels)
+    source = open_source(str(tmp_path / "set.zip"), resolution=32, labels=True)
+    assert source.c_dim == c_dim
+    assert source.labels.rows([1, 2]).shape == (2, c_dim)
+
+
+def test_captions_are_no_condition(tmp_path, images):
+    write_zip(tmp_path / "set.zip", images, NAMES, ["a flag"] * COUNT)
+    with pytest.raises(ValueError, match="has captions"):
+        open_source(str(tmp_path / "set.zip"), resolution=32, labels=True)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 32), (24, 24), (2, 2)])
+def test_sizes_that_no_network_makes(tmp_path, height, width):
+    image = np.zeros((height, width, 3), np.uint8)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd/x.png").write_bytes(encode(image))
+    with pytest.raises(ValueError, match="tools.dataset prepare"):
+        open_source(str(tmp_path / "odd"), resolution=height)

@@ -105,7 +105,7 @@ def make_dataset(
     batch_size: int,
     seed: int,
     mirror: bool = False,
-    rows: Sequence[int] | None = None,
+    rows: Sequence[int] | np.ndarray | None = None,
     start: int = 0,
     resolution: int | None = None,
 ) -> grain.MapDataset:

@@ -100,6 +100,13 @@ def _sections() -> ConfigDict:
         )
     )
     config.metrics = ConfigDict(dict(swd_kimg=0.0, swd_num_images=16384))
+    config.health = ConfigDict(
+        dict(
+            rollback=False,  # a run that diverges goes back to its best checkpoint
+            max_rollbacks=3,
+            abort_sec=0.0,  # ends a process that has hung for so long; 0: never
+        )
+    )
     config.io = ConfigDict(
         dict(
             tick_kimg=4.0,

@@ -60,7 +60,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
             resolution=level.resolution,
             seed=config.seed,
             mirror=config.data.mirror,
-            rows=local_rows(mesh, level.batch_size),
+            rows=local_rows(mesh, level.batch_size).tolist(),
             start=nimg,
         )
         batches = make_iterator(dataset, num_workers=config.data.num_workers)

@@ -26,6 +26,9 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "plan"], "Train, or plan a 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Hardware to plan for: v5e:16x16, 4*v6e:16x16 (slices), h100:8x8."
 )
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "START:STOP: trace these iterations of this process into WORKDIR/profile."
+)
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process.")
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes of the run.")
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
@@ -72,7 +75,7 @@ def main(argv: list[str]) -> None:
 
     from stylegan_jax.train import train
 
-    state = train(config, _WORKDIR.value)
+    state = train(config, _WORKDIR.value, profile=_PROFILE.value)
     if int(state.nimg) < round(config.schedule.total_kimg * 1000):
         sys.exit(EXIT_STOPPED)
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import time
+from typing import Any
 
 import jax
 from etils import epath
@@ -27,10 +28,12 @@ from stylegan_jax.training.build import (
     make_networks,
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
+from stylegan_jax.training.health import Diverged, HealthMonitor
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
 from stylegan_jax.training.processes import wait_for_all
+from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import find_span, make_spans
@@ -42,8 +45,10 @@ from stylegan_jax.training.sharding import (
     shard_state,
     shardings,
 )
+from stylegan_jax.training.speed import SpeedMeter
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
+from stylegan_jax.training.watchdog import Watchdog
 
 # Roles of the run's keys, apart from those of the step.
 _KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
@@ -58,29 +63,40 @@ _SHOWN = {
 }
 
 
-def train(config: ConfigDict, workdir: str) -> TrainState:
+def train(config: ConfigDict, workdir: str, *, profile: str | None = None) -> TrainState:
     """Trains, or continues, the run in `workdir`.
 
     Args:
         config: A recipe, see `configs/`.
         workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
+        profile: Iterations to trace, counted from here, `START:STOP`.
 
     Returns:
         The last state.
 
     Raises:
         ValueError: Settings or data that cannot work, before anything is compiled or written.
+        RuntimeError: The run has diverged, and going back is wanted and does not help.
     """
     is_first = jax.process_index() == 0
+    profiler, diverged = Profiler(workdir, profile, enabled=is_first), None
     with contextlib.ExitStack() as stack:
         if not is_first:  # one process speaks for all
             silence = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silence))
         stack.enter_context(tee_log(workdir, enabled=is_first))
-        return _train(config, as_path(workdir))
+        while True:
+            try:
+                return _train(config, as_path(workdir), profiler, diverged)
+            except Diverged as error:
+                diverged = error.with_traceback(None)  # which holds the state that is given up
+                print(f"ROLLBACK: {diverged}")
 
 
-def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
+def _train(
+    config: ConfigDict, workdir: epath.Path, profiler: Profiler, diverged: Diverged | None
+) -> TrainState:
+    """Trains until the end, or until the run diverges; `diverged` says how it did before."""
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
@@ -109,12 +125,13 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
         keep_newest=config.io.keep_newest,
         best_metric="swd" if config.metrics.swd_kimg else None,
     )
-    restored = store.restore_latest(abstract_state)
-    if restored is None:
+    restored, health = _restore(config, store, abstract_state, meta, diverged)
+    state = restored
+    if state is None:
         state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
-    else:
-        state, saved_meta = restored
-        check_same_data(saved_meta["data"], meta["data"])
+    if health.rollbacks:  # the same noise would lead to the same end
+        fold_in = jax.jit(jax.random.fold_in, out_shardings=everywhere)
+        keys[_KEY_STEP] = fold_in(keys[_KEY_STEP], health.rollbacks)
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
@@ -125,7 +142,7 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     if is_first:
         (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
         save_png(workdir / "reals.png", grid.reals())
-    hyper = make_hyperparameters(config)
+    hyper, speed = make_hyperparameters(config), SpeedMeter(config, shape, mesh)
     restart = jax.jit(
         lambda state: restart_optimizers(state, networks),
         donate_argnums=0,
@@ -155,6 +172,7 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     def write_scores(scores: dict[str, float]) -> None:
         """Logs the distance to the reals, and the reals' own beside it."""
         writer.write(nimg, scores)
+        health.score(nimg, scores)
         print(
             f"{nimg / 1000:.1f} kimg: swd {scores['swd']:.1f}"
             f" (reals against reals {scores['swd_floor']:.1f})"
@@ -164,6 +182,8 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
+        Watchdog(abort_sec=config.health.abort_sec) as watchdog,
+        contextlib.closing(profiler),
         store,
         PreemptionGuard() as guard,
         MetricWriter(workdir, nimg=nimg if restored else -1, enabled=is_first) as writer,
@@ -178,6 +198,8 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                 span = find_span(spans, nimg)
                 if programs is None or span.level != level:
                     level = span.level
+                    watchdog.beat("compiling", nimg)
+                    speed.begin(level)
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
                         reading = reader.submit(InputStream, nimg, config, source, level, mesh)
@@ -189,6 +211,8 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
+            watchdog.beat("training", nimg)
+            profiler.step(state)
             with jax.transfer_guard("disallow"):
                 batch = put_batch(
                     mesh, next(batches), level.batch_size, networks.packing(level.resolution)
@@ -206,27 +230,55 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
 
             stop = guard.should_stop()
             if every(config.io.tick_kimg):
+                watchdog.beat("waiting for the tick's numbers", nimg)
                 means = meter.means() | _skipped(state)
                 seconds = time.monotonic() - tick_start
-                speed = (nimg - tick_nimg) / seconds
-                timing = {"Timing/img_per_sec": speed, "Timing/sec_per_kimg": 1000 / speed}
-                writer.write(nimg, means | timing | batches.report(seconds))
+                timing = speed.report(nimg - tick_nimg, level, seconds) | batches.report(seconds)
+                writer.write(nimg, means | timing | health.tick(nimg, means, level))
                 bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
                 tick_start, tick_nimg = time.monotonic(), nimg
             if every(config.io.sample_kimg):
+                watchdog.beat("drawing samples", nimg)
                 write_grid(nimg)
             if nimg >= total_nimg or find_span(spans, nimg).level != level:
                 write_growth()
             scores = {}
             if swd.is_on and every(config.metrics.swd_kimg):
+                watchdog.beat("scoring", nimg)
                 scores = swd.score(state, level)
                 write_scores(scores)
+            if not stop:
+                health.check()
             if stop or every(config.io.checkpoint_kimg):
-                store.save(state, nimg, meta, scores)
+                watchdog.beat("saving", nimg)
+                store.save(state, nimg, meta | health.meta(), scores)
             if stop and nimg < total_nimg:
                 print("stopped and saved; the same command continues")
                 break
+        watchdog.beat("finishing", nimg)
     return state
+
+
+def _restore(
+    config: ConfigDict,
+    store: CheckpointStore,
+    abstract_state: Any,
+    meta: dict[str, Any],
+    diverged: Diverged | None,
+) -> tuple[TrainState | None, HealthMonitor]:
+    """The newest state, or the best one after a divergence, and the watch that goes with it."""
+    if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
+        raise RuntimeError(f"{diverged} No checkpoint is from before: there is no way back.")
+    restored = store.restore_latest(abstract_state)
+    if restored is None:
+        return None, HealthMonitor(config)
+    state, saved = restored
+    check_same_data(saved["data"], meta["data"])
+    health = HealthMonitor(config, saved.get("health"), diverged)
+    if diverged is not None:  # so that a run that is killed now knows that it went back
+        nimg = int(state.nimg)
+        store.save(state, nimg, meta | health.meta(), saved["metrics"], force=True)
+    return state, health
 
 
 def _skipped(state: TrainState) -> dict[str, int]:

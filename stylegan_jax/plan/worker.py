@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo
-from stylegan_jax.plan.flops import count_flops
 from stylegan_jax.plan.targets import parse_topology, topology_devices, usable_memory
 from stylegan_jax.training.build import (
     ImageShape,
@@ -27,6 +26,7 @@ from stylegan_jax.training.build import (
     make_hyperparameters,
     make_networks,
 )
+from stylegan_jax.training.flops import count_flops
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
 from stylegan_jax.training.sharding import make_mesh, shard_state

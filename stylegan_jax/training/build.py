@@ -181,6 +181,9 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
             raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
     if config.schedule.total_kimg <= 0:
         raise ValueError(f"schedule.total_kimg={config.schedule.total_kimg}: give a positive one.")
+    for name in ("max_rollbacks", "abort_sec"):
+        if config.health[name] < 0:
+            raise ValueError(f"health.{name}={config.health[name]}: give 0 or more.")
     levels = make_config_levels(config)
     for level in levels:
         _check_batch(config, level, num_devices // config.mesh.spatial)

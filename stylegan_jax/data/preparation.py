@@ -38,6 +38,10 @@ _MAX_SHARD_IMAGES = 1024
 _SHOWN_PROBLEMS = 20
 # Below this many images, starting processes takes longer than they save.
 _FEW_IMAGES = 1000
+_BROKEN_POOL = (
+    "a worker process died: memory may be short, which fewer num_workers need; a script of your "
+    'own must call this under `if __name__ == "__main__":`'
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Shard:
     """A shard that is on disk.
 
     Attributes:
-        signature: Changes when the shard would: with its images' names, sizes and labels, or with
-            the recipe.
+        signature: Changes when the shard would: with its images, their names and labels, or the
+            recipe.
         kept: Positions in the archive of the images that it holds, in order.
         digests: `fingerprint.hash_pixels` of each.
         num_bytes: Size of the records.
@@ -120,7 +124,7 @@ def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
 
 def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
     """A shard's signature."""
-    images = [[archive.names[i], int(archive.sizes[i]), archive.labels.item(i)] for i in part]
+    images = [[archive.names[i], archive.stamp(i), archive.labels.item(i)] for i in part]
     parts = [images, dataclasses.asdict(recipe), archive.labels.kind]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -182,7 +186,8 @@ class _Task:
                     shard.problems.append([archive.names[i], str(error)])
                     continue
                 stored = encode_record(content, before, after, self.recipe.encoding)
-                example = {"image": stored, "name": archive.names[i]}
+                name = archive.names[i].encode(errors="surrogateescape")  # any bytes, as on disk
+                example = {"image": stored, "name": name}
                 if labels.kind != "none":
                     example["caption" if labels.kind == "captions" else "label"] = labels.values[i]
                 record = features.serialize_example(example)
@@ -213,7 +218,10 @@ def _run(
         futures = {pool.submit(_work, index, parts[index]): index for index in missing}
         for future in concurrent.futures.as_completed(futures):
             with _explain_full_disk(task):
-                shard = future.result()
+                try:
+                    shard = future.result()
+                except concurrent.futures.process.BrokenProcessPool as error:
+                    raise OSError(errno.ECHILD, _BROKEN_POOL) from error
             yield futures[future], shard
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.codecs import ImageFormat, decode
 from stylegan_jax.data.labels import Labels, no_labels
 
@@ -146,6 +146,8 @@ class ImageSource(abc.ABC):
         try:
             content = self._read(index)
             pixels = content if isinstance(content, np.ndarray) else decode(content)
+        except ArchiveError:
+            raise
         except ValueError as error:
             raise ValueError(f"{self.where(index)}: {error}. Replace or remove it.") from error
         found = ImageFormat(*pixels.shape, dtype=pixels.dtype.name)

@@ -105,6 +105,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
         with _locked(folder):
             if folder.exists():
                 self._check_same(folder)
+                shutil.rmtree(self._work, ignore_errors=True)  # of a process killed at the very end
                 return
             for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
                 shutil.rmtree(left)  # TFDS's own, of a killed process
@@ -148,7 +149,9 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             found = {}
         wanted = json.loads(json.dumps(describe(self.archive, self.recipe)))
         changed = [
-            f"{key}: {found.get(key)!r} there, {value!r} wanted"
+            "other images or labels"
+            if key == "source_identity"
+            else f"{key}: {found.get(key)!r} there, {value!r} wanted"
             for key, value in wanted.items()
             if found.get(key) != value
         ]

@@ -154,6 +154,8 @@ def prepare(
         return folder
     source = source and as_path(source).expanduser()
     archive = _open_for(spec, source, variant, resolution, allow_partial)
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
     if crop is None:

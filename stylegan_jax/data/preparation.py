@@ -38,9 +38,10 @@ _MAX_SHARD_IMAGES = 1024
 _SHOWN_PROBLEMS = 20
 # Below this many images, starting processes takes longer than they save.
 _FEW_IMAGES = 1000
+UNGUARDED = 'a script that prepares data must do so under `if __name__ == "__main__":`'
 _BROKEN_POOL = (
-    "a worker process died: memory may be short, which fewer num_workers need; a script of your "
-    'own must call this under `if __name__ == "__main__":`'
+    "A worker process died; what is done is kept. If memory is short, run the same command again "
+    f"with fewer num_workers; {UNGUARDED}."
 )
 
 
@@ -158,16 +159,18 @@ class _Task:
         With bad images neither appears, unless they are to be skipped.
         """
         partial = self.work / f"{_shard_name(index)}.{os.getpid()}.partial"
-        shard = self._write_records(partial, part)
-        if shard.problems and not self.skip_bad:
-            partial.unlink()
-            return shard
-        _sync(partial)
-        os.replace(partial, self.work / _shard_name(index))
-        record = self.work / f"{_shard_name(index)}.json"
-        partial.write_text(json.dumps(dataclasses.asdict(shard)))
-        _sync(partial)
-        os.replace(partial, record)
+        try:
+            shard = self._write_records(partial, part)
+            if shard.problems and not self.skip_bad:
+                return shard
+            _sync(partial)
+            os.replace(partial, self.work / _shard_name(index))
+            record = self.work / f"{_shard_name(index)}.json"
+            partial.write_text(json.dumps(dataclasses.asdict(shard)))
+            _sync(partial)
+            os.replace(partial, record)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk even a part is too much
         return shard
 
     def _write_records(self, path: pathlib.Path, part: range) -> Shard:
@@ -217,11 +220,11 @@ def _run(
     try:
         futures = {pool.submit(_work, index, parts[index]): index for index in missing}
         for future in concurrent.futures.as_completed(futures):
-            with _explain_full_disk(task):
-                try:
+            try:
+                with _explain_full_disk(task):
                     shard = future.result()
-                except concurrent.futures.process.BrokenProcessPool as error:
-                    raise OSError(errno.ECHILD, _BROKEN_POOL) from error
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise ChildProcessError(_BROKEN_POOL) from error
             yield futures[future], shard
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -409,6 +409,16 @@ def test_killed_preparation_goes_on(pictures, tmp_path, workers):
     assert check_whole(pictures, data_dir)
 
 
+def test_script_without_a_guard_does_not_wait_for_itself(pictures, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(script), str(pictures), str(tmp_path / "data"), "2"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "A worker process died" in done.stderr and 'under `if __name__ == "' in done.stderr
+
+
 def test_two_at_once_prepare_one(pictures, tmp_path):
     both = [start(pictures, tmp_path / "data") for _ in range(2)]
     errors = [process.communicate(timeout=120)[1] for process in both]
@@ -432,3 +442,4 @@ def test_full_disk(pictures, tmp_path):
     assert done.returncode == 1
     assert "0 of 700 images are done and kept: make room and run the same" in done.stderr
     assert not (tmp_path / "data/mine/64/1.0.0").exists()
+    assert not list((tmp_path / "data").rglob("*.partial"))

@@ -199,7 +199,6 @@ def _train(
                 if programs is None or span.level != level:
                     level = span.level
                     watchdog.beat("compiling", nimg)
-                    speed.begin(level)
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
                         reading = reader.submit(InputStream, nimg, config, source, level, mesh)
@@ -208,6 +207,7 @@ def _train(
                         )
                     batches = reading.result()
                     wait_for_all(f"compiled {level.resolution} px")
+                    speed.begin(level)
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
@@ -268,7 +268,11 @@ def _restore(
 ) -> tuple[TrainState | None, HealthMonitor]:
     """The newest state, or the best one after a divergence, and the watch that goes with it."""
     if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
-        raise RuntimeError(f"{diverged} No checkpoint is from before: there is no way back.")
+        raise RuntimeError(
+            f"{diverged} No checkpoint is from before, so there is no way back. Start anew in "
+            "another --workdir with what the alarms in log.txt advise, or with a smaller "
+            "io.checkpoint_kimg."
+        )
     restored = store.restore_latest(abstract_state)
     if restored is None:
         return None, HealthMonitor(config)

@@ -52,6 +52,7 @@ class _Memory:
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     alarms: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     best_swd: float | None = None
+    scored_nimg: int = 0  # where the last good score was taken
     worse_scores: int = 0
 
 
@@ -135,7 +136,11 @@ class HealthMonitor:
             return
         best = swd if memory.best_swd is None else memory.best_swd
         seen = Seen(self._config, memory.resolution, {}, {}, {}, 0, swd=swd, best_swd=best)
-        memory.worse_scores = memory.worse_scores + 1 if worse_score(seen) else 0
+        if worse_score(seen):  # whatever came since the last good score is to blame
+            memory.worse_scores += 1
+            memory.healthy_nimg = min(memory.healthy_nimg, memory.scored_nimg)
+        else:
+            memory.worse_scores, memory.scored_nimg = 0, nimg
         self._apply(SCORE_RULE, seen, nimg, quiet=1)
         memory.best_swd = min(swd, best)
         self._lost = ""

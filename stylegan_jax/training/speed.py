@@ -1,8 +1,8 @@
 """Speed and memory of a run, as its metrics have them."""
 
-import concurrent.futures
 import os
 import pathlib
+import threading
 from typing import Any
 
 import jax
@@ -57,16 +57,20 @@ class SpeedMeter:
         """
         self._config, self._shape, self._mesh = config, shape, mesh
         self._chip = chip or find_chip(mesh.devices.flat[0].device_kind)
-        self._flops: dict[Level, concurrent.futures.Future[float]] = {}
+        self._flops: dict[Level, float] = {}
 
     def begin(self, level: Level) -> None:
-        """Counts a level's FLOPs, beside the compilation, where they can be put to use."""
-        if self._chip is not None and level not in self._flops:
-            pool = concurrent.futures.ThreadPoolExecutor(max_workers=1)
-            self._flops[level] = pool.submit(
-                model_flops_per_image, self._config, self._shape, level, self._mesh
-            )
-            pool.shutdown(wait=False)
+        """Counts a level's FLOPs in the background, where they can be put to use.
+
+        That takes up to a minute for large networks; the level's first ticks do without.
+        """
+
+        def count() -> None:
+            args = (self._config, self._shape, level, self._mesh)
+            self._flops[level] = model_flops_per_image(*args)
+
+        if self._chip is not None and jax.process_index() == 0:
+            threading.Thread(target=count, name="FLOPs", daemon=True).start()
 
     def report(self, num_images: int, level: Level, seconds: float) -> dict[str, float]:
         """Metrics of a tick; those that are not known here are left out.
@@ -83,10 +87,9 @@ class SpeedMeter:
             "Timing/sec_per_kimg": 1000 / speed,
             "Timing/sec_per_step": level.batch_size / speed,
         }
-        counted = self._flops.get(level)
-        if self._chip is not None and counted is not None and counted.done():
+        if self._chip is not None and level in self._flops:
             peak = self._chip.peak_flops * self._mesh.size
-            found["Timing/mfu"] = counted.result() * speed / peak
+            found["Timing/mfu"] = self._flops[level] * speed / peak
         return found | memory_report()
 
 

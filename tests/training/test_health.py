@@ -185,7 +185,7 @@ def test_scores_twice_as_bad_as_the_best_are_a_divergence(capsys):
     run.monitor.score(run.nimg, {"swd": 120.0})
     with pytest.raises(Diverged, match="swd is 120.0, and was 40.0 at its best") as error:
         run.monitor.check()
-    assert error.value.healthy_nimg == 5 * TICK
+    assert error.value.healthy_nimg == 4 * TICK
 
 
 def test_a_divergence_is_only_said_where_going_back_is_not_wanted(sound, capsys):

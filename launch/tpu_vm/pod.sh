@@ -75,14 +75,14 @@ sudo cp "stylegan_jax/launch/tpu_vm/stylegan_jax@.service" /etc/systemd/system/
 sudo systemctl daemon-reload'
 
 install() {
-    # Changes that are not committed go along.
-    # Steps are joined by &&: where `up` calls this, set -e does not hold.
     local tree
+    # Changes that are not committed go along. Joined by &&, as set -e does not hold below an `if`.
     tree=$(git stash create) &&
         git archive --format=tar.gz "--output=$tmp/source.tar.gz" "${tree:-HEAD}" &&
         copy "$tmp/source.tar.gz" &&
         on_workers all "$setup"
 }
+
 run() {
     {
         echo 'cd stylegan_jax'
@@ -140,30 +140,33 @@ echo \$(show ActiveState) \$(show ExecMainStatus)"
 }
 
 up() {
-    local failures=0
+    local started='' failures=0
     while true; do
         read_state
+        service=''
         case $state in
         '') create ;;
         # A pod that was taken away stays in the queue as a name without machines.
-        SUSPENDED | FAILED) delete && create ;;
+        SUSPENDED | FAILED) started='' && delete && create ;;
         ACTIVE)
             read_service
-            case $service in
-            never)
+            case ${started:-new}:$service in
+            *:act* | *:deact*) started=true ;;
+            *:unknown | true:never) ;;
+            new:*)
                 if install && run; then
-                    failures=0
+                    started=true failures=0
                 elif ((++failures == 5)); then
                     echo "$name: could not be installed; the pod is still yours" && return 1
                 fi
                 ;;
-            'inactive 0') echo "$name: complete; the pod is still yours, delete it" && return ;;
-            'inactive '*) echo "$name: stopped by hand" && return 42 ;;
-            failed*) echo "$name: failed (exit code ${service#* }), see logs" && return 1 ;;
+            'true:inactive 0') echo "$name: complete; the pod is still yours" && return ;;
+            true:inactive*) echo "$name: stopped by hand; the pod is still yours" && return 42 ;;
+            *) echo "$name: failed, see logs; the pod is still yours" && return 1 ;;
             esac
             ;;
         esac
-        echo "$name: ${state:-asked for} ${service:-}"
+        echo "$name: pod ${state:-asked for}${service:+, training $service}"
         [[ $dry_run ]] || sleep "${POLL_SECONDS:-60}"
     done
 }

@@ -75,10 +75,8 @@ sudo cp "stylegan_jax/launch/tpu_vm/stylegan_jax@.service" /etc/systemd/system/
 sudo systemctl daemon-reload'
 
 install() {
-    local tree
-    # Changes that are not committed go along. Joined by &&, as set -e does not hold below an `if`.
-    tree=$(git stash create) &&
-        git archive --format=tar.gz "--output=$tmp/source.tar.gz" "${tree:-HEAD}" &&
+    # Joined by &&, as set -e does not hold below an `if`.
+    tar -czf "$tmp/source.tar.gz" --exclude=__pycache__ README.md configs launch setup.py stylegan_jax &&
         copy "$tmp/source.tar.gz" &&
         on_workers all "$setup"
 }

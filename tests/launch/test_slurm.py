@@ -9,7 +9,8 @@ import pytest
 # A training that writes down how it was started and ends as told: CODES has a code per task.
 TASK = """
 import json, os, signal, sys, time
-out, task, codes = os.environ["OUT"], int(os.environ["SLURM_PROCID"]), json.loads(os.environ["CODES"])
+out, task = os.environ["OUT"], int(os.environ["SLURM_PROCID"])
+codes = json.loads(os.environ["CODES"])
 code = codes[task]
 if code == "TERM":  # one that has not come to its handler yet, or has left it behind
     code = 0
@@ -114,8 +115,9 @@ def test_cancelled_is_final(launch, run_faked, sbatch, tmp_path):
     # scancel signals the batch shell and the tasks.
     script = launch / "slurm" / "train.sbatch"
     (tmp_path / "scancel.sh").write_text(
-        f'bash {script} & shell=$!\nuntil [[ -e $OUT/task0.json && -e $OUT/task1.json ]]; do sleep 0.05; done\n'
-        "sleep 0.2; kill -TERM $shell $(pgrep -P $shell)\nwait $shell\n"
+        f"set -m\nbash {script} & shell=$!\n"
+        "until [[ -e $OUT/task0.json && -e $OUT/task1.json ]]; do sleep 0.05; done\n"
+        "kill -TERM -- -$shell\nwait $shell\n"
     )
     done, asked = run_faked(
         "bash",

@@ -7,7 +7,9 @@ import pytest
 
 POD = ["--name=ffhq", "--zone=us-west4-a"]
 FLAGS = ["--", "--config=configs/ffhq.py", "--workdir=gs://B/a b"]
-LIST = r"queued-resources list --zone=us-west4-a --filter=name~/ffhq\$ --format=value\(state.state\)"
+LIST = (
+    r"queued-resources list --zone=us-west4-a --filter=name~/ffhq\$ --format=value\(state.state\)"
+)
 CREATE = (
     "queued-resources create ffhq --zone=us-west4-a --node-id=ffhq"
     " --accelerator-type=v5litepod-16 --runtime-version=v2-alpha-tpuv5-lite"
@@ -18,12 +20,14 @@ ALL = "ffhq: --zone=us-west4-a --worker=all"
 
 
 def plan(launch, *arguments):
-    """The cloud commands of a dry run; remote commands of several lines shortened to their first."""
+    """The cloud commands of a dry run; of a remote script its first line."""
     script = launch / "tpu_vm" / "pod.sh"
     done = subprocess.run([script, *arguments, "--dry_run", *FLAGS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("gcloud compute tpus ")]
-    lines = [re.sub(r"/\S*/tmp\.\w+", "TMP", line).removeprefix("gcloud compute tpus ") for line in lines]
+    lines = [
+        re.sub(r"/\S*/tmp\.\w+", "TMP", line).removeprefix("gcloud compute tpus ") for line in lines
+    ]
     return [re.sub(r"\$'--command=(.*?)\\n.*'$", r"--command=\1 ...", line) for line in lines]
 
 
@@ -33,7 +37,10 @@ RUN = [
     rf"{SSH} --worker=all --command=sudo\ systemctl\ enable\ stylegan_jax@\$USER\ \&\&\ sudo\ "
     r"systemctl\ restart\ stylegan_jax@\$USER",
 ]
-LOOK = rf"{SSH} --worker=0 --command=show() {{ systemctl show --property=$1 --value stylegan_jax@$USER; }} ..."
+LOOK = (
+    f"{SSH} --worker=0 --command=show() {{ systemctl show --property=$1 --value"
+    " stylegan_jax@$USER; } ..."
+)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,10 @@ LOOK = rf"{SSH} --worker=0 --command=show() {{ systemctl show --property=$1 --va
                 r"--unit=stylegan_jax@\$USER"
             ],
         ),
-        ("stop", [rf"{SSH} --worker=all --command=sudo\ systemctl\ disable\ --now\ stylegan_jax@\$USER"]),
+        (
+            "stop",
+            [rf"{SSH} --worker=all --command=sudo\ systemctl\ disable\ --now\ stylegan_jax@\$USER"],
+        ),
         ("delete", [DELETE]),
         ("up", [LIST, CREATE, LIST, LOOK, *INSTALL, *RUN, LIST, LOOK]),
     ],
@@ -68,12 +78,15 @@ def test_options_reach_the_pod(launch):
 
 def test_what_the_workers_run(launch):
     done = subprocess.run(
-        [launch / "tpu_vm" / "pod.sh", "run", *POD, "--dry_run", *FLAGS], capture_output=True, text=True
+        [launch / "tpu_vm" / "pod.sh", "run", *POD, "--dry_run", *FLAGS],
+        capture_output=True,
+        text=True,
     )
     script = [line for line in done.stdout.splitlines() if line.startswith("# train.sh: ")]
     assert [line.removeprefix("# train.sh: ") for line in script] == [
         "cd stylegan_jax",
-        r"exec ../venv/bin/python -m stylegan_jax.main --config=configs/ffhq.py --workdir=gs://B/a\ b",
+        r"exec ../venv/bin/python -m stylegan_jax.main --config=configs/ffhq.py"
+        r" --workdir=gs://B/a\ b",
     ]
 
 
@@ -91,7 +104,9 @@ def up(launch, run_faked, tmp_path):
             **env,
         )
         kinds = r"resources (create|delete) | scp \S+/(source.tar.gz|train.sh) |systemctl (restart)"
-        changes = [word for line in asked for found in re.findall(kinds, line) for word in found if word]
+        changes = [
+            word for line in asked for found in re.findall(kinds, line) for word in found if word
+        ]
         assert (tmp_path / "answers.txt").read_text() == "", "not every answer was asked for"
         return done.returncode, changes
 

@@ -91,7 +91,9 @@ run() {
     [[ -z $dry_run ]] || sed 's/^/# train.sh: /' "$tmp/train.sh"
     # Enabled: it goes on by itself after a host was maintained.
     copy "$tmp/train.sh" &&
-        on_workers all "sudo systemctl enable $unit && sudo systemctl restart $unit"
+        on_workers all "sudo systemctl enable $unit
+sudo systemctl reset-failed $unit
+sudo systemctl restart $unit"
 }
 
 stop() {
@@ -108,7 +110,7 @@ delete() {
 
 # What a dry run is told, one answer per look at the pod: absent, ready, complete.
 dry_states=('' ACTIVE ACTIVE)
-dry_services=(never 'inactive 0')
+dry_services=(off 'inactive 0')
 
 # Sets `state` to that of the pod; '' if there is none.
 read_state() {
@@ -123,11 +125,13 @@ read_state() {
     fi
 }
 
-# Sets `service` to the state of the training on worker 0, with its last exit code, or to `never`.
+# Sets `service` to the state of the training on worker 0, with its last exit code; `off`: not started
+# or stopped by hand, `boot`: about to be started.
 read_service() {
     local script="show() { systemctl show --property=\$1 --value $unit; }
-[[ \$(show ExecMainStartTimestampMonotonic) != 0 ]] || { echo never; exit; }
-echo \$(show ActiveState) \$(show ExecMainStatus)"
+if ! systemctl is-enabled --quiet $unit; then echo off
+elif [[ \$(show ExecMainStartTimestampMonotonic) == 0 ]]; then echo boot
+else echo \$(show ActiveState) \$(show ExecMainStatus); fi"
     if [[ $dry_run ]]; then
         on_workers 0 "$script"
         service=${dry_services[0]}
@@ -150,7 +154,7 @@ up() {
             read_service
             case ${started:-new}:$service in
             *:act* | *:deact*) started=true ;;
-            *:unknown | true:never) ;;
+            *:unknown | *:boot) ;;
             new:*)
                 if install && run; then
                     started=true failures=0
@@ -159,7 +163,7 @@ up() {
                 fi
                 ;;
             'true:inactive 0') echo "$name: complete; the pod is still yours" && return ;;
-            true:inactive*) echo "$name: stopped by hand; the pod is still yours" && return 42 ;;
+            true:off | true:inactive*) echo "$name: stopped by hand; the pod is still yours" && return 42 ;;
             *) echo "$name: failed, see logs; the pod is still yours" && return 1 ;;
             esac
             ;;

@@ -34,8 +34,7 @@ def plan(launch, *arguments):
 INSTALL = [f"{SCP}/source.tar.gz {ALL}", f"{SSH} --worker=all --command=set -e ..."]
 RUN = [
     f"{SCP}/train.sh {ALL}",
-    rf"{SSH} --worker=all --command=sudo\ systemctl\ enable\ stylegan_jax@\$USER\ \&\&\ sudo\ "
-    r"systemctl\ restart\ stylegan_jax@\$USER",
+    f"{SSH} --worker=all --command=sudo systemctl enable stylegan_jax@$USER ...",
 ]
 LOOK = (
     f"{SSH} --worker=0 --command=show() {{ systemctl show --property=$1 --value"
@@ -117,39 +116,39 @@ START = ["source.tar.gz", "train.sh", "restart"]
 
 
 def test_up_to_the_end(up):
-    answers = ["", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE", "never"]
+    answers = ["", "WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE", "off"]
     running = ["ACTIVE", "active 0", "ACTIVE", "activating 42"]
     assert up(*answers, *running, "ACTIVE", "inactive 0") == (0, ["create", *START])
 
 
 def test_up_after_a_preemption(up):
     lost = ["ACTIVE", "error", "SUSPENDING", "SUSPENDED"]
-    again = ["PROVISIONING", "ACTIVE", "never", "ACTIVE", "active 0", "ACTIVE", "inactive 0"]
+    again = ["PROVISIONING", "ACTIVE", "off", "ACTIVE", "active 0", "ACTIVE", "inactive 0"]
     changes = ["create", *START, "delete", "create", *START]
-    assert up("", "ACTIVE", "never", "ACTIVE", "active 0", *lost, *again) == (0, changes)
+    assert up("", "ACTIVE", "off", "ACTIVE", "active 0", *lost, *again) == (0, changes)
 
 
 def test_up_joins_a_training(up):
     assert up("ACTIVE", "active 0", "ACTIVE", "inactive 0") == (0, [])
 
 
-@pytest.mark.parametrize("service", ["failed 1", "inactive 42", "inactive 0"])
+@pytest.mark.parametrize("service", ["failed 1", "inactive 42", "inactive 0", "off"])
 def test_up_starts_what_has_ended_before(up, service):
     assert up("ACTIVE", service, "ACTIVE", "active 0", "ACTIVE", "inactive 0") == (0, START)
 
 
-@pytest.mark.parametrize("service, code", [("failed 1", 1), ("inactive 42", 42)])
+@pytest.mark.parametrize("service, code", [("failed 1", 1), ("inactive 42", 42), ("off", 42)])
 def test_up_ends_with_the_training(up, service, code):
     assert up("ACTIVE", "active 0", "ACTIVE", service) == (code, [])
 
 
 def test_up_outlives_a_bad_connection_and_a_restart_of_the_host(up):
-    answers = ["error", "ACTIVE", "error", "ACTIVE", "active 0", "ACTIVE", "never"]
+    answers = ["error", "ACTIVE", "error", "ACTIVE", "active 0", "ACTIVE", "boot"]
     assert up(*answers, "ACTIVE", "active 0", "ACTIVE", "inactive 0") == (0, [])
 
 
 def test_up_gives_up_installing(up):
-    code, changes = up(*["ACTIVE", "never"] * 5, FAKE_SCP_FAILS="yes")
+    code, changes = up(*["ACTIVE", "off"] * 5, FAKE_SCP_FAILS="yes")
     assert (code, changes) == (1, ["source.tar.gz"] * 5)
 
 

@@ -173,8 +173,10 @@ up() {
     done
 }
 
+if [[ $command == up || $command == run ]] && ((${#train_flags[@]} == 0)); then
+    fail 'give the flags of the training after --'
+fi
 case $command in
-up | run) ((${#train_flags[@]})) || fail 'give the flags of the training after --' ;;&
 up | create | install | run | logs | stop | delete) "$command" ;;
 *) fail "unknown command $command" ;;
 esac

@@ -15,7 +15,7 @@ code = codes[task]
 if code == "TERM":  # one that has not come to its handler yet, or has left it behind
     code = 0
 else:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(code))
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
 env = {key: value for key, value in os.environ.items() if key.startswith("SLURM_")}
 with open(f"{out}/task{task}.part", "w") as file:
     json.dump({"argv": sys.argv[1:], "env": env}, file)
@@ -30,7 +30,7 @@ if code < 0:
     if code != -9:
         signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
-sys.exit(code)
+os._exit(code)  # leaving is at once: no signal can come between
 """
 
 

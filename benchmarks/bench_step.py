@@ -76,7 +76,8 @@ class _Stepper:
             "label": np.zeros((level.batch_size, 0), np.float32),
         }
         key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), everywhere)
-        self.args = (key, put_batch(mesh, batch, networks.packing(level.resolution)), labels)
+        packing = networks.packing(level.resolution)
+        self.args = (key, put_batch(mesh, batch, level.batch_size, packing), labels)
 
     def run(self, name: str) -> object:
         program = self.programs.run[name]

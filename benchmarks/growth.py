@@ -67,7 +67,7 @@ def _milliseconds(programs, state, mesh, repeats: int = 10) -> float:
         "image": np.zeros((BATCH, side, side, 3), np.uint8),
         "label": np.zeros((BATCH, 0), np.float32),
     }
-    batch = put_batch(mesh, batch)
+    batch = put_batch(mesh, batch, len(batch["image"]))
     key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), replicated(mesh))
     times = []
     for index in range(repeats + 1):

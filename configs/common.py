@@ -42,6 +42,9 @@ def _sections() -> ConfigDict:
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
     config.cpu_devices = 0
 
+    # Devices that share one copy of the state, and the rows of an image; the rest split the batch.
+    config.mesh = ConfigDict(dict(fsdp=1, spatial=1))
+
     config.data = ConfigDict(
         dict(
             dataset="",  # a name such as ffhq, lsun/church or openmoji/flags, or a path
@@ -97,6 +100,13 @@ def _sections() -> ConfigDict:
         )
     )
     config.metrics = ConfigDict(dict(swd_kimg=0.0, swd_num_images=16384))
+    config.health = ConfigDict(
+        dict(
+            rollback=False,  # a run that diverges goes back to its best checkpoint
+            max_rollbacks=3,
+            abort_sec=0.0,  # ends a process that has hung for so long; 0: never
+        )
+    )
     config.io = ConfigDict(
         dict(
             tick_kimg=4.0,

@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.sharding import local_rows
 
 # A run that waits for data more than this share of its time is told so.
 _INPUT_BOUND = 0.2
@@ -48,16 +50,17 @@ def image_shape(source: ImageSource) -> ImageShape:
 class InputStream(Iterator[dict[str, np.ndarray]]):
     """Real images of a level's size, from an image count on; knows how long it was waited for."""
 
-    def __init__(self, nimg: int, config: ConfigDict, source: ImageSource, level: Level):
-        """Starts reading; the first batch is there on return."""
+    def __init__(
+        self, nimg: int, config: ConfigDict, source: ImageSource, level: Level, mesh: Mesh
+    ):
+        """Starts reading what this process's devices hold; the first batch is there on return."""
         dataset = make_dataset(
             source,
             batch_size=level.batch_size,
             resolution=level.resolution,
             seed=config.seed,
             mirror=config.data.mirror,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
+            rows=local_rows(mesh, level.batch_size).tolist(),
             start=nimg,
         )
         batches = make_iterator(dataset, num_workers=config.data.num_workers)
@@ -79,7 +82,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
             print(
                 f"WARNING: input-bound: the last tick waited {share:.0%} of its time for images. "
                 "Read with more processes (--config.data.num_workers=N), or store the images in a "
-                "format that is decoded faster (tools.dataset prepare --encoding=qoi).",
+                "format that is decoded faster (tools.dataset prepare --encoding=raw or qoi).",
                 flush=True,
             )
         return {"Timing/data_wait": share}

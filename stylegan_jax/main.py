@@ -5,13 +5,18 @@ hardware, which need not be here, and says whether they fit and what they cost.
 
 Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
 name: `--config=configs/quickstart.py:fast,labels`. Running the same command again continues.
+
+The exit code is 0 at the end of the run, 42 where it was stopped (SIGTERM, Ctrl-C) and saved.
 """
 
 import os
+import sys
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
+
+from stylegan_jax.training.processes import join_processes
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
 _WORKDIR = flags.DEFINE_string(
@@ -21,6 +26,20 @@ _MODE = flags.DEFINE_enum("mode", "train", ["train", "plan"], "Train, or plan a 
 _TOPOLOGY = flags.DEFINE_string(
     "topology", None, "Hardware to plan for: v5e:16x16, 4*v6e:16x16 (slices), h100:8x8."
 )
+_PROFILE = flags.DEFINE_string(
+    "profile", None, "START:STOP: trace these iterations of this process into WORKDIR/profile."
+)
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first process.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes of the run.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    None,
+    "Let jax find the other processes; default: on Cloud TPU, Slurm, Kubernetes.",
+)
+
+# Stopped by a signal and saved: start me again. Launchers know it.
+EXIT_STOPPED = 42
 
 
 def main(argv: list[str]) -> None:
@@ -47,9 +66,18 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_compilation_cache_dir", os.path.expanduser(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
+    join_processes(
+        coordinator=_COORDINATOR.value,
+        num_processes=_NUM_PROCESSES.value,
+        process_id=_PROCESS_ID.value,
+        distributed=_DISTRIBUTED.value,
+    )
+
     from stylegan_jax.train import train
 
-    train(config, _WORKDIR.value)
+    state = train(config, _WORKDIR.value, profile=_PROFILE.value)
+    if int(state.nimg) < round(config.schedule.total_kimg * 1000):
+        sys.exit(EXIT_STOPPED)
 
 
 if __name__ == "__main__":

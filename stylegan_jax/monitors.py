@@ -24,6 +24,7 @@ from stylegan_jax.training.images import (
 from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.sharding import fetch
 from stylegan_jax.training.state import TrainState
 
 # Images per call of the sampler: every call of one shape, so that it compiles once.
@@ -66,7 +67,7 @@ class SampleGrid:
             )
             for part in _chunks(n)
         ]
-        return np.concatenate([to_uint8(img) for img in images])
+        return np.concatenate([to_uint8(fetch(img)) for img in images])
 
 
 def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> None:
@@ -134,7 +135,7 @@ class SwdMonitor:
                 *(state.G_ema, state.stats, z, c, key_noise, level.fade(state.nimg)),
                 resolution=level.resolution,
             )
-            yield np.clip(np.asarray(img) * 127.5 + 128, 0, 255).astype(np.uint8)
+            yield np.clip(fetch(img) * 127.5 + 128, 0, 255).astype(np.uint8)
 
 
 class _Images:

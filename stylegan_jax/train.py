@@ -1,8 +1,11 @@
 """The training loop, top to bottom: next batch, step, and what is written at its intervals."""
 
 import concurrent.futures
+import contextlib
 import json
+import os
 import time
+from typing import Any
 
 import jax
 from etils import epath
@@ -25,15 +28,27 @@ from stylegan_jax.training.build import (
     make_networks,
 )
 from stylegan_jax.training.checkpoint import CheckpointStore
+from stylegan_jax.training.health import Diverged, HealthMonitor
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
+from stylegan_jax.training.processes import wait_for_all
+from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import find_span, make_spans
-from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
+from stylegan_jax.training.sharding import (
+    make_mesh,
+    put_batch,
+    put_everywhere,
+    replicated,
+    shard_state,
+    shardings,
+)
+from stylegan_jax.training.speed import SpeedMeter
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
+from stylegan_jax.training.watchdog import Watchdog
 
 # Roles of the run's keys, apart from those of the step.
 _KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
@@ -48,29 +63,44 @@ _SHOWN = {
 }
 
 
-def train(config: ConfigDict, workdir: str) -> TrainState:
+def train(config: ConfigDict, workdir: str, *, profile: str | None = None) -> TrainState:
     """Trains, or continues, the run in `workdir`.
 
     Args:
         config: A recipe, see `configs/`.
         workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
+        profile: Iterations to trace, counted from here, `START:STOP`.
 
     Returns:
         The last state.
 
     Raises:
         ValueError: Settings or data that cannot work, before anything is compiled or written.
+        RuntimeError: The run has diverged, and going back is wanted and does not help.
     """
     is_first = jax.process_index() == 0
-    with tee_log(workdir, enabled=is_first):
-        return _train(config, as_path(workdir))
+    profiler, diverged = Profiler(workdir, profile, enabled=is_first), None
+    with contextlib.ExitStack() as stack:
+        if not is_first:  # one process speaks for all
+            silence = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(silence))
+        stack.enter_context(tee_log(workdir, enabled=is_first))
+        while True:
+            try:
+                return _train(config, as_path(workdir), profiler, diverged)
+            except Diverged as error:
+                diverged = error.with_traceback(None)  # which holds the state that is given up
+                print(f"ROLLBACK: {diverged}")
 
 
-def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
+def _train(
+    config: ConfigDict, workdir: epath.Path, profiler: Profiler, diverged: Diverged | None
+) -> TrainState:
+    """Trains until the end, or until the run diverges; `diverged` says how it did before."""
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
-    check_config(config, jax.device_count(), jax.process_count())
+    check_config(config, jax.device_count())
     source = open_config_source(config)
     shape = image_shape(source)
     print(
@@ -78,45 +108,45 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     )
 
     # The state: that of the newest checkpoint, or a new one.
-    mesh = make_mesh()
+    mesh = make_mesh(**config.mesh)
     everywhere = replicated(mesh)
     networks, init = make_networks(config, shape)
     levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
     check_grows(networks, init, levels)
     spans = make_spans(levels, total_nimg)
-    root = jax.random.key(config.seed)
-    keys = [jax.device_put(jax.random.fold_in(root, i), everywhere) for i in range(_NUM_KEYS)]
-    abstract_state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere),
-        jax.eval_shape(init, keys[_KEY_INIT]),
-    )
+    keys = jax.jit(
+        lambda: [jax.random.fold_in(jax.random.key(config.seed), i) for i in range(_NUM_KEYS)],
+        out_shardings=everywhere,
+    )()
+    abstract_state = shard_state(mesh, jax.eval_shape(init, keys[_KEY_INIT]))
     meta = {"config": config.to_dict(), "data": data_position(config, source)}
     store = CheckpointStore(
         workdir,
         keep_newest=config.io.keep_newest,
         best_metric="swd" if config.metrics.swd_kimg else None,
     )
-    restored = store.restore_latest(abstract_state)
-    if restored is None:
-        state = jax.jit(init, out_shardings=everywhere)(keys[_KEY_INIT])
-    else:
-        state, saved_meta = restored
-        check_same_data(saved_meta["data"], meta["data"])
+    restored, health = _restore(config, store, abstract_state, meta, diverged)
+    state = restored
+    if state is None:
+        state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
+    if health.rollbacks:  # the same noise would lead to the same end
+        fold_in = jax.jit(jax.random.fold_in, out_shardings=everywhere)
+        keys[_KEY_STEP] = fold_in(keys[_KEY_STEP], health.rollbacks)
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
-    labels = jax.device_put(source.labels.values, everywhere)
+    labels = put_everywhere(mesh, source.labels.values)
     grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
     swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
     if is_first:
         (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
         save_png(workdir / "reals.png", grid.reals())
-    hyper = make_hyperparameters(config)
+    hyper, speed = make_hyperparameters(config), SpeedMeter(config, shape, mesh)
     restart = jax.jit(
         lambda state: restart_optimizers(state, networks),
         donate_argnums=0,
-        out_shardings=everywhere,
+        out_shardings=shardings(abstract_state),
     )
 
     def every(kimg: float) -> bool:
@@ -142,6 +172,7 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     def write_scores(scores: dict[str, float]) -> None:
         """Logs the distance to the reals, and the reals' own beside it."""
         writer.write(nimg, scores)
+        health.score(nimg, scores)
         print(
             f"{nimg / 1000:.1f} kimg: swd {scores['swd']:.1f}"
             f" (reals against reals {scores['swd_floor']:.1f})"
@@ -151,6 +182,8 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
     level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
+        Watchdog(abort_sec=config.health.abort_sec) as watchdog,
+        contextlib.closing(profiler),
         store,
         PreemptionGuard() as guard,
         MetricWriter(workdir, nimg=nimg if restored else -1, enabled=is_first) as writer,
@@ -165,18 +198,25 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                 span = find_span(spans, nimg)
                 if programs is None or span.level != level:
                     level = span.level
+                    watchdog.beat("compiling", nimg)
+                    speed.begin(level)
                     start = time.monotonic()
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
-                        reading = reader.submit(InputStream, nimg, config, source, level)
+                        reading = reader.submit(InputStream, nimg, config, source, level, mesh)
                         programs = compile_programs(
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
                     batches = reading.result()
+                    wait_for_all(f"compiled {level.resolution} px")
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
                     state = restart(state)
+            watchdog.beat("training", nimg)
+            profiler.step(state)
             with jax.transfer_guard("disallow"):
-                batch = put_batch(mesh, next(batches), networks.packing(level.resolution))
+                batch = put_batch(
+                    mesh, next(batches), level.batch_size, networks.packing(level.resolution)
+                )
                 state, reports = programs.iteration(
                     state, keys[_KEY_STEP], batch, labels, span.iteration(nimg)
                 )
@@ -188,31 +228,57 @@ def _train(config: ConfigDict, workdir: epath.Path) -> TrainState:
                 print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
-            # One process can stop after any iteration; several agree on it at a tick.
-            stop = guard.requested and jax.process_count() == 1
+            stop = guard.should_stop()
             if every(config.io.tick_kimg):
+                watchdog.beat("waiting for the tick's numbers", nimg)
                 means = meter.means() | _skipped(state)
                 seconds = time.monotonic() - tick_start
-                speed = (nimg - tick_nimg) / seconds
-                timing = {"Timing/img_per_sec": speed, "Timing/sec_per_kimg": 1000 / speed}
-                writer.write(nimg, means | timing | batches.report(seconds))
+                timing = speed.report(nimg - tick_nimg, level, seconds) | batches.report(seconds)
+                writer.write(nimg, means | timing | health.tick(nimg, means, level))
                 bar.update(nimg, {k: means[v] for k, v in _SHOWN.items() if v in means})
                 tick_start, tick_nimg = time.monotonic(), nimg
-                stop = guard.should_stop()
             if every(config.io.sample_kimg):
+                watchdog.beat("drawing samples", nimg)
                 write_grid(nimg)
             if nimg >= total_nimg or find_span(spans, nimg).level != level:
                 write_growth()
             scores = {}
             if swd.is_on and every(config.metrics.swd_kimg):
+                watchdog.beat("scoring", nimg)
                 scores = swd.score(state, level)
                 write_scores(scores)
+            if not stop:
+                health.check()
             if stop or every(config.io.checkpoint_kimg):
-                store.save(state, nimg, meta, scores)
+                watchdog.beat("saving", nimg)
+                store.save(state, nimg, meta | health.meta(), scores)
             if stop and nimg < total_nimg:
                 print("stopped and saved; the same command continues")
                 break
+        watchdog.beat("finishing", nimg)
     return state
+
+
+def _restore(
+    config: ConfigDict,
+    store: CheckpointStore,
+    abstract_state: Any,
+    meta: dict[str, Any],
+    diverged: Diverged | None,
+) -> tuple[TrainState | None, HealthMonitor]:
+    """The newest state, or the best one after a divergence, and the watch that goes with it."""
+    if diverged is not None and store.roll_back(diverged.healthy_nimg) is None:
+        raise RuntimeError(f"{diverged} No checkpoint is from before: there is no way back.")
+    restored = store.restore_latest(abstract_state)
+    if restored is None:
+        return None, HealthMonitor(config)
+    state, saved = restored
+    check_same_data(saved["data"], meta["data"])
+    health = HealthMonitor(config, saved.get("health"), diverged)
+    if diverged is not None:  # so that a run that is killed now knows that it went back
+        nimg = int(state.nimg)
+        store.save(state, nimg, meta | health.meta(), saved["metrics"], force=True)
+    return state, health
 
 
 def _skipped(state: TrainState) -> dict[str, int]:

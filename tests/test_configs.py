@@ -59,7 +59,7 @@ SCHEDULES = [
 def test_every_variant_traces_at_every_level(recipe, arg):
     """Lowering goes through every line of the step without the cost of compiling it."""
     config = recipe.get_config(f"{arg},smoke")
-    check_config(config, num_devices=1, num_processes=1)
+    check_config(config, num_devices=1)
     shape = ImageShape(config.data.resolution, 3, 0)
     networks, init = make_networks(config, shape)
     state = jax.eval_shape(init, jax.random.key(0))
@@ -75,7 +75,7 @@ def test_every_variant_traces_at_every_level(recipe, arg):
 @pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES)
 def test_every_full_size_variant_is_accepted(recipe, arg):
     config = recipe.get_config(arg)
-    check_config(config, num_devices=1, num_processes=1)
+    check_config(config, num_devices=1)
 
 
 def test_rows_of_stylegan2_table_1():

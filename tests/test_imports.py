@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "input": {"training", "data"},
     "train": {"files", "monitors", "input", "training", "data", "metrics"},
     "plan": {"files", "training", "input", "ops"},
-    "main": {"train", "plan"},
+    "main": {"train", "plan", "training"},
     "tools": {
         "files",
         "training",

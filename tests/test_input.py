@@ -2,6 +2,7 @@
 
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,6 +10,7 @@ from configs.quickstart import get_config
 from stylegan_jax import input as run_input
 from stylegan_jax.input import InputStream, image_shape, open_config_source
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.sharding import make_mesh
 from tests.data.foreign import drawings, write_folder
 
 LEVEL = Level(8, 0, 4, 0.0, 0.0)
@@ -42,7 +44,7 @@ def test_waiting_is_measured_and_much_of_it_is_said_once(config, capsys, monkeyp
             yield {"image": np.zeros((4, 8, 8, 3), np.uint8)}
 
     monkeypatch.setattr(run_input, "make_iterator", slow)
-    stream = InputStream(0, config, source, LEVEL)
+    stream = InputStream(0, config, source, LEVEL, make_mesh(jax.devices()[:1]))
     capsys.readouterr()
     start = time.monotonic()
     next(stream), next(stream)  # the first was there already

@@ -29,6 +29,7 @@ from stylegan_jax.ops.packing import (
     repack,
     space_to_depth,
 )
+from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 
@@ -305,9 +306,9 @@ class Discriminator(nnx.Module):
         packed = packing_of(img, self.img_channels)
         side = img.shape[1] * packed[0]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
-        x, rest = None, repack(img, packed, self.packing_at(side))
+        x, rest = None, split_rows(repack(img, packed, self.packing_at(side)))
         for res in reversed(blocks[1:]):
-            x, rest = getattr(self, f"b{res}")(x, rest)
+            x, rest = split_rows(getattr(self, f"b{res}")(x, rest))
             if res == side and fade is not None:
                 small = average_pixels(depth_to_space(img, packed), 2)
                 small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))

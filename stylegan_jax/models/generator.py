@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from stylegan_jax.ops.packing import UNPACKED, Packing
+from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
 # (block, layer, side) of every noise input, from low resolution to high.
@@ -127,7 +128,8 @@ def blend_colors(
 
 def apply_block(block: Callable[..., Any], *args: Any, recompute: bool) -> Any:
     """Applies a block; `recompute`: again for the gradient, of which its inputs alone are kept."""
-    return jax.checkpoint(lambda *args: block(*args))(*args) if recompute else block(*args)
+    out = jax.checkpoint(lambda *args: block(*args))(*args) if recompute else block(*args)
+    return split_rows(out)
 
 
 def growing_resolutions(

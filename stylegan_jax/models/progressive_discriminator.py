@@ -19,6 +19,7 @@ from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
 from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, packing_of
+from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 # Leaky ReLU whose gain sits on the weight.
@@ -210,9 +211,9 @@ class ProgressiveDiscriminator(nnx.Module):
         img = depth_to_space(img, packing_of(img, self.img_channels))
         side = img.shape[1]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
-        x = getattr(self, f"b{side}").fromrgb(img.astype(self._dtype(side)))
+        x = getattr(self, f"b{side}").fromrgb(split_rows(img.astype(self._dtype(side))))
         for res in reversed(blocks[1:]):
-            x = getattr(self, f"b{res}")(x)
+            x = split_rows(getattr(self, f"b{res}")(x))
             if res == side and fade is not None:
                 small = average_pixels(img, 2).astype(x.dtype)
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)

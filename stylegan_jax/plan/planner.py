@@ -219,16 +219,16 @@ def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
     Raises:
         ValueError: Other settings cannot run.
     """
-    sizes = hardware["num_devices"], hardware["num_hosts"]
+    num_devices = hardware["num_devices"]
     config = ConfigDict(config.to_dict())
     try:
-        check_config(config, *sizes)
+        check_config(config, num_devices)
     except ValueError as error:
         per_device = _UNIT * config.schedule.num_micro_batches
-        batch = per_device * hardware["num_devices"]
+        batch = per_device * num_devices // config.mesh.spatial
         trial = ConfigDict(config.to_dict())
         trial.schedule.batch_size, trial.growth.batch_sizes = batch, ConfigDict()
-        check_config(trial, *sizes)
+        check_config(trial, num_devices)
         print(
             f"{error}\nPlanned with {batch} instead, {per_device} per device; to train so, give "
             f"--config.schedule.batch_size={batch}."

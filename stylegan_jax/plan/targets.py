@@ -11,41 +11,7 @@ import jax.numpy as jnp
 from jax.experimental import topologies
 
 from stylegan_jax.plan.gpus import GPUS, target_config
-
-
-@dataclasses.dataclass(frozen=True)
-class Chip:
-    """One device as jax lists it.
-
-    Attributes:
-        platform: `tpu` or `cuda`.
-        peak_flops: bfloat16 operations per second.
-        bandwidth: Bytes per second between the device and its memory.
-        clock_hz: Cycles per second of the TPU compiler's estimates; 0: it makes none.
-        memory_bytes: Usable memory; 0: the compiler is asked.
-    """
-
-    platform: str
-    peak_flops: float
-    bandwidth: float
-    clock_hz: float = 0.0
-    memory_bytes: int = 0
-
-
-# Makers' data sheets. Generations whose chips have two cores that jax lists apart (v2, v3, tpu7x)
-# have half a chip's numbers. Clocks follow from the peak and the size of the matrix units.
-CHIPS = {
-    "v2": Chip("tpu", 22.5e12, 350e9, 0.70e9),
-    "v3": Chip("tpu", 61.5e12, 450e9, 0.94e9),
-    "v4": Chip("tpu", 275e12, 1228e9, 1.05e9),
-    "v5e": Chip("tpu", 197e12, 819e9, 1.50e9),
-    "v5p": Chip("tpu", 459e12, 2765e9, 1.75e9),
-    "v6e": Chip("tpu", 918e12, 1640e9, 1.75e9),
-    "tpu7x": Chip("tpu", 1154e12, 3690e9, 2.20e9),
-    "a100": Chip("cuda", 312e12, 2039e9, memory_bytes=80 * 10**9),
-    "h100": Chip("cuda", 989e12, 3350e9, memory_bytes=80 * 10**9),
-    "h200": Chip("cuda", 989e12, 4800e9, memory_bytes=141 * 10**9),
-}
+from stylegan_jax.training.chips import CHIPS, Chip
 
 _PATTERN = re.compile(r"(?:(?P<slices>\d+)\*)?(?P<chip>\w+):(?P<shape>\d+(?:x\d+)*)")
 

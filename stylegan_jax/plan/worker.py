@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo
-from stylegan_jax.plan.flops import count_flops
 from stylegan_jax.plan.targets import parse_topology, topology_devices, usable_memory
 from stylegan_jax.training.build import (
     ImageShape,
@@ -27,9 +26,10 @@ from stylegan_jax.training.build import (
     make_hyperparameters,
     make_networks,
 )
+from stylegan_jax.training.flops import count_flops
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
-from stylegan_jax.training.sharding import make_mesh, replicated
+from stylegan_jax.training.sharding import make_mesh, shard_state
 
 
 def describe(job: dict[str, Any]) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
 def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     """Compiles one program, or finds what an earlier run learnt of it."""
     topology = parse_topology(job["topology"])
-    mesh = make_mesh(topology_devices(topology))
     config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
+    mesh = make_mesh(topology_devices(topology), **config.mesh)
     programs = dict(_programs(config, shape, job["level"], mesh, job["formulation"]))
     traced = programs[job["program"]]()
     lowered = traced.lower()
@@ -93,10 +93,7 @@ def _compile(lowered: Any, clock_hz: float) -> dict[str, Any]:
 def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str):
     """Names the programs of a level and how to trace them, for images of the data's shape."""
     networks, init = make_networks(config, shape, FORMULATIONS[formulation])
-    state = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
-        jax.eval_shape(init, jax.random.key(0)),
-    )
+    state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
     hyper, levels = make_hyperparameters(config), make_config_levels(config)
     return trace_programs(networks, hyper, levels[level], mesh, state, shape)
 

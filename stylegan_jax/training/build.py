@@ -157,13 +157,12 @@ def _make_model(
     return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
 
 
-def check_config(config: ConfigDict, num_devices: int, num_processes: int) -> None:
+def check_config(config: ConfigDict, num_devices: int) -> None:
     """Refuses settings that cannot run, before anything is compiled.
 
     Args:
         config: The run's config.
         num_devices: Devices of all processes.
-        num_processes: Hosts.
 
     Raises:
         ValueError: Names the keys, their values and what would do.
@@ -182,9 +181,12 @@ def check_config(config: ConfigDict, num_devices: int, num_processes: int) -> No
             raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
     if config.schedule.total_kimg <= 0:
         raise ValueError(f"schedule.total_kimg={config.schedule.total_kimg}: give a positive one.")
+    for name in ("max_rollbacks", "abort_sec"):
+        if config.health[name] < 0:
+            raise ValueError(f"health.{name}={config.health[name]}: give 0 or more.")
     levels = make_config_levels(config)
     for level in levels:
-        _check_batch(config, level, num_devices, num_processes)
+        _check_batch(config, level, num_devices // config.mesh.spatial)
     make_spans(levels, round(config.schedule.total_kimg * 1000))
 
 
@@ -205,13 +207,16 @@ def check_grows(networks: Networks, init: Any, levels: Sequence[Level]) -> None:
         )
 
 
-def _check_batch(config: ConfigDict, level: Level, num_devices: int, num_processes: int) -> None:
-    """Refuses a level's batch that devices, micro-batches or groups cannot share."""
+def _check_batch(config: ConfigDict, level: Level, num_devices: int) -> None:
+    """Refuses a level's batch that devices, micro-batches or groups cannot share.
+
+    Devices that share the rows of an image count as one.
+    """
     batch, micro = level.batch_size, config.schedule.num_micro_batches
     key = "schedule.batch_size"
     if f"b{level.resolution}" in config.growth.batch_sizes:
         key = f"growth.batch_sizes.b{level.resolution}"
-    if batch < 1 or batch % (micro * num_devices) or batch % num_processes:
+    if batch < 1 or batch % (micro * num_devices):
         raise ValueError(
             f"{key}={batch} cannot be split over {num_devices} devices x "
             f"schedule.num_micro_batches={micro}: give a multiple of {micro * num_devices}."

@@ -273,6 +273,29 @@ class CheckpointStore:
             )
         return None
 
+    def roll_back(self, last_nimg: int) -> int | None:
+        """Makes the best step the newest: those beyond it are renamed to `<nimg>.diverged`.
+
+        Args:
+            last_nimg: Steps beyond this one are not to be trusted.
+
+        Returns:
+            The step that is the newest now: of those up to `last_nimg` the best, or the newest if
+            none has a metric. None, and nothing is changed, if there is no such step.
+        """
+        self.wait()
+        values = {s: self._best_value_by_step.get(s, math.inf) for s in self.steps()}
+        trusted = {step: value for step, value in values.items() if step <= last_nimg}
+        if not trusted:
+            return None
+        best = _argmin(trusted)
+        newest = max(trusted) if best is None else best
+        for step in (step for step in values if step > newest):
+            _set_aside(self.directory / str(step), "diverged")
+            self._best_value_by_step.pop(step, None)
+        self._manager.reload()
+        return newest
+
     def _try_restore(
         self, step_dir: epath.Path, wanted: Mapping[str, jax.ShapeDtypeStruct]
     ) -> tuple[dict[str, jax.Array], dict[str, Any]] | None:

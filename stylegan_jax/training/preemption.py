@@ -6,7 +6,6 @@ import threading
 from types import FrameType
 
 import jax
-import numpy as np
 from absl import logging
 from jax.experimental import multihost_utils
 
@@ -27,6 +26,9 @@ class PreemptionGuard:
             while nimg < total and not guard.should_stop():
                 ...
 
+    With several processes, a signal to any of them stops all in the same iteration: jax's own
+    service listens for SIGTERM and agrees on it, in the background.
+
     A SIGINT after the first signal raises KeyboardInterrupt at once. Leaving the block puts
     the previous handlers back.
     """
@@ -34,6 +36,7 @@ class PreemptionGuard:
     def __init__(self):
         """Makes a guard that has seen no signal yet; it listens inside a `with` block."""
         self.requested = False
+        self._iteration = 0
         self._previous = {}
 
     def __enter__(self) -> "PreemptionGuard":
@@ -41,7 +44,8 @@ class PreemptionGuard:
         if threading.current_thread() is not threading.main_thread():
             logging.warning("not in the main thread: SIGTERM and Ctrl-C will not save first")
             return self
-        for number in _SIGNALS:
+        # The service's handler of SIGTERM must stay.
+        for number in _SIGNALS if jax.process_count() == 1 else (signal.SIGINT,):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -61,14 +65,17 @@ class PreemptionGuard:
             _say(f"{name}: already stopping, the checkpoint is on its way")
         else:
             self.requested = True
+            if jax.process_count() > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
             _say(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
 
     def should_stop(self) -> bool:
-        """Tells whether any process of the run was asked to stop.
+        """Tells whether any process of the run was asked to stop; call it once per iteration.
 
-        The processes of a pod get their signals at different moments, so with more than one
-        this is a small collective: every process must call it at the same place in the loop.
+        All processes get the same answer in the same iteration.
         """
         if jax.process_count() == 1:
             return self.requested
-        return bool(np.any(multihost_utils.process_allgather(np.asarray(self.requested))))
+        # The service agrees on the next number: they must not have gaps.
+        self._iteration += 1
+        return multihost_utils.reached_preemption_sync_point(self._iteration)

@@ -26,7 +26,7 @@ from stylegan_jax.training.phases import (
 )
 from stylegan_jax.training.progress import describe_compile
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.sharding import batch_sharding, replicated
+from stylegan_jax.training.sharding import batch_sharding, replicated, shardings
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import Report, average_G, run_phase
 
@@ -107,11 +107,11 @@ def trace_programs(
         hyper: Numbers of the losses.
         level: Resolution, batch and learning rates.
         mesh: Devices.
-        state: The state, or its shapes with shardings.
+        state: Shapes of the state with shardings, from `shard_state`, or the state.
         shape: Channels and labels of the images.
         labels: Labels of all training images, see `draw_inputs`, or their shape.
     """
-    whole, split = replicated(mesh), batch_sharding(mesh)
+    whole, split, spread = replicated(mesh), batch_sharding(mesh), shardings(state)
     n, side = level.batch_size, level.resolution
     py, px = networks.packing(side)
     image = (n, side // py, side // px, py * px * shape.img_channels)
@@ -126,13 +126,20 @@ def trace_programs(
         jitted = jax.jit(
             phase_program(phase, number, networks, hyper, level, mesh),
             donate_argnames="state",
-            out_shardings=(whole, whole),
+            out_shardings=(spread, whole),
         )
-        yield phase.name, lambda jitted=jitted: jitted.trace(state, key, batch, labels)
+        args = (state, key, batch, labels)
+        yield phase.name, functools.partial(_trace, mesh, jitted, *args)
     average = jax.jit(
-        lambda state: average_G(state, hyper, level), donate_argnums=0, out_shardings=whole
+        lambda state: average_G(state, hyper, level), donate_argnums=0, out_shardings=spread
     )
-    yield "EMA", lambda: average.trace(state)
+    yield "EMA", functools.partial(_trace, mesh, average, state)
+
+
+def _trace(mesh: Mesh, jitted: Any, *args: Any) -> jax.stages.Traced:
+    """Traces a program where its hints about the mesh hold."""
+    with jax.set_mesh(mesh):
+        return jitted.trace(*args)
 
 
 def compile_programs(

@@ -1,26 +1,47 @@
-"""The device mesh and what lies where: batches split over `data`, the state on every device."""
+"""The device mesh and what lies where: images over `data` and `fsdp`, the state over `fsdp`."""
 
+import math
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import mesh_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
+from stylegan_jax.ops.partition import BATCH_AXES
 
 MESH_AXES = ("data", "fsdp", "spatial")
 
+# Smaller arrays are kept whole: splitting them saves nothing and costs a message each.
+_MIN_SPLIT_SIZE = 2**14
 
-def make_mesh(devices: list[Any] | None = None) -> Mesh:
-    """A mesh with all devices (of all processes) along `data`, slice after slice of a TPU."""
+
+def make_mesh(devices: list[Any] | None = None, *, fsdp: int = 1, spatial: int = 1) -> Mesh:
+    """A mesh of all devices of all processes, slice after slice of a TPU along `data`.
+
+    Args:
+        devices: Default: all.
+        fsdp: Devices that share one copy of the state.
+        spatial: Devices that share the rows of an image.
+
+    Raises:
+        ValueError: `fsdp` times `spatial` does not divide the devices of a slice.
+    """
     devices = jax.devices() if devices is None else devices
     num_slices = len({getattr(device, "slice_index", 0) for device in devices})
+    per_slice = len(devices) // num_slices
+    if fsdp < 1 or spatial < 1 or per_slice % (fsdp * spatial):
+        raise ValueError(
+            f"mesh.fsdp={fsdp} times mesh.spatial={spatial} does not divide {per_slice} devices"
+            + (f" of each of {num_slices} slices" if num_slices > 1 else "")
+            + ": give factors of that number."
+        )
     types = (AxisType.Auto,) * 3
+    inside = (per_slice // (fsdp * spatial), fsdp, spatial)
     if num_slices == 1:
-        return jax.make_mesh((len(devices), 1, 1), MESH_AXES, axis_types=types, devices=devices)
-    inside, between = (len(devices) // num_slices, 1, 1), (num_slices, 1, 1)
-    ordered = mesh_utils.create_hybrid_device_mesh(inside, between, devices)
+        return jax.make_mesh(inside, MESH_AXES, axis_types=types, devices=devices)
+    ordered = mesh_utils.create_hybrid_device_mesh(inside, (num_slices, 1, 1), devices)
     return Mesh(ordered, MESH_AXES, axis_types=types)
 
 
@@ -30,21 +51,97 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Leading axis split over `data`."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+    """Leading axis split over `data` and `fsdp`."""
+    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+
+
+def num_batch_devices(mesh: Mesh) -> int:
+    """Devices, or groups of them along `spatial`, that a batch is split over."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
+def shard_state(mesh: Mesh, state: Any) -> Any:
+    """The shapes of a state with where its arrays lie.
+
+    Arrays that are not small are split over `fsdp` along their longest axis that it divides; all
+    else has a copy on every device.
+
+    Args:
+        mesh: Devices.
+        state: Arrays or their shapes.
+
+    Returns:
+        The tree with `jax.ShapeDtypeStruct` leaves.
+
+    Source: Rajbhandari et al. 2020 (ZeRO), stage 3.
+    """
+
+    def shard(x: Any) -> jax.ShapeDtypeStruct:
+        sharding = NamedSharding(mesh, _state_spec(x.shape, mesh.shape["fsdp"]))
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+
+    return jax.tree.map(shard, state)
+
+
+def shardings(tree: Any) -> Any:
+    """Where the arrays of a tree lie."""
+    return jax.tree.map(lambda x: x.sharding, tree)
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """Which images of a batch this process's devices hold, ascending, int [n]."""
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
 
 
 def put_batch(
-    mesh: Mesh, batch: dict[str, np.ndarray], packing: Packing = UNPACKED
+    mesh: Mesh, batch: dict[str, np.ndarray], batch_size: int, packing: Packing = UNPACKED
 ) -> dict[str, jax.Array]:
-    """Makes global arrays of the rows that this process has read, images packed on the way."""
-    sharding = batch_sharding(mesh)
+    """Makes global arrays of the images that this process has read, packed on the way.
+
+    Args:
+        mesh: Devices.
+        batch: Arrays of the rows that `local_rows` gives.
+        batch_size: Images of all processes.
+        packing: How the images are held.
+    """
+    rows, sharding = local_rows(mesh, batch_size), batch_sharding(mesh)
     batch = batch | {"image": space_to_depth(batch["image"], packing)}
-    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+    def put(local: np.ndarray) -> jax.Array:
+        shape, parts = (batch_size, *local.shape[1:]), []
+        for device, index in sharding.addressable_devices_indices_map(shape).items():
+            start, stop, _ = index[0].indices(batch_size)
+            first = int(np.searchsorted(rows, start))
+            parts.append(jax.device_put(local[first : first + stop - start], device))
+        return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+    return {name: put(local) for name, local in batch.items()}
+
+
+def put_everywhere(mesh: Mesh, x: np.ndarray) -> jax.Array:
+    """A copy on every device of an array that all processes have."""
+    return jax.make_array_from_callback(x.shape, replicated(mesh), lambda index: x[index])
+
+
+def fetch(x: Any) -> np.ndarray:
+    """An array on the host, wherever its parts lie; all processes must call it together."""
+    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
+        x = multihost_utils.process_allgather(x, tiled=True)
+    return np.asarray(x)
 
 
 def split_over_data(mesh: Mesh | None, tree: Any) -> Any:
-    """Asks the compiler to keep a tree's leading axes split over `data`; no mesh: no request."""
+    """Asks the compiler to keep a tree's leading axes split as batches; no mesh: no request."""
     if mesh is None:
         return tree
     return jax.lax.with_sharding_constraint(tree, batch_sharding(mesh))
+
+
+def _state_spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
+    """Which axis of an array is split over `fsdp`, if any."""
+    axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
+    if fsdp == 1 or math.prod(shape) < _MIN_SPLIT_SIZE or not axes:
+        return PartitionSpec()
+    longest = max(axes, key=lambda axis: shape[axis])
+    return PartitionSpec(*(["fsdp" if axis == longest else None for axis in range(len(shape))]))

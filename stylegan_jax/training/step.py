@@ -24,6 +24,7 @@ from stylegan_jax.losses.regularizers import (
 )
 from stylegan_jax.models.generator import broadcast_ws
 from stylegan_jax.ops.packing import space_to_depth
+from stylegan_jax.ops.partition import gather
 from stylegan_jax.training.grown import grown_part, with_grown_part
 from stylegan_jax.training.phases import (
     Hyperparameters,
@@ -155,8 +156,8 @@ def _g_loss(
     level: Level,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
     """Adversarial loss and path length penalty of G."""
-    G = nnx.merge(networks.G, state.G)
-    D = nnx.merge(networks.D, state.D)
+    G = nnx.merge(networks.G, gather(state.G))
+    D = nnx.merge(networks.D, gather(state.D))
     fade = level.fade(state.nimg)
     packing = G.packing_at(level.resolution)
     where = dict(resolution=level.resolution, fade=fade, packing=packing)
@@ -195,8 +196,8 @@ def _d_loss(
     level: Level,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
     """Adversarial loss and gradient penalties of D."""
-    G = nnx.merge(networks.G, state.G)
-    D = nnx.merge(networks.D, state.D)
+    G = nnx.merge(networks.G, gather(state.G))
+    D = nnx.merge(networks.D, gather(state.D))
     fade = level.fade(state.nimg)
     # All images are held as D holds them: so are their gradients.
     packing = networks.packing(level.resolution)

@@ -85,7 +85,7 @@ def gradients(mesh, state, batch, *, networks, hyper, level):
             inputs = draw_inputs(key, phase, batch, labels, fade=fade, mesh=mesh, **statics)
             return phase_gradients(state, inputs, phase, **statics)[:2]
 
-        out = jax.jit(run)(state, put_batch(mesh, batch), labels)
+        out = jax.jit(run)(state, put_batch(mesh, batch, len(batch["image"])), labels)
         found.append(jax.tree.map(np.asarray, out))
     return found
 
@@ -226,7 +226,8 @@ def test_programs_compile_once_and_donate(setup, batch):
                 compiles.clear()
             old = state
             with jax.transfer_guard("disallow"):
-                state, _ = programs.iteration(state, key, put_batch(mesh, batch), labels, index)
+                placed = put_batch(mesh, batch, len(batch["image"]))
+                state, _ = programs.iteration(state, key, placed, labels, index)
             assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.G, old.D, old.opt_G)))
     finally:
         monitoring.clear_event_listeners()

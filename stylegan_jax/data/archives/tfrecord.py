@@ -10,7 +10,6 @@ import os
 import re
 import struct
 import threading
-from collections.abc import Iterator
 from typing import IO, Any
 
 import google_crc32c
@@ -18,6 +17,7 @@ import numpy as np
 from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.example import parse_bytes, parse_example, parse_integers
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
 from stylegan_jax.files import is_cloud
@@ -79,6 +79,10 @@ class TfrecordArchive(Archive):
         height, width, channels = self._shape
         return ImageFormat(height, width, channels)
 
+    def stamp(self, index: int) -> Any:
+        """The record's checksum."""
+        return self._checksums[index]
+
     def identity(self) -> Any:
         """Sizes and checksums of the records."""
         return [list(self.sizes), list(self._checksums)]
@@ -93,7 +97,7 @@ class TfrecordArchive(Archive):
         if len(data) != self.sizes[index] or _mask_crc(data) != self._checksums[index]:
             raise ArchiveError(f"{self.where(index)}: wrong checksum. {_AGAIN}")
         try:
-            return _parse_example(data)
+            return _parse_pixels(data)
         except _PARSE_ERRORS as error:
             raise ArchiveError(
                 f"{self.where(index)}: not a ProGAN or StyleGAN record, which has the features "
@@ -209,54 +213,10 @@ def _mask_crc(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _parse_example(data: bytes) -> np.ndarray:
-    """The pixels of a serialised tf.train.Example: Example.features.feature[name].list.value."""
-    features: dict[bytes, Any] = {}
-    for _, block in _fields(memoryview(data)):
-        for _, entry in _fields(block):
-            pair = dict(_fields(entry))
-            features[pair[1].tobytes()] = list(_fields(pair[2]))[0][1]
-    shape = []
-    for _, value in _fields(features[b"shape"]):
-        shape += [value] if isinstance(value, int) else _packed(value)
-    channels, height, width = shape
-    ((_, pixels),) = _fields(features[b"data"])
+def _parse_pixels(data: bytes) -> np.ndarray:
+    """The pixels of a serialised tf.train.Example."""
+    features = parse_example(data)
+    channels, height, width = parse_integers(features[b"shape"])
+    pixels = parse_bytes(features[b"data"])
     chw = np.frombuffer(pixels, np.uint8).reshape(channels, height, width)
     return np.stack(list(chw), axis=2)  # a quarter of the time of a transposed copy
-
-
-def _fields(message: Any) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field of a protocol buffer: int, or memoryview not yet parsed."""
-    if not isinstance(message, memoryview):
-        raise ValueError("a number in place of a message")
-    position = 0
-    while position < len(message):
-        key, position = _varint(message, position)
-        if key & 7 == 0:
-            value, position = _varint(message, position)
-        elif key & 7 == 2:
-            size, position = _varint(message, position)
-            value, position = message[position : position + size], position + size
-        else:
-            raise ValueError(f"field of type {key & 7}")
-        yield key >> 3, value
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, and the position behind it."""
-    value = shift = 0
-    while True:
-        byte = message[position]
-        value |= (byte & 127) << shift
-        shift, position = shift + 7, position + 1
-        if byte < 128:
-            return value, position
-
-
-def _packed(message: memoryview) -> list[int]:
-    """Integers one behind the other."""
-    values, position = [], 0
-    while position < len(message):
-        value, position = _varint(message, position)
-        values.append(value)
-    return values

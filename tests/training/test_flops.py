@@ -5,7 +5,7 @@ from jax import lax
 
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.formulation import FORMULATIONS
-from stylegan_jax.plan.flops import count_flops
+from stylegan_jax.training.flops import count_flops
 
 
 def flops(function, *args):

@@ -1,0 +1,71 @@
+"""tf.train.Example as it is serialised, read without TensorFlow and without copies.
+
+Example.features.feature[name].kind_list.value: messages in messages, of which only the frames are
+looked at.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def parse_example(data: bytes) -> dict[bytes, memoryview]:
+    """The list of values of each feature, not yet parsed.
+
+    Raises:
+        ValueError, LookupError, TypeError, AttributeError: This is no such message.
+    """
+    features = {}
+    for _, block in _fields(memoryview(data)):
+        for _, entry in _fields(block):
+            pair = dict(_fields(entry))
+            lists = [values for _, values in _fields(pair[2])] or [memoryview(b"")]
+            features[pair[1].tobytes()] = lists[0]
+    return features
+
+
+def parse_bytes(values: memoryview) -> memoryview:
+    """The one value of a list of byte strings."""
+    ((_, value),) = _fields(values)
+    return value
+
+
+def parse_integers(values: memoryview) -> list[int]:
+    """A list of integers, packed or not."""
+    integers = []
+    for _, value in _fields(values):
+        if isinstance(value, int):
+            integers.append(value)
+            continue
+        position = 0
+        while position < len(value):
+            integer, position = _varint(value, position)
+            integers.append(integer)
+    return integers
+
+
+def _fields(message: Any) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a protocol buffer: int, or memoryview not yet parsed."""
+    if not isinstance(message, memoryview):
+        raise ValueError("a number in place of a message")
+    position = 0
+    while position < len(message):
+        key, position = _varint(message, position)
+        if key & 7 == 0:
+            value, position = _varint(message, position)
+        elif key & 7 == 2:
+            size, position = _varint(message, position)
+            value, position = message[position : position + size], position + size
+        else:
+            raise ValueError(f"field of type {key & 7}")
+        yield key >> 3, value
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """An integer of seven bits a byte, and the position behind it."""
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value |= (byte & 127) << shift
+        shift, position = shift + 7, position + 1
+        if byte < 128:
+            return value, position

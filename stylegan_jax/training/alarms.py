@@ -1,0 +1,296 @@
+"""Rules of the alarms: what was seen, what it usually means, what to change.
+
+A rule looks at one tick's means, or at a score; a further alarm is a further row of `RULES`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+from ml_collections import ConfigDict
+
+# In sound runs, growing ones included, losses stay below 4 times their median and gradients
+# below 7 while the resolution stays the same.
+EXPLOSION_RATIO = 10.0
+# A logistic loss of 10 calls every image wrong with a certainty of 0.99995.
+MIN_EXPLODED_LOSS = 10.0
+# Sound runs stay below 0.9; from 0.95 on at most 1 image in 40 is judged wrongly.
+STRONG_SIGN = 0.95
+STRONG_TICKS = 5
+# Logits this far apart leave a logistic loss without a slope; sound runs have 1 to 5. Critics
+# (WGAN) have no scale: theirs must also have grown a lot.
+WIDE_GAP, WIDE_RATIO = 20.0, 2.0
+WIDE_CRITIC_GAP, WIDE_CRITIC_RATIO = 100.0, 10.0
+# The smallest gap in sound runs is 0.25, in the first fade of a growing one.
+EQUAL_GAP = 0.05
+EQUAL_TICKS = 20
+# G's gradient has never been seen below a quarter of its median.
+VANISHED_RATIO = 0.01
+VANISHED_TICKS = 2
+# A penalty that weighs more than the adversarial loss (about 1) and has grown tenfold.
+PENALTY_RATIO = 10.0
+MIN_HEAVY_PENALTY = 1.0
+# Scores of a sound run fall, and vary by a few per cent: twice the best is no chance.
+SWD_RATIO = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a rule looks at: one tick, or one score.
+
+    Attributes:
+        config: The run's config.
+        resolution: At which the networks work.
+        means: The tick's metrics.
+        medians: Of absolute values in the ticks before; empty while they are too few.
+        skipped: Updates left out in this tick, per network.
+        iterations: Of this tick.
+        swd: The score, and `best_swd` the lowest one so far.
+    """
+
+    config: ConfigDict
+    resolution: int
+    means: Mapping[str, float]
+    medians: Mapping[str, float]
+    skipped: Mapping[str, int]
+    iterations: int
+    swd: float = math.nan
+    best_swd: float = math.nan
+
+    @property
+    def is_critic(self) -> bool:
+        """Whether logits have neither a zero nor a scale."""
+        return self.config.loss.adversarial == "wgan"
+
+    @property
+    def gap(self) -> float:
+        """How much higher reals are scored than fakes; NaN where it was not measured."""
+        real, fake = (self.means.get(f"Loss/scores/{kind}", math.nan) for kind in ("real", "fake"))
+        return real - fake
+
+    def ratio(self, name: str) -> float:
+        """A value in medians of its past; 0 where there is no past."""
+        median = self.medians.get(name, 0.0)
+        return abs(self.means[name]) / median if median > 0 and name in self.means else 0.0
+
+
+# ----------------------------------------------------------------------------------------------
+# What is seen: words, or nothing
+
+
+def _non_finite(seen: Seen) -> str:
+    bad = [name for name, mean in seen.means.items() if not math.isfinite(mean)]
+    parts = [
+        f"{count} of about {seen.iterations} updates of {net} left out, gradients not finite"
+        for net, count in seen.skipped.items()
+        if count > 0
+    ]
+    return "; ".join(parts + ([f"not finite: {', '.join(bad)}"] if bad else []))
+
+
+def _explosion(seen: Seen) -> str:
+    found = []
+    for name, value in seen.means.items():
+        is_loss = name in ("Loss/G/loss", "Loss/D/loss")
+        if is_loss and (seen.is_critic or abs(value) < MIN_EXPLODED_LOSS):
+            continue
+        if (is_loss or name.startswith("Grad/")) and EXPLOSION_RATIO < seen.ratio(name) < math.inf:
+            found.append(f"{name} is {value:.3g}, usually {seen.medians[name]:.3g}")
+    return "; ".join(found)
+
+
+def _strong_signs(seen: Seen) -> str:
+    real, fake = (seen.means.get(f"Loss/signs/{kind}", 0.0) for kind in ("real", "fake"))
+    if seen.is_critic or real < STRONG_SIGN or fake > -STRONG_SIGN:
+        return ""
+    return f"Loss/signs/real is {real:.3f} and Loss/signs/fake {fake:.3f}: nearly all are told"
+
+
+def _wide_gap(seen: Seen) -> str:
+    least, ratio = WIDE_GAP, WIDE_RATIO
+    if seen.is_critic:
+        least, ratio = WIDE_CRITIC_GAP, WIDE_CRITIC_RATIO
+    usual = seen.medians.get("gap", math.inf)
+    if not seen.gap > max(least, ratio * usual):
+        return ""
+    return f"reals are scored {seen.gap:.3g} above fakes, usually {usual:.3g}"
+
+
+def _equal_scores(seen: Seen) -> str:
+    is_equal = abs(seen.gap) < EQUAL_GAP
+    return f"reals and fakes are scored alike, {seen.gap:.3g} apart" if is_equal else ""
+
+
+def _vanished(seen: Seen) -> str:
+    for name in ("Grad/Gmain", "Grad/Gboth"):
+        if name in seen.medians and seen.ratio(name) < VANISHED_RATIO:
+            return f"{name} is {seen.means.get(name, 0):.3g}, usually {seen.medians[name]:.3g}"
+    return ""
+
+
+def _heavy(names_and_weights: Callable[[ConfigDict], dict[str, float]]) -> Callable[[Seen], str]:
+    """Looks for penalties that have grown and weigh more than the loss."""
+
+    def look(seen: Seen) -> str:
+        found = [
+            f"{name} is {seen.means[name]:.3g}, usually {seen.medians[name]:.3g}"
+            for name, weight in names_and_weights(seen.config.loss).items()
+            if seen.ratio(name) > PENALTY_RATIO and weight * seen.means[name] > MIN_HEAVY_PENALTY
+        ]
+        return "; ".join(found)
+
+    return look
+
+
+def worse_score(seen: Seen) -> str:
+    """Says that a score is far above the best one, or nothing."""
+    is_worse = seen.swd > SWD_RATIO * seen.best_swd
+    return f"swd is {seen.swd:.1f}, and was {seen.best_swd:.1f} at its best" if is_worse else ""
+
+
+# ----------------------------------------------------------------------------------------------
+# What to change: config keys with values
+
+
+def _stronger_penalty(seen: Seen) -> str:
+    loss = seen.config.loss
+    for name in ("r1_gamma", "gp_weight"):
+        if loss[name]:
+            return f"raise loss.{name} from {loss[name]:g} to {3 * loss[name]:g}"
+    return "set loss.r1_gamma=10"
+
+
+def _slower(net: Literal["G", "D"]) -> Callable[[Seen], str]:
+    def advise(seen: Seen) -> str:
+        rates, block = seen.config.growth.learning_rates, f"b{seen.resolution}"
+        key, rate = f"optimizer.{net}_lr", seen.config.optimizer[f"{net}_lr"]
+        if block in rates:
+            key, rate = f"growth.learning_rates.{block}", rates[block]
+        return f"lower {key} from {rate:g} to {rate / 2:g}"
+
+    return advise
+
+
+def _more_images(seen: Seen) -> str:
+    advice = "a D that wins early has often learnt a small data set by heart: use more images"
+    return advice if seen.config.data.mirror else f"{advice}, or data.mirror=True"
+
+
+def _weaker_path_length(seen: Seen) -> str:
+    weight = seen.config.loss.pl_weight
+    return f"lower loss.pl_weight from {weight:g} to {weight / 4:g}"
+
+
+def _wider_numbers(seen: Seen) -> str:
+    if not max(seen.config.G.num_bf16_res, seen.config.D.num_bf16_res):
+        return "JAX_DEBUG_NANS=True names the operation (slowly)"
+    for net in ("G", "D"):
+        if "conv_clamp" in seen.config[net] and not seen.config[net].conv_clamp:
+            return f"set {net}.conv_clamp=256"
+    return "set G.num_bf16_res=0 and D.num_bf16_res=0"
+
+
+def _roll_back(seen: Seen) -> str:
+    if seen.config.health.rollback:
+        return "nothing: health.rollback is on"
+    return "health.rollback=True goes back to the best checkpoint by itself"
+
+
+class Rule(NamedTuple):
+    """An alarm: when it is raised, after how many ticks in a row, and its words."""
+
+    name: str
+    title: str
+    look: Callable[[Seen], str]
+    ticks: int
+    meaning: str
+    advice: tuple[Callable[[Seen], str], ...]
+
+
+RULES = (
+    Rule(
+        "non_finite",
+        "losses or gradients are not finite",
+        _non_finite,
+        1,
+        "such updates are left out, so a few do no harm; if they go on, numbers have overflowed "
+        "and the run stands still",
+        (_wider_numbers, _slower("G"), _slower("D"), _roll_back),
+    ),
+    Rule(
+        "explosion",
+        "a loss or a gradient has exploded",
+        _explosion,
+        1,
+        "steps are too long, or the discriminator has become too steep; often the beginning of a "
+        "divergence",
+        (_slower("G"), _slower("D"), _stronger_penalty),
+    ),
+    Rule(
+        "D_too_strong",
+        "D is too strong",
+        _strong_signs,
+        STRONG_TICKS,
+        "D tells nearly every image, so G learns little from it; samples will soon repeat or decay",
+        (_stronger_penalty, _slower("D"), _more_images),
+    ),
+    Rule(
+        "wide_gap",
+        "the scores of reals and fakes drift apart",
+        _wide_gap,
+        STRONG_TICKS,
+        "D has become so sure that its loss has hardly a slope left for G to follow",
+        (_stronger_penalty, _slower("D"), _more_images),
+    ),
+    Rule(
+        "D_collapsed",
+        "D tells nothing",
+        _equal_scores,
+        EQUAL_TICKS,
+        "D has collapsed, or a penalty holds it down: G gets no direction",
+        (
+            lambda seen: (
+                f"lower loss.r1_gamma from {seen.config.loss.r1_gamma:g} to "
+                f"{seen.config.loss.r1_gamma / 10:g}"
+                if seen.config.loss.r1_gamma
+                else _slower("G")(seen)
+            ),
+            lambda seen: "look at reals.png: are these the images that were meant?",
+        ),
+    ),
+    Rule(
+        "G_vanishing",
+        "the gradient of G has vanished",
+        _vanished,
+        VANISHED_TICKS,
+        "D no longer tells G what to change, mostly since it has won",
+        (_stronger_penalty, _slower("D")),
+    ),
+    Rule(
+        "R1_growing",
+        "the gradient penalty of D grows",
+        _heavy(
+            lambda loss: {"Loss/r1_penalty": loss.r1_gamma / 2, "Loss/gp_penalty": loss.gp_weight}
+        ),
+        1,
+        "D becomes steep faster than its penalty flattens it; it comes before most divergences",
+        (_slower("D"), _stronger_penalty),
+    ),
+    Rule(
+        "PL_diverging",
+        "path lengths diverge",
+        _heavy(lambda loss: {"Loss/pl_penalty": loss.pl_weight}),
+        1,
+        "G changes its images ever faster with the latents; its regulariser now outweighs its loss",
+        (_slower("G"), _weaker_path_length),
+    ),
+)
+SCORE_RULE = Rule(
+    "swd_worse",
+    "samples have become worse",
+    worse_score,
+    1,
+    "the run has passed its best point or has collapsed; the best checkpoint is kept",
+    (_roll_back, _stronger_penalty, _slower("G")),
+)

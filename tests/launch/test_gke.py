@@ -9,6 +9,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from stylegan_jax.training.watchdog import EXIT_CODE
+
 # Of JobSet v1alpha2: what its schema allows and requires at each place that the manifests use.
 JOBSET_KEYS = {
     "": ({"apiVersion", "kind", "metadata", "spec"}, set()),
@@ -112,7 +114,7 @@ def test_who_starts_again(launch, kind):
     disruption, error = job["podFailurePolicy"]["rules"]
     assert disruption["action"] == "Count" and error["action"] == "FailJob"
     assert error["onExitCodes"]["operator"] == "NotIn"
-    assert error["onExitCodes"]["values"] == [42, 134, 137, 143]
+    assert error["onExitCodes"]["values"] == [42, EXIT_CODE, 134, 137, 143]
     (container,) = job["template"]["spec"]["containers"]
     assert error["onExitCodes"]["containerName"] == container["name"]
     assert job["template"]["spec"]["restartPolicy"] == "Never"

@@ -20,14 +20,12 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 INLINE = re.findall(r"`([^`\n]+)`", README)
-# What one process of several is told.
-DISTRIBUTED = {"coordinator", "num_processes", "process_id", "distributed"}
 
 
 def main_flags():
     """The flags of main.py, by its source: another test may have defined those of a tool."""
     source = (ROOT / "stylegan_jax" / "main.py").read_text()
-    return set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)) | DISTRIBUTED
+    return set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
 
 
 def check_main(words):

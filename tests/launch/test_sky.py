@@ -47,7 +47,7 @@ def test_keys(task):
 
 def test_recovery(task):
     assert task["resources"]["use_spot"] is True
-    assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [42]
+    assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [42, 75]
 
 
 def test_run(task, tmp_path):

@@ -81,15 +81,16 @@ def test_saved_is_queued_again(sbatch, codes):
     assert (done.returncode, asked) == (0, ["scontrol requeue 77"])
 
 
-@pytest.mark.parametrize("signal", [6, 9, 15])
-def test_killed_is_queued_again_unless_at_the_start(sbatch, signal):
-    done, asked = sbatch(-signal, 0, MIN_SECONDS=0)
+@pytest.mark.parametrize("code", [-6, -9, -15, 75])
+def test_lost_is_queued_again_unless_at_the_start(sbatch, code):
+    done, asked = sbatch(code, 0, MIN_SECONDS=0)
     assert (done.returncode, asked) == (0, ["scontrol requeue 77"])
 
 
-def test_killed_at_the_start_is_broken(sbatch):
-    done, asked = sbatch(-9, 0)
-    assert (done.returncode, asked) == (137, [])
+@pytest.mark.parametrize("code, returned", [(-9, 137), (75, 75)])
+def test_lost_at_the_start_is_broken(sbatch, code, returned):
+    done, asked = sbatch(code, 0)
+    assert (done.returncode, asked) == (returned, [])
 
 
 def test_ended_while_it_leaves_counts_as_saved(sbatch):

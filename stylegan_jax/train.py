@@ -32,6 +32,7 @@ from stylegan_jax.training.health import Diverged, HealthMonitor
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.preemption import PreemptionGuard
+from stylegan_jax.training.processes import wait_for_all
 from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
@@ -206,6 +207,7 @@ def _train(
                             networks, hyper, level, mesh, abstract_state, shape, labels
                         )
                     batches = reading.result()
+                    wait_for_all(f"compiled {level.resolution} px")
                     speed.begin(level)
                     tick_start += time.monotonic() - start
                 if nimg == span.start_nimg > 0:
@@ -227,7 +229,7 @@ def _train(
                 print(f"first step done {first_step_sec:.1f} s after the start", flush=True)
             nimg += level.batch_size
 
-            stop = guard.should_stop(nimg)
+            stop = guard.should_stop()
             if every(config.io.tick_kimg):
                 watchdog.beat("waiting for the tick's numbers", nimg)
                 means = meter.means() | _skipped(state)

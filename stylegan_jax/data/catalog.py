@@ -140,8 +140,11 @@ def prepare(
         OSError: The disk is full; what is done is kept.
     """
     spec = DATASET_SPECS.get(name)
-    if not re.fullmatch(r"[\w-]+", name):
-        raise ValueError(f"name={name!r}: give letters, digits, underscores and hyphens.")
+    for key, value in {"name": name, "variant": variant or "-"}.items():
+        if not re.fullmatch(r"[\w-]+", value):
+            raise ValueError(f"{key}={value!r}: give letters, digits, underscores and hyphens.")
+    if max_images < 0:
+        raise ValueError(f"max_images={max_images}: give 1 or more, or 0 for all.")
     variant = spec.resolve_variant(variant) if spec else variant
     if source is None and name not in _BUILT_IN:
         fetch = f" For {name}: {spec.fetch}" if spec else ""
@@ -151,6 +154,8 @@ def prepare(
         return folder
     source = source and as_path(source).expanduser()
     archive = _open_for(spec, source, variant, resolution, allow_partial)
+    if resolution < 4 or resolution & (resolution - 1):
+        raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
     if crop is None:

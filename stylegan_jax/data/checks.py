@@ -260,7 +260,5 @@ def _kind_of_label(item: Any) -> tuple[str | None, str]:
     except ValueError as error:
         return None, str(error)
     if label.kind == "vectors":
-        if not np.isfinite(label.values).all():
-            return None, "a vector with NaN or infinity"
         return f"a vector of length {label.c_dim}", ""
     return ("a text" if label.kind == "captions" else label.kind), ""

@@ -12,6 +12,9 @@ from etils import epath
 # Where a prepared data set has its labels.
 LABELS_FILE = "labels.json"
 
+# More, such as the number of a user account, is no class number.
+MAX_CLASSES = 2**20
+
 KINDS = ("none", "classes", "vectors", "captions")
 
 
@@ -104,6 +107,8 @@ def parse_labels(items: Sequence[Any]) -> Labels:
     if len(kinds) > 1:
         raise ValueError(f"labels are of several kinds: {', '.join(kinds)}. Give all the same.")
     if kinds == ["an integer"]:
+        if max(items) >= MAX_CLASSES:
+            raise ValueError(f"class number {max(items)}: number the classes from 0, without gaps.")
         names = [str(number) for number in range(max(items) + 1)]
         return class_labels(np.asarray(items), names)
     if kinds == ["a text"]:
@@ -114,7 +119,10 @@ def parse_labels(items: Sequence[Any]) -> Labels:
             f"labels are {kinds[0]}" + (f" of lengths {lengths}" if lengths else "") + "; wanted "
             "integers, lists of numbers of one length, or texts."
         )
-    return Labels("vectors", np.asarray(items, np.float32))
+    values = np.asarray(items, np.float64)
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise ValueError("a vector with NaN, infinity or a number too large for float32")
+    return Labels("vectors", values.astype(np.float32))
 
 
 def write_labels(path: epath.PathLike, labels: Labels) -> None:
@@ -125,13 +133,27 @@ def write_labels(path: epath.PathLike, labels: Labels) -> None:
     epath.Path(path).write_text(json.dumps(content))
 
 
-def read_labels(path: epath.PathLike) -> Labels:
-    """What `write_labels` wrote."""
-    content = json.loads(epath.Path(path).read_text())
-    kind, values = content["kind"], content["values"]
-    dtype = {"vectors": np.float32, "captions": object}.get(kind, np.int32)
-    array = np.full(values, -1, dtype) if kind == "none" else np.array(values, dtype)
-    return Labels(kind, array, tuple(content["class_names"]))
+def read_labels(path: epath.PathLike, n: int) -> Labels:
+    """What `write_labels` wrote of `n` images.
+
+    Raises:
+        ValueError: The file is damaged, or of another number of images.
+    """
+    try:
+        content = json.loads(epath.Path(path).read_text())
+        kind, values = content["kind"], content["values"]
+        if kind == "classes":
+            labels = class_labels(values, content["class_names"])
+        elif kind == "none":
+            labels = no_labels(values)
+        else:
+            dtype = {"vectors": np.float32, "captions": object}[kind]
+            labels = Labels(kind, np.array(values, dtype))
+        if len(labels) != n or labels.values.ndim != 1 + (kind == "vectors"):
+            raise ValueError(f"{len(labels)} labels for {n} images")
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}).") from error
+    return labels
 
 
 def _kind_of(item: Any) -> str:

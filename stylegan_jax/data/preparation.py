@@ -38,6 +38,11 @@ _MAX_SHARD_IMAGES = 1024
 _SHOWN_PROBLEMS = 20
 # Below this many images, starting processes takes longer than they save.
 _FEW_IMAGES = 1000
+UNGUARDED = 'a script that prepares data must do so under `if __name__ == "__main__":`'
+_BROKEN_POOL = (
+    "A worker process died; what is done is kept. If memory is short, run the same command again "
+    f"with fewer num_workers; {UNGUARDED}."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +50,8 @@ class Shard:
     """A shard that is on disk.
 
     Attributes:
-        signature: Changes when the shard would: with its images' names, sizes and labels, or with
-            the recipe.
+        signature: Changes when the shard would: with its images, their names and labels, or the
+            recipe.
         kept: Positions in the archive of the images that it holds, in order.
         digests: `fingerprint.hash_pixels` of each.
         num_bytes: Size of the records.
@@ -120,7 +125,7 @@ def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
 
 def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
     """A shard's signature."""
-    images = [[archive.names[i], int(archive.sizes[i]), archive.labels.item(i)] for i in part]
+    images = [[archive.names[i], archive.stamp(i), archive.labels.item(i)] for i in part]
     parts = [images, dataclasses.asdict(recipe), archive.labels.kind]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -154,16 +159,18 @@ class _Task:
         With bad images neither appears, unless they are to be skipped.
         """
         partial = self.work / f"{_shard_name(index)}.{os.getpid()}.partial"
-        shard = self._write_records(partial, part)
-        if shard.problems and not self.skip_bad:
-            partial.unlink()
-            return shard
-        _sync(partial)
-        os.replace(partial, self.work / _shard_name(index))
-        record = self.work / f"{_shard_name(index)}.json"
-        partial.write_text(json.dumps(dataclasses.asdict(shard)))
-        _sync(partial)
-        os.replace(partial, record)
+        try:
+            shard = self._write_records(partial, part)
+            if shard.problems and not self.skip_bad:
+                return shard
+            _sync(partial)
+            os.replace(partial, self.work / _shard_name(index))
+            record = self.work / f"{_shard_name(index)}.json"
+            partial.write_text(json.dumps(dataclasses.asdict(shard)))
+            _sync(partial)
+            os.replace(partial, record)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk even a part is too much
         return shard
 
     def _write_records(self, path: pathlib.Path, part: range) -> Shard:
@@ -182,7 +189,8 @@ class _Task:
                     shard.problems.append([archive.names[i], str(error)])
                     continue
                 stored = encode_record(content, before, after, self.recipe.encoding)
-                example = {"image": stored, "name": archive.names[i]}
+                name = archive.names[i].encode(errors="surrogateescape")  # any bytes, as on disk
+                example = {"image": stored, "name": name}
                 if labels.kind != "none":
                     example["caption" if labels.kind == "captions" else "label"] = labels.values[i]
                 record = features.serialize_example(example)
@@ -212,8 +220,11 @@ def _run(
     try:
         futures = {pool.submit(_work, index, parts[index]): index for index in missing}
         for future in concurrent.futures.as_completed(futures):
-            with _explain_full_disk(task):
-                shard = future.result()
+            try:
+                with _explain_full_disk(task):
+                    shard = future.result()
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise ChildProcessError(_BROKEN_POOL) from error
             yield futures[future], shard
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

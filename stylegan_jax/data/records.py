@@ -55,6 +55,8 @@ def make_recipe(
     """
     if encoding not in STORED_AS:
         raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(STORED_AS)}.")
+    if channels not in (None, 1, 3, 4):
+        raise ValueError(f"channels={channels}: give 1 (grey), 3 (RGB) or 4 (RGBA).")
     first = _first_format(archive)
     recipe = Recipe(transform, channels or first.channels, first.dtype, encoding)
     if encoding == "qoi" and (recipe.channels == 1 or recipe.dtype != "uint8"):
@@ -75,7 +77,9 @@ def _first_format(archive: Archive) -> ImageFormat:
 
 def describe(archive: Archive, recipe: Recipe) -> dict[str, Any]:
     """What a prepared data set remembers of its making; equal for equal preparations."""
-    identity = json.dumps(archive.identity(), sort_keys=True)
+    labels = archive.labels
+    facts = [archive.identity(), labels.kind, labels.class_names, labels.values.tolist()]
+    identity = json.dumps(facts, sort_keys=True)
     return {
         "source": archive.name,
         "source_identity": hashlib.sha256(identity.encode()).hexdigest()[:16],

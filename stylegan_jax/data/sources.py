@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.codecs import ImageFormat, decode
 from stylegan_jax.data.labels import Labels, no_labels
 
@@ -21,6 +21,7 @@ from stylegan_jax.data.labels import Labels, no_labels
 CACHE_LIMIT_BYTES = 2**30
 
 _READ_THREADS = 8
+_READ_PART = 256
 _SHOWN_PROBLEMS = 5
 
 
@@ -146,6 +147,8 @@ class ImageSource(abc.ABC):
         try:
             content = self._read(index)
             pixels = content if isinstance(content, np.ndarray) else decode(content)
+        except ArchiveError:
+            raise
         except ValueError as error:
             raise ValueError(f"{self.where(index)}: {error}. Replace or remove it.") from error
         found = ImageFormat(*pixels.shape, dtype=pixels.dtype.name)
@@ -264,8 +267,10 @@ def check_formats(archive: Archive, resolution: int | None = None) -> ImageForma
         except (ValueError, OSError) as error:
             return str(error)
 
+    # In parts: a future for each of a million images takes more memory than all else.
+    parts = [range(len(archive))[i : i + _READ_PART] for i in range(0, len(archive), _READ_PART)]
     with concurrent.futures.ThreadPoolExecutor(_READ_THREADS) as pool:
-        formats = list(pool.map(read, range(len(archive))))
+        formats = [form for part in pool.map(lambda p: [*map(read, p)], parts) for form in part]
     # The commonest kind is taken as meant, so that the message names the odd ones out.
     known = [form for form in formats if isinstance(form, ImageFormat)]
     sides = collections.Counter(form.height for form in known if form.height == form.width)

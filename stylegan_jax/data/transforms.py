@@ -90,7 +90,7 @@ class Transform:
         if (rows < target[0] or columns < target[1]) and not self.allow_upscale:
             raise TooSmallError(
                 f"{width}x{height} pixels, too small for {target[1]}x{target[0]} (crop="
-                f"{self.crop}): drop the image, choose a lower resolution, or allow upscaling."
+                f"{self.crop}): drop the image, or choose a lower resolution."
             )
         cropped = _crop_center(pixels, min(rows, height), columns)
         return _letterbox(resize(cropped, *target, filter=self.filter), self.resolution)

@@ -241,13 +241,13 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
     """The largest batch per device that fits, as compiled; at the last resolution."""
     config = ConfigDict(planned["config"])
     programs = [p for p in planned["programs"] if p["level"] == planned["programs"][-1]["level"]]
-    now = config.schedule.batch_size // hardware["num_devices"]
+    now = config.schedule.batch_size // hardware["num_batch_devices"]
     # The largest program decides first; the others are looked at where it fits.
     order = sorted(programs, key=lambda program: -program["total_bytes"])
 
     def fits(per_device: int) -> bool:
         trial = ConfigDict(config.to_dict())
-        trial.schedule.batch_size = per_device * hardware["num_devices"]
+        trial.schedule.batch_size = per_device * hardware["num_batch_devices"]
         trial.growth.batch_sizes = ConfigDict()
         for program in order:
             if program["program"] == "EMA":
@@ -263,7 +263,7 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
     best = _largest(now, fits, now_fits=all(program["fits"] for program in programs))
     if best == 0:
         return ["Not one image per device fits: take a chip with more memory or a smaller model."]
-    total = best * hardware["num_devices"]
+    total = best * hardware["num_batch_devices"]
     bound = " or more" if best >= _MOST * now else ""
     lines = [f"Largest batch per device that fits: {best}{bound} (schedule.batch_size={total})."]
     shrink = config.loss.pl_batch_shrink

@@ -15,6 +15,8 @@ from stylegan_jax.training.progress import describe_duration
 from stylegan_jax.training.schedules import make_spans
 
 _ESTIMATES = ("schedule", "roofline")
+# What spot machines and preempted jobs commonly get.
+_GRACE_SEC = 30
 
 
 def header(target: Topology, hardware: dict[str, Any]) -> str:
@@ -42,7 +44,7 @@ def assemble(
         program["resolution"] = level.resolution
         program["interval"] = intervals.get(program["program"], 1)
         image = level.resolution**2 * shape.img_channels
-        batch = level.batch_size // hardware["num_devices"] * image
+        batch = level.batch_size // hardware["num_batch_devices"] * image
         program["state_bytes"] = hardware["state_bytes"]
         program["batch_bytes"] = 0 if program["program"] == "EMA" else batch
         fixed = program["state_bytes"] + program["batch_bytes"] + program.get("output_bytes", 0)
@@ -152,6 +154,12 @@ def table(planned: dict[str, Any]) -> str:
     for estimate, days in planned["days"].items():
         total = planned["config"]["schedule"]["total_kimg"]
         lines.append(f"{total:g} kimg by {estimate}: {describe_duration(days * 24 * 3600)}")
+    size, hosts = planned["hardware"]["checkpoint_bytes"], planned["hardware"]["num_hosts"]
+    lines.append(
+        f"a checkpoint is {size / 2**30:.2f} GiB: within the {_GRACE_SEC} s that a preemption "
+        f"leaves, {size / 1e6 / _GRACE_SEC:.0f} MB/s where one host writes it, "
+        f"{size / 1e6 / _GRACE_SEC / hosts:.1f} MB/s where {hosts} share it"
+    )
     lines.append(
         "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "
         "traffic alone), never measured on the hardware. Input and checkpoints are not in them."

@@ -8,6 +8,7 @@ The parent reads the compiler's dump while this works, and may stop it as soon a
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import sys
@@ -29,7 +30,7 @@ from stylegan_jax.training.build import (
 from stylegan_jax.training.flops import count_flops
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
-from stylegan_jax.training.sharding import make_mesh, shard_state
+from stylegan_jax.training.sharding import make_mesh, num_batch_devices, shard_state
 
 
 def describe(job: dict[str, Any]) -> dict[str, Any]:
@@ -44,12 +45,17 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
         for name in (*(phase.name for phase in phases), "EMA")
     ]
     _, init = make_networks(config, shape, FORMULATIONS[job["formulation"]])
-    state = jax.eval_shape(init, jax.random.key(0))
+    mesh = make_mesh(devices, **config.mesh)
+    state = jax.tree.leaves(shard_state(mesh, jax.eval_shape(init, jax.random.key(0))))
     return {
         "num_devices": len(devices),
         "num_hosts": len({device.process_index for device in devices}),
         "memory_bytes": usable_memory(topology, devices[0]),
-        "state_bytes": sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        "num_batch_devices": num_batch_devices(mesh),
+        "state_bytes": sum(
+            math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in state
+        ),
+        "checkpoint_bytes": sum(x.size * x.dtype.itemsize for x in state),
         "programs": programs,
     }
 

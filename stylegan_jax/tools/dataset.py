@@ -26,6 +26,7 @@ from etils import epath
 from stylegan_jax.data import DATA_DIR, catalog
 from stylegan_jax.data.archives import Archive, open_archive
 from stylegan_jax.data.builders import DATASET_SPECS
+from stylegan_jax.data.builders.base import SKIPPED_FILE
 from stylegan_jax.data.checks import count_reasons, find_problems
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.contact_sheet import contact_sheet
@@ -53,6 +54,8 @@ def prepare(
 ) -> int:
     """Writes the data set in the form that training reads."""
     folder = catalog.prepare(**locals())
+    if (skipped := folder / SKIPPED_FILE).exists():
+        print(f"{len(json.loads(skipped.read_text()))} image(s) were left out, listed in {skipped}")
     settings = {"dataset": f"{name}/{variant}" if variant else name, "resolution": resolution}
     if data_dir != DATA_DIR:
         settings["data_dir"] = data_dir

@@ -23,7 +23,7 @@ class PreemptionGuard:
     The loop then saves and leaves by its ordinary path:
 
         with PreemptionGuard() as guard:
-            while nimg < total and not guard.should_stop(nimg):
+            while nimg < total and not guard.should_stop():
                 ...
 
     With several processes, a signal to any of them stops all in the same iteration: jax's own
@@ -36,6 +36,7 @@ class PreemptionGuard:
     def __init__(self):
         """Makes a guard that has seen no signal yet; it listens inside a `with` block."""
         self.requested = False
+        self._iteration = 0
         self._previous = {}
 
     def __enter__(self) -> "PreemptionGuard":
@@ -68,12 +69,13 @@ class PreemptionGuard:
                 os.kill(os.getpid(), signal.SIGTERM)
             _say(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
 
-    def should_stop(self, iteration: int) -> bool:
-        """Tells whether any process of the run was asked to stop, in the same iteration to all.
+    def should_stop(self) -> bool:
+        """Tells whether any process of the run was asked to stop; call it once per iteration.
 
-        Args:
-            iteration: A number that grows, equal on all processes; all must call this with it.
+        All processes get the same answer in the same iteration.
         """
         if jax.process_count() == 1:
             return self.requested
-        return multihost_utils.reached_preemption_sync_point(iteration)
+        # The service agrees on the next number: they must not have gaps.
+        self._iteration += 1
+        return multihost_utils.reached_preemption_sync_point(self._iteration)

@@ -5,9 +5,11 @@ import importlib.util
 import os
 
 import jax
+from orbax.checkpoint import multihost
 
 # A process that says nothing for so long is taken for dead, and ends the others.
 HEARTBEAT_SEC = 60
+_PATIENCE_MS = 6 * 3600 * 1000
 
 
 def join_processes(
@@ -54,6 +56,17 @@ def join_processes(
             "HOST:PORT --num_processes=N --process_id=I, or run alone with --nodistributed."
         ) from error
     print(f"process {jax.process_index()} of {jax.process_count()}", flush=True)
+
+
+def wait_for_all(what: str) -> None:
+    """Waits until every process is here, however long that takes: compiling may.
+
+    The first message between devices gives up much sooner.
+
+    Args:
+        what: Names the place in the program; another one each time.
+    """
+    multihost.get_barrier_sync_fn()(key=what, timeout_ms=_PATIENCE_MS)
 
 
 def is_one_of_several() -> bool:

@@ -112,6 +112,10 @@ def test_names_that_do_not_exist(tmp_path, dataset, message):
 def test_name_of_ones_own_must_be_a_name(tmp_path, folder):
     with pytest.raises(ValueError, match="name='a b': give letters"):
         prepare("a b", folder, resolution=32, data_dir=tmp_path)
+    with pytest.raises(ValueError, match="resolution=50: give a power of two"):
+        prepare("a", folder, resolution=50, data_dir=tmp_path)
+    with pytest.raises(ValueError, match="variant='../b': give letters"):
+        prepare("a", folder, variant="../b", resolution=32, data_dir=tmp_path)
 
 
 def test_subset_is_drawn_as_in_the_official_repositories(folder):

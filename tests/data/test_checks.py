@@ -173,7 +173,7 @@ LABEL_CASES = {
     ),
     "nan": (
         [[1, 0], [0, 1], [1, float("nan")], [1, 0], [1, 0]],
-        [("2.png", "label kind", "a vector with NaN or infinity")],
+        [("2.png", "label kind", "a vector with NaN, infinity or a number too large for float32")],
     ),
     "none": ([None] * 5, [("flags", "label missing", "no image has one")]),
     "good": (["a", "b", "c", "d", "e"], []),

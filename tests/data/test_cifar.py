@@ -136,6 +136,15 @@ def test_idx(tmp_path):
         foreign.assert_holds(pickle.loads(pickle.dumps(archive)), expected)
 
 
+def test_idx_of_other_pixels(tmp_path):
+    grey = foreign.drawings(3, 16)[..., 0]
+    for name, images in {"a": grey, "b": grey[::-1]}.items():
+        foreign.write_idx(tmp_path / name, images)
+    first, second = (open_archive(tmp_path / name) for name in "ab")
+    assert first.identity() != second.identity() and first.stamp(0) != second.stamp(0)
+    assert first.stamp(1) == second.stamp(1)
+
+
 def test_idx_damaged(tmp_path):
     grey = foreign.drawings(5, 28)[..., 0]
     path = foreign.write_idx(tmp_path, grey, [1, 2])

@@ -1,7 +1,11 @@
 """The pipeline: every batch is a function of seed and image count, whoever reads it."""
 
 import itertools
+import os
+import pathlib
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -171,6 +175,40 @@ def test_iterator_reads_in_order(num_threads):
     dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True, start=8)
     batches = list(itertools.islice(make_iterator(dataset, num_threads=num_threads), 20))
     assert_equal_batches(batches, take(22, mirror=True)[2:])
+
+
+READ = """
+import hashlib, itertools, sys
+from absl import flags
+from stylegan_jax.data import make_dataset, make_iterator, open_source
+
+def main():
+    source = open_source("openmoji/flags", resolution=8, data_dir=sys.argv[1])
+    dataset = make_dataset(source, batch_size=4, seed=0, mirror=True)
+    for num_workers in range(3):
+        digest = hashlib.sha256()
+        for batch in itertools.islice(make_iterator(dataset, num_workers=num_workers), 20):
+            digest.update(batch["image"].tobytes() + batch["label"].tobytes())
+        print(digest.hexdigest())
+
+if __name__ == "__main__":
+    flags.FLAGS.mark_as_parsed()
+    main()
+"""
+
+
+def test_worker_processes_read_the_same_batches_of_a_prepared_data_set(tmp_path):
+    script = tmp_path / "read.py"
+    script.write_text(READ)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    digests = done.stdout.split()
+    assert len(digests) == 3 and len(set(digests)) == 1
 
 
 def test_data_set_survives_pickling():

@@ -13,7 +13,13 @@ import pytest
 import tensorflow_datasets as tfds
 
 from stylegan_jax.data import preparation
-from stylegan_jax.data.archives import Archive, FolderArchive, PreparedArchive
+from stylegan_jax.data.archives import (
+    Archive,
+    ArchiveError,
+    FolderArchive,
+    PreparedArchive,
+    open_archive,
+)
 from stylegan_jax.data.builders.base import ImageBuilder
 from stylegan_jax.data.codecs import ImageFormat, decode, encode
 from stylegan_jax.data.fingerprint import content_fingerprint, hash_pixels
@@ -32,6 +38,7 @@ from stylegan_jax.data.records import (
 )
 from stylegan_jax.data.sources import ArchiveSource
 from stylegan_jax.data.transforms import Transform
+from tests.data import foreign
 
 RESOLUTION = 8
 
@@ -139,12 +146,12 @@ def test_tfds_reads_what_is_prepared(tmp_path):
 )
 def test_labels_lie_beside_the_records(tmp_path, labels):
     write_labels(tmp_path / "labels.json", labels)
-    found = read_labels(tmp_path / "labels.json")
+    found = read_labels(tmp_path / "labels.json", len(labels))
     assert (found.kind, found.class_names) == (labels.kind, labels.class_names)
     assert found.values.dtype == labels.values.dtype
     np.testing.assert_array_equal(found.values, labels.values)
     folder = prepare(ArrayArchive(3, labels=labels), tmp_path / "data")
-    found = read_labels(folder / "labels.json")
+    found = read_labels(folder / "labels.json", len(labels))
     np.testing.assert_array_equal(found.values, labels.values)
 
 
@@ -184,7 +191,7 @@ def test_bad_images_are_left_out_when_asked(tmp_path):
     folder = prepare(archive, tmp_path, skip_bad=True)
     kept = [0, 2, 3, 8, 9]
     np.testing.assert_array_equal(images_of(folder), archive.images[kept])
-    assert read_labels(folder / "labels.json").values.tolist() == kept
+    assert read_labels(folder / "labels.json", len(kept)).values.tolist() == kept
     skipped = json.loads((folder / "skipped.json").read_text())
     assert [name for name, _ in skipped] == [archive.names[i] for i in archive.bad]
     with pytest.raises(ValueError, match="none of the 2 images can be used"):
@@ -205,6 +212,80 @@ def test_changed_images_are_written_again(tmp_path):
     assert archive.num_reads == 6
     write_shards(archive, tmp_path, Recipe(Transform(RESOLUTION), 3, encoding="qoi"))
     assert archive.num_reads == 16
+
+
+def test_images_of_equal_size_are_told_apart(tmp_path):
+    names, images = ["0.bmp", "1.bmp"], foreign.drawings(3, RESOLUTION)
+    recipe = Recipe(Transform(RESOLUTION), 3)
+    foreign.write_folder(tmp_path / "a", images[:2], names)
+    ((_, before),) = write_shards(open_archive(tmp_path / "a"), tmp_path / "work", recipe)
+    foreign.write_folder(tmp_path / "a", images[1:], names)
+    os.utime(tmp_path / "a/1.bmp", ns=(1, 1))  # whatever the clock's resolution
+    ((_, after),) = write_shards(open_archive(tmp_path / "a"), tmp_path / "work", recipe)
+    assert before.digests != after.digests
+
+
+def test_names_of_any_bytes(tmp_path):
+    archive = ArrayArchive(2)
+    archive.names = ["\udcff.png", "\u00fc.png"]
+    builder = make_builder(archive, tmp_path)
+    builder.download_and_prepare()
+    assert [record["name"] for record in builder.as_data_source("train")] == [
+        b"\xff.png",
+        "\u00fc.png".encode(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"kind"', "{"), ("[2, 0, 1]", "[2, 0]"), ("[2, 0, 1]", "[3, 0, 1]"), ("classes", "other")],
+)
+def test_damaged_labels(tmp_path, old, new):
+    folder = prepare(ArrayArchive(3, labels=class_labels([2, 0, 1], "abc")), tmp_path)
+    file = folder / "labels.json"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ArchiveError, match="labels.json is damaged .* prepare it again"):
+        open_prepared(folder)
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "metadata.json"])
+def test_damaged_metadata(tmp_path, file):
+    folder = prepare(ArrayArchive(3), tmp_path)
+    (folder / file).write_text("{")
+    with pytest.raises(ArchiveError, match="damaged metadata .* prepare it again"):
+        PreparedArchive(folder)
+
+
+@pytest.mark.parametrize("encoding", ["source", "raw"])
+def test_damaged_records_are_named(tmp_path, encoding):
+    folder = prepare(ArrayArchive(3), tmp_path, encoding=encoding)
+    (shard,) = folder.glob("*array_record*")
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"0000.png")] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ArchiveError, match="record 0.: damaged .* prepare it again"):
+        open_prepared(folder)[0]
+
+
+def test_what_tfds_alone_wrote_is_read(tmp_path):
+    archive = ArrayArchive(3, labels=class_labels([2, 0, 1], "abc"))
+    folder = prepare(archive, tmp_path)
+    for file in ("metadata.json", "labels.json"):
+        (folder / file).unlink()
+    source = open_prepared(folder, labels=True)
+    np.testing.assert_array_equal(np.stack(list(source)), archive.images)
+    assert source.labels.values.tolist() == [2, 0, 1] and source.class_names == ("a", "b", "c")
+
+
+def test_other_labels_are_another_data_set(tmp_path):
+    prepare(ArrayArchive(3, labels=class_labels([2, 0, 1], "abc")), tmp_path)
+    with pytest.raises(ValueError, match="holds something else .other images or labels"):
+        prepare(ArrayArchive(3, labels=class_labels([0, 0, 1], "abc")), tmp_path)
+
+
+def test_channels_that_are_none():
+    with pytest.raises(ValueError, match="channels=2: give 1"):
+        make_recipe(ArrayArchive(), Transform(RESOLUTION), channels=2)
 
 
 def test_another_data_set_of_the_same_name_is_refused(tmp_path):
@@ -328,6 +409,16 @@ def test_killed_preparation_goes_on(pictures, tmp_path, workers):
     assert check_whole(pictures, data_dir)
 
 
+def test_script_without_a_guard_does_not_wait_for_itself(pictures, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(script), str(pictures), str(tmp_path / "data"), "2"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "A worker process died" in done.stderr and 'under `if __name__ == "' in done.stderr
+
+
 def test_two_at_once_prepare_one(pictures, tmp_path):
     both = [start(pictures, tmp_path / "data") for _ in range(2)]
     errors = [process.communicate(timeout=120)[1] for process in both]
@@ -351,3 +442,4 @@ def test_full_disk(pictures, tmp_path):
     assert done.returncode == 1
     assert "0 of 700 images are done and kept: make room and run the same" in done.stderr
     assert not (tmp_path / "data/mine/64/1.0.0").exists()
+    assert not list((tmp_path / "data").rglob("*.partial"))

@@ -1,15 +1,19 @@
 """Sources: what they read, and what they say about images that do not fit."""
 
+import io
 import pickle
 import re
 import shutil
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from stylegan_jax.data import open_source, sources
 from stylegan_jax.data.archives import FolderArchive, PreparedArchive
+from stylegan_jax.data.builders.base import quiet_tfds
+from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.sources import ArchiveSource
 
 
@@ -229,6 +233,36 @@ def test_prepared_data_set(data_dir):
     sent = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(sent[258], source[258])
     assert sent.fingerprint == source.fingerprint
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_data_set_by_tfds_alone(tmp_path, rng, as_file):
+    pixels = rng.integers(256, size=(5, 8, 8, 3), dtype=np.uint8)
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        name, VERSION = "alone", tfds.core.Version("1.0.0")
+        code_path = None  # nothing is downloaded
+
+        def _info(self):
+            image = tfds.features.Image(shape=(8, 8, 3), encoding_format="png")
+            image = image if as_file else tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8)
+            label = tfds.features.ClassLabel(names=["cat", "dog"])
+            features = tfds.features.FeaturesDict({"image": image, "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for index, image in enumerate(pixels):
+                stored = io.BytesIO(encode(image)) if as_file else image
+                yield index, {"image": stored, "label": index % 2}
+
+    with quiet_tfds():
+        Builder(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    source = ArchiveSource(PreparedArchive(tmp_path / "alone" / "1.0.0"), labels=True)
+    np.testing.assert_array_equal([source[i] for i in range(5)], pixels)
+    assert source.labels.values.tolist() == [0, 1, 0, 1, 0]
 
 
 def test_fingerprint_does_not_depend_on_the_preparation(data_dir, tmp_path):

@@ -9,7 +9,14 @@ from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.phases import make_phases
 
 SHAPE = ImageShape(16, 3, 0)
-HARDWARE = {"num_devices": 4, "num_hosts": 1, "memory_bytes": 2**34, "state_bytes": 2**20}
+HARDWARE = {
+    "num_devices": 4,
+    "num_batch_devices": 4,
+    "num_hosts": 1,
+    "memory_bytes": 2**34,
+    "state_bytes": 2**20,
+    "checkpoint_bytes": 2**20,
+}
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 8, 16, 23, 24, 25, 31, 100])
@@ -33,7 +40,7 @@ def test_the_largest_batch_is_found(now, limit):
 def test_a_batch_that_cannot_be_split_becomes_eight_per_device(capsys):
     config = ffhq.get_config("smoke")
     assert planner._fit_batch(config, HARDWARE).schedule.batch_size == 16
-    many = HARDWARE | {"num_devices": 256, "num_hosts": 64}
+    many = HARDWARE | {"num_devices": 256, "num_batch_devices": 256, "num_hosts": 64}
     assert planner._fit_batch(config, many).schedule.batch_size == 2048
     assert "--config.schedule.batch_size=2048" in capsys.readouterr().out
     assert config.schedule.batch_size == 16

@@ -13,9 +13,9 @@ from stylegan_jax.training.preemption import PreemptionGuard
 def test_first_signal_sets_the_flag_and_says_so(number, capfd):
     before = signal.getsignal(number)
     with PreemptionGuard() as guard:
-        assert not guard.should_stop(1)
+        assert not guard.should_stop()
         os.kill(os.getpid(), number)
-        assert guard.should_stop(1)
+        assert guard.should_stop()
     assert signal.getsignal(number) is before
     err = capfd.readouterr().err
     assert number.name in err and "saving a checkpoint" in err
@@ -35,7 +35,7 @@ def test_repeated_sigterm_does_not_interrupt_the_save(capfd):
     with PreemptionGuard() as guard:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert guard.should_stop(1)
+        assert guard.should_stop()
     assert "already stopping" in capfd.readouterr().err
 
 
@@ -44,7 +44,7 @@ def test_other_threads_are_left_without_handlers(caplog):
 
     def enter():
         with PreemptionGuard() as guard:
-            assert not guard.should_stop(1)
+            assert not guard.should_stop()
             assert signal.getsignal(signal.SIGTERM) is before
 
     thread = threading.Thread(target=enter)

@@ -44,7 +44,7 @@ class FolderArchive(Archive):
         self.names = [file for file in files if is_image(file)]
         if not self.names:
             raise ArchiveError(f"{self.root} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
-        self.sizes = _file_sizes(self.root, self.names)
+        self.sizes, self._times = zip(*_file_stats(self.root, self.names))
 
     def where(self, index: int) -> str:
         """The file's path."""
@@ -59,8 +59,15 @@ class FolderArchive(Archive):
 
     def read_format(self, index: int) -> ImageFormat:
         """The format that a file's header tells."""
-        with (self.root / self.names[index]).open("rb") as file:
-            return read_format(file)
+        try:
+            with (self.root / self.names[index]).open("rb") as file:
+                return read_format(file)
+        except OSError as error:
+            raise ArchiveError(f"{self.where(index)}: cannot be read ({error}).") from error
+
+    def stamp(self, index: int) -> Any:
+        """The file's size and when it was written."""
+        return [self.sizes[index], self._times[index]]
 
     def explain_no_labels(self) -> str:
         """Which files keep the subfolders from being classes."""
@@ -93,12 +100,27 @@ def list_files(root: epath.Path) -> list[str]:
                 else:
                     files.append(path.relative_to(root).as_posix())
         return sorted(files)
-    for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+    # The folders that each lies in, as links may lead back to one of them.
+    above = {os.fspath(root): {_inode(root)}}
+    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_refuse):
+        inodes = {name: _inode(f"{folder}/{name}") for name in subfolders if name[0] != "."}
+        subfolders[:] = [name for name in inodes if inodes[name] not in above[folder]]
+        above |= {os.path.join(folder, n): above[folder] | {inodes[n]} for n in subfolders}
         below = os.path.relpath(folder, root).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
         files += [prefix + name for name in names if not name.startswith(".")]
     return sorted(files)
+
+
+def _inode(path: epath.PathLike) -> tuple[int, int]:
+    """What tells a folder from all others, whatever links lead to it."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _refuse(error: OSError) -> None:
+    """Stops at a folder that cannot be listed: its images would just be missing."""
+    raise ArchiveError(f"{error.filename} cannot be listed ({error.strerror}).") from error
 
 
 def is_image(name: str) -> bool:
@@ -151,6 +173,10 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
         ) from error
     if not by_name:
         return no_labels(len(names))
+    if isinstance(pairs, list):
+        twice = [name for name, label in pairs if by_name[name] != label]
+        if twice:
+            raise ArchiveError(f"{where}: {twice[0]} comes twice, with different labels.")
     missing = [name for name in names if by_name.get(name) is None]
     if missing:
         raise ArchiveError(
@@ -163,9 +189,24 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
         raise ArchiveError(f"{where}: {error}") from error
 
 
-def _file_sizes(root: epath.Path, names: Sequence[str]) -> list[int]:
-    """Bytes of each file."""
+def _file_stats(root: epath.Path, names: Sequence[str]) -> list[tuple[int, int]]:
+    """Bytes of each file and when it was written; zeros for links to nowhere.
+
+    Reading those says what they are and names them.
+    """
+
+    def read_local(name: str) -> tuple[int, int]:
+        try:
+            status = os.stat(f"{os.fspath(root)}/{name}")
+        except OSError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
+    def read_cloud(name: str) -> tuple[int, int]:
+        status = (root / name).stat()
+        return status.length, int(status.mtime)
+
     if not is_cloud(root):
-        return [os.stat(f"{os.fspath(root)}/{name}").st_size for name in names]
+        return [read_local(name) for name in names]
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
-        return list(pool.map(lambda name: (root / name).stat().length, names))
+        return list(pool.map(read_cloud, names))

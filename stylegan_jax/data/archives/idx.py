@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import hashlib
 import math
 import re
 import struct
@@ -60,6 +61,14 @@ class IdxArchive(Archive):
         pixels = np.pad(images, [(0, 0), *margins])[..., None]
         pixels.setflags(write=False)
         return pixels
+
+    def stamp(self, index: int) -> Any:
+        """A checksum of the pixels."""
+        return zlib.crc32(self._pixels[index])
+
+    def identity(self) -> Any:
+        """Names and a hash of all pixels: the sizes are those of every such set."""
+        return [self.names, hashlib.sha256(self._pixels).hexdigest()]
 
     def _read_labels(self) -> Labels:
         match = _IMAGES.fullmatch(self.path.name)

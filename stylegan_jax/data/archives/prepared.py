@@ -44,7 +44,13 @@ class PreparedArchive(Archive):
         self.path, self._split = epath.Path(path).expanduser(), split
         if not is_prepared(self.path):
             raise ArchiveError(f"{path} holds no prepared data set (no {INFO_FILE}).")
-        self._info = tfds.builder_from_directory(self.path).info
+        try:
+            self._info = tfds.builder_from_directory(self.path).info
+            self._metadata = dict(self._info.metadata or {})
+        except Exception as error:  # of many types, as each of the files has its own reader
+            raise ArchiveError(
+                f"{path}: damaged metadata ({error}). Remove the folder and prepare it again."
+            ) from error
         if split not in self._info.splits:
             there = ", ".join(self._info.splits)
             raise ArchiveError(f"{path} has no split {split!r}, only {there}.")
@@ -55,10 +61,18 @@ class PreparedArchive(Archive):
         self._format = self._find_format()
         is_image = isinstance(self._info.features["image"], tfds.features.Image)
         # None where only TFDS knows how pixels are stored.
-        self._encoding = (self._info.metadata or {}).get("encoding", "source" if is_image else None)
+        self._encoding = self._metadata.get("encoding", "source" if is_image else None)
 
     def read(self, index: int) -> bytes | np.ndarray:
         """The image as it is stored."""
+        try:
+            return self._read(index)
+        except Exception as error:  # the record library's, TFDS's or the message's
+            raise ArchiveError(
+                f"{self.where(index)}: damaged ({error}). Remove the folder and prepare it again."
+            ) from error
+
+    def _read(self, index: int) -> bytes | np.ndarray:
         if self._encoding is None:
             return self._records[index]["image"]
         # TFDS would copy the image three times, which is half of the time of reading pixels.
@@ -84,12 +98,15 @@ class PreparedArchive(Archive):
         """The fingerprint of the content, where it is known."""
         split = self._info.splits[self._split]
         name = [self._info.full_name, self._split, int(split.num_bytes)]
-        return (self._info.metadata or {}).get("fingerprint") or name
+        return self._metadata.get("fingerprint") or name
 
     @functools.cached_property
     def _records(self) -> Any:
-        """TFDS's random access to the records."""
-        return tfds.builder_from_directory(self.path).as_data_source(self._split)
+        """TFDS's random access to the records, with the images left encoded."""
+        builder = tfds.builder_from_directory(self.path)
+        is_image = isinstance(builder.info.features["image"], tfds.features.Image)
+        decoders = {"image": tfds.decode.SkipDecoding()} if is_image else None
+        return builder.as_data_source(self._split, decoders=decoders)
 
     def __getstate__(self) -> dict[str, Any]:
         # Each process opens the files itself.
@@ -100,10 +117,9 @@ class PreparedArchive(Archive):
 
     def _find_format(self) -> ImageFormat:
         """Size and type of the images, from the metadata."""
-        metadata = self._info.metadata or {}
-        if "format" in metadata:
-            return ImageFormat(**metadata["format"])
-        feature = self._info.features.get("image")
+        if "format" in self._metadata:
+            return ImageFormat(**self._metadata["format"])
+        feature = dict(self._info.features).get("image")
         shape = getattr(feature, "shape", None)
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
             raise ArchiveError(
@@ -115,8 +131,11 @@ class PreparedArchive(Archive):
     def _read_labels(self) -> Labels:
         """The labels: from their file, or from every record where TFDS alone wrote them."""
         if (self.path / LABELS_FILE).exists():
-            return read_labels(self.path / LABELS_FILE)
-        feature = self._info.features.get("label")
+            try:
+                return read_labels(self.path / LABELS_FILE, len(self))
+            except ValueError as error:
+                raise ArchiveError(f"{error} Remove the folder and prepare it again.") from error
+        feature = dict(self._info.features).get("label")
         if not isinstance(feature, tfds.features.ClassLabel):
             return no_labels(len(self))
         return class_labels([record["label"] for record in self._records], feature.names)

@@ -42,6 +42,10 @@ class SubsetArchive(Archive):
         """The image's format, as the archive tells it."""
         return self.archive.read_format(self._indices[index])
 
+    def stamp(self, index: int) -> Any:
+        """The archive's stamp of the image."""
+        return self.archive.stamp(self._indices[index])
+
     def identity(self) -> Any:
         """The archive's identity and the positions."""
         return [self.archive.identity(), self._indices]

@@ -79,6 +79,10 @@ class TfrecordArchive(Archive):
         height, width, channels = self._shape
         return ImageFormat(height, width, channels)
 
+    def stamp(self, index: int) -> Any:
+        """The record's checksum."""
+        return self._checksums[index]
+
     def identity(self) -> Any:
         """Sizes and checksums of the records."""
         return [list(self.sizes), list(self._checksums)]

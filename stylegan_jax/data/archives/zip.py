@@ -1,8 +1,11 @@
 """A zip file of images: NVIDIA's data sets, or any other."""
 
+import contextlib
 import os
 import threading
 import zipfile
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -18,6 +21,9 @@ from stylegan_jax.data.archives.folder import (
 from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.files import is_cloud
+
+# Damage, a password and methods of compression that Python does not know.
+_READ_ERRORS = (OSError, zipfile.BadZipFile, KeyError, EOFError, zlib.error, RuntimeError)
 
 
 class ZipArchive(Archive):
@@ -40,7 +46,8 @@ class ZipArchive(Archive):
         self.name = name or self.path.stem
         self._local: dict[str, Any] = {}
         self._lock = threading.Lock()
-        members = [m for m in self._zip().infolist() if _is_wanted(m)]
+        # Of two members of one name the last counts, as when a zip is unpacked.
+        members = list({m.filename: m for m in self._zip().infolist() if _is_wanted(m)}.values())
         if not members:
             raise ArchiveError(f"{self.path} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
         members.sort(key=lambda member: member.filename)
@@ -58,8 +65,12 @@ class ZipArchive(Archive):
 
     def read_format(self, index: int) -> ImageFormat:
         """The format that a file's header tells."""
-        with self._zip().open(self.names[index]) as file:
+        with _naming(self.where(index)), self._zip().open(self.names[index]) as file:
             return read_format(file)
+
+    def stamp(self, index: int) -> Any:
+        """The file's checksum."""
+        return self._checksums[index]
 
     def identity(self) -> Any:
         """Names and checksums of the images."""
@@ -76,12 +87,8 @@ class ZipArchive(Archive):
         return labels_from_paths(self.names)
 
     def _read_member(self, name: str) -> bytes:
-        try:
+        with _naming(f"{self.path}:{name}"):
             return self._zip().read(name)
-        except (OSError, zipfile.BadZipFile, KeyError, EOFError) as error:
-            raise ArchiveError(
-                f"{self.path}:{name}: cannot be read ({error}). Fetch the file again."
-            ) from error
 
     def _zip(self) -> zipfile.ZipFile:
         """This process's handle; threads may share it."""
@@ -95,6 +102,15 @@ class ZipArchive(Archive):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.Lock())
+
+
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Says of which member an error is."""
+    try:
+        yield
+    except _READ_ERRORS as error:
+        raise ArchiveError(f"{where}: cannot be read ({error}). Fetch the file again.") from error
 
 
 def _open_zip(path: epath.Path) -> zipfile.ZipFile:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 import shutil
@@ -20,7 +21,7 @@ from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.archives.prepared import INFO_FILE, SPLIT
 from stylegan_jax.data.fingerprint import content_fingerprint
 from stylegan_jax.data.labels import LABELS_FILE, write_labels
-from stylegan_jax.data.preparation import write_shards
+from stylegan_jax.data.preparation import UNGUARDED, write_shards
 from stylegan_jax.data.records import (
     Recipe,
     describe,
@@ -102,9 +103,11 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
         """
         folder = pathlib.Path(self._data_dir)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
+        # What is complete may lie where nothing can be written.
+        with contextlib.nullcontext() if folder.exists() else _locked(folder):
             if folder.exists():
                 self._check_same(folder)
+                shutil.rmtree(self._work, ignore_errors=True)  # of a process killed at the very end
                 return
             for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
                 shutil.rmtree(left)  # TFDS's own, of a killed process
@@ -112,7 +115,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             ours = dict(file_format="array_record", download_dir=self._work / "downloads")
             with quiet_tfds():
                 super().download_and_prepare(**kwargs | ours)
-            shutil.rmtree(self._work)
+            shutil.rmtree(self._work, ignore_errors=True)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         """Writes what TFDS then gives its final name."""
@@ -148,7 +151,9 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             found = {}
         wanted = json.loads(json.dumps(describe(self.archive, self.recipe)))
         changed = [
-            f"{key}: {found.get(key)!r} there, {value!r} wanted"
+            "other images or labels"
+            if key == "source_identity"
+            else f"{key}: {found.get(key)!r} there, {value!r} wanted"
             for key, value in wanted.items()
             if found.get(key) != value
         ]
@@ -178,6 +183,9 @@ def _locked(folder: pathlib.Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
+        # As multiprocessing does: a worker that runs the script anew would wait for its parent.
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise RuntimeError(UNGUARDED) from None
         print(f"another process prepares {folder}; waiting for it", file=sys.stderr)
         lock.acquire()
     try:

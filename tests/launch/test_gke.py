@@ -1,0 +1,171 @@
+"""The manifests, filled with their settings, against the schemas of Kubernetes and of JobSet."""
+
+import copy
+import math
+import string
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from stylegan_jax.training.watchdog import EXIT_CODE
+
+# Of JobSet v1alpha2: what its schema allows and requires at each place that the manifests use.
+JOBSET_KEYS = {
+    "": ({"apiVersion", "kind", "metadata", "spec"}, set()),
+    "metadata": ({"name"}, {"labels", "annotations", "namespace"}),
+    "spec": (
+        {"replicatedJobs"},
+        {"failurePolicy", "successPolicy", "startupPolicy", "suspend", "network", "coordinator"}
+        | {"managedBy", "ttlSecondsAfterFinished", "volumeClaimPolicies"},
+    ),
+    "spec.failurePolicy": (set(), {"maxRestarts", "restartStrategy", "rules"}),
+    "spec.failurePolicy.rules": (
+        {"action", "name"},
+        {"onJobFailureReasons", "targetReplicatedJobs"},
+    ),
+    "spec.replicatedJobs": ({"name", "template"}, {"replicas", "groupName", "dependsOn"}),
+}
+
+
+def settings(launch, **env):
+    """What job.env sets, after the given variables."""
+    script = "set -a; . ./job.env; env -0"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=launch / "gke", env=env | {"PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
+
+
+def fill(launch, kind, **env):
+    """The documents of a manifest, as envsubst would leave it; a variable without a value fails."""
+    text = (launch / "gke" / f"jobset_{kind}.yaml").read_text()
+    return list(yaml.safe_load_all(string.Template(text).substitute(settings(launch, **env))))
+
+
+def at(document, path):
+    """The objects at a place; lists are looked through."""
+    nodes = [document]
+    for key in filter(None, path.split(".")):
+        found = [node[key] for node in nodes if key in node]
+        nodes = [
+            item for value in found for item in (value if isinstance(value, list) else [value])
+        ]
+    return nodes
+
+
+def check_jobset(jobset):
+    """Raises ValueError for a key that JobSet does not know or that it misses."""
+    for path, (required, optional) in JOBSET_KEYS.items():
+        for node in at(jobset, path):
+            if unknown := node.keys() - required - optional:
+                raise ValueError(f"{path}: unknown {sorted(unknown)}")
+            if missing := required - node.keys():
+                raise ValueError(f"{path}: missing {sorted(missing)}")
+
+
+def check_kubernetes(document):
+    """Raises what kubernetes-validate finds."""
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+def job_of(jobset):
+    """The only job of a JobSet, as one of its own."""
+    (job,) = jobset["spec"]["replicatedJobs"]
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "job"}} | job["template"]
+
+
+@pytest.fixture(params=["tpu", "tpu_multislice", "gpu"])
+def kind(request):
+    return request.param
+
+
+def test_schemas(launch, kind):
+    *others, jobset = fill(launch, kind)
+    assert (jobset["kind"], jobset["apiVersion"]) == ("JobSet", "jobset.x-k8s.io/v1alpha2")
+    check_jobset(jobset)
+    check_kubernetes(job_of(jobset))
+    for document in others:
+        check_kubernetes(document)
+
+
+def test_schemas_catch_a_wrong_word(launch, kind):
+    jobset = fill(launch, kind)[-1]
+    for path in list(JOBSET_KEYS)[2:]:
+        wrong = copy.deepcopy(jobset)
+        at(wrong, path)[0]["replicaz"] = 1
+        with pytest.raises(ValueError, match="replicaz"):
+            check_jobset(wrong)
+    wrong = job_of(jobset)
+    wrong["spec"]["template"]["spec"]["containers"][0]["resource"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        check_kubernetes(wrong)
+
+
+def test_who_starts_again(launch, kind):
+    jobset = fill(launch, kind)[-1]
+    policy, job = jobset["spec"]["failurePolicy"], job_of(jobset)["spec"]
+    # A job fails with the reason PodFailurePolicy only by the rule about exit codes.
+    (rule,) = policy["rules"]
+    assert (rule["action"], rule["onJobFailureReasons"]) == ("FailJobSet", ["PodFailurePolicy"])
+    assert policy["maxRestarts"] > 0 and job["backoffLimit"] == 0
+    disruption, error = job["podFailurePolicy"]["rules"]
+    assert disruption["action"] == "Count" and error["action"] == "FailJob"
+    assert error["onExitCodes"]["operator"] == "NotIn"
+    assert error["onExitCodes"]["values"] == [42, EXIT_CODE, 134, 137, 143]
+    (container,) = job["template"]["spec"]["containers"]
+    assert error["onExitCodes"]["containerName"] == container["name"]
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_settings(launch, kind):
+    env = {
+        "NAME": "cars",
+        "QUEUE": "mine",
+        "IMAGE": "i:1",
+        "CONFIG": "configs/lsun.py:category=car",
+    }
+    env |= {"WORKDIR": "gs://b/runs/cars", "DATA_DIR": "gs://b/data"}
+    jobset = fill(launch, kind, **env)[-1]
+    assert jobset["metadata"]["name"] == "cars"
+    assert jobset["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "mine"}
+    (container,) = job_of(jobset)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "i:1"
+    assert container["args"] == [
+        "--config=configs/lsun.py:category=car",
+        "--workdir=gs://b/runs/cars",
+        "--config.data.data_dir=gs://b/data",
+    ]
+
+
+@pytest.mark.parametrize("kind, slices", [("tpu", 1), ("tpu_multislice", 2)])
+def test_a_slice_is_complete(launch, kind, slices):
+    jobset = fill(launch, kind)[-1]
+    assert jobset["spec"]["replicatedJobs"][0]["replicas"] == slices
+    job = job_of(jobset)["spec"]
+    pod = job["template"]["spec"]
+    topology = pod["nodeSelector"]["cloud.google.com/gke-tpu-topology"]
+    chips = pod["containers"][0]["resources"]["limits"]["google.com/tpu"]
+    assert job["parallelism"] == job["completions"]
+    assert job["parallelism"] * chips == math.prod(map(int, topology.split("x")))
+
+
+def test_gpu_pods_find_each_other(launch):
+    role, binding, jobset = fill(launch, "gpu")
+    # What jax's detection asks: the pod with its own address, and that pod's job.
+    allowed = {
+        (kind, verb)
+        for rule in role["rules"]
+        for kind in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert {("pods", "list"), ("jobs", "get")} <= allowed
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    job = job_of(jobset)["spec"]
+    assert job["completionMode"] == "Indexed"
+    pod = job["template"]["spec"]
+    assert pod.get("serviceAccountName", "default") == binding["subjects"][0]["name"]
+    # With the node's address a pod would not be told from its neighbours.
+    assert "hostNetwork" not in pod

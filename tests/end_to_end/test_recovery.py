@@ -23,7 +23,7 @@ def smoke(data_dir, **changes):
     config.data.data_dir = str(data_dir)
     config.schedule.total_kimg, config.io.checkpoint_kimg = 0.192, 0.016
     config.io.keep_newest, config.io.sample_kimg = 100, 1.0
-    config.metrics.swd_kimg = 0.0
+    config.metrics.swd_kimg, config.loss.pl_weight = 0.0, 0.0
     config.health.rollback = True
     for name, value in changes.items():
         section, key = name.split("__")

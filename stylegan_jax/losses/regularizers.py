@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from stylegan_jax.ops.partition import batch_mean
+
 
 def r1_penalty(
     discriminator: Callable[[Array], Array], img: Float[Array, "n h w c"]
@@ -108,5 +110,5 @@ def path_length_penalty(
 
     Source: Karras et al. 2020 (StyleGAN2), section 3.2. Checked: tests/parity, cases `loss_*`.
     """
-    moved = pl_mean + pl_decay * (jnp.mean(lengths) - pl_mean)
+    moved = pl_mean + pl_decay * (batch_mean(lengths) - pl_mean)
     return jnp.square(lengths - moved), lax.stop_gradient(moved)

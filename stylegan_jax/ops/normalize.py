@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from stylegan_jax.ops.partition import all_images, own_images
+
 
 def normalize_2nd_moment(
     x: Float[Array, "..."], *, axis: int = -1, eps: float = 1e-8
@@ -44,10 +46,12 @@ def minibatch_stddev(
 
     Args:
         x: Feature maps.
-        group_size: Images per group, cut to the batch size; None takes the whole batch.
+        group_size: Images per group, cut to the batch size; None takes the whole batch, that
+            of all devices.
         num_channels: Statistics per group: channels are split into as many equal parts.
         grouping: `contiguous` groups neighbours (image i is in group i // group_size), which
-            never cross a device; `strided` is the original order (group i mod (n / group_size)).
+            never cross a device; `strided` is the original order (group i mod (n / group_size)),
+            for which devices exchange their feature maps.
 
     Returns:
         `[n, h, w, c + num_channels]` in x.dtype; statistics are computed in float32.
@@ -58,7 +62,9 @@ def minibatch_stddev(
     Source: Karras et al. 2018 (ProGAN), section 3; groups as in StyleGAN.
     Checked: tests/parity, case `ops_minibatch_stddev`; tests/ops/test_normalize.py.
     """
-    n, h, w, c = x.shape
+    crosses_devices = grouping == "strided" or group_size is None
+    members = all_images(x) if crosses_devices else x
+    n, h, w, c = members.shape
     size = n if group_size is None else min(group_size, n)
     if n % size or c % num_channels:
         raise ValueError(
@@ -67,8 +73,9 @@ def minibatch_stddev(
         )
     shape = (n // size, size) if grouping == "contiguous" else (size, n // size)
     member = 1 if grouping == "contiguous" else 0
-    y = x.astype(jnp.float32).reshape(*shape, h, w, num_channels, c // num_channels)
+    y = members.astype(jnp.float32).reshape(*shape, h, w, num_channels, c // num_channels)
     stddev = jnp.sqrt(jnp.var(y, axis=member, keepdims=True) + 1e-8)
     stddev = jnp.mean(stddev, axis=(2, 3, 5), keepdims=True)
     stddev = jnp.broadcast_to(stddev, (*shape, h, w, num_channels, 1))
-    return jnp.concatenate([x, stddev.reshape(n, h, w, num_channels).astype(x.dtype)], axis=-1)
+    stddev = stddev.reshape(n, h, w, num_channels).astype(x.dtype)
+    return jnp.concatenate([x, own_images(stddev) if crosses_devices else stddev], axis=-1)

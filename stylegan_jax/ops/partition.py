@@ -1,13 +1,16 @@
-"""Hints to the compiler about what lies where; without a mesh in the context they do nothing.
+"""What lies where, and what crosses devices; without a mesh in the context all is in one place.
 
 A mesh has the axes `data` and `fsdp`, over which images are split, and `spatial`, over which rows
-of pixels are.
+of pixels are. Networks and losses are computed on one device's images; the compiler splits rows.
 """
 
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float
 
 BATCH_AXES = ("data", "fsdp")
 # Fewer rows than this on a device are not worth their neighbours' edges.
@@ -26,16 +29,37 @@ def split_rows(tree: Any) -> Any:
     def split(x: Any) -> Any:
         if x.ndim != 4 or x.shape[1] % rows or x.shape[1] // rows < MIN_ROWS:
             return x
-        return jax.lax.with_sharding_constraint(x, PartitionSpec(BATCH_AXES, "spatial"))
+        images = None if _split_axes() else BATCH_AXES
+        return lax.with_sharding_constraint(x, PartitionSpec(images, "spatial"))
 
     return jax.tree.map(split, tree)
 
 
-def gather(tree: Any) -> Any:
-    """Puts parameters that are split over `fsdp` together, for the use that follows."""
-    if _axis_size("fsdp") == 1:
-        return tree
-    return jax.lax.with_sharding_constraint(tree, PartitionSpec())
+def batch_mean(x: Float[Array, "n ..."]) -> Float[Array, "..."]:
+    """Mean over images, those of other devices included."""
+    mean, axes = jnp.mean(x, axis=0), _split_axes()
+    return lax.pmean(mean, axes) if axes else mean
+
+
+def all_images(x: Float[Array, "n ..."]) -> Float[Array, "m ..."]:
+    """The images of all devices, in their order."""
+    axes = _split_axes()
+    return lax.all_gather(x, axes, tiled=True) if axes else x
+
+
+def own_images(x: Float[Array, "m ..."]) -> Float[Array, "n ..."]:
+    """This device's part of what `all_images` gave."""
+    axes = _split_axes()
+    if not axes:
+        return x
+    n = x.shape[0] // lax.axis_size(axes)
+    return lax.dynamic_slice_in_dim(x, lax.axis_index(axes) * n, n)
+
+
+def _split_axes() -> tuple[str, ...]:
+    """Axes of the mesh along which this code sees the images of one device only."""
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    return tuple(name for name in BATCH_AXES if name in manual)
 
 
 def _axis_size(name: str) -> int:

@@ -28,9 +28,18 @@ def _count(jaxpr: Any) -> int:
             total += _convolution_flops(eqn)
         elif name == "trilinear_convolution":
             total += _trilinear_flops(eqn)
-        times = eqn.params["length"] if name == "scan" else 1
-        total += times * sum(_count(inner) for inner in jex.core.jaxprs_in_params(eqn.params))
+        total += _times(eqn) * sum(_count(inner) for inner in jex.core.jaxprs_in_params(eqn.params))
     return total
+
+
+def _times(eqn: Any) -> int:
+    """How often what is inside an operation is done: in turn, or by several devices."""
+    if eqn.primitive.name == "scan":
+        return eqn.params["length"]
+    if eqn.primitive.name == "shard_map":
+        mesh = eqn.params["mesh"]
+        return math.prod(mesh.shape[name] for name in eqn.params["newly_manual_axes"])
+    return 1
 
 
 def _trilinear_flops(eqn: Any) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -135,7 +136,34 @@ def split_over_data(mesh: Mesh | None, tree: Any) -> Any:
     """Asks the compiler to keep a tree's leading axes split as batches; no mesh: no request."""
     if mesh is None:
         return tree
-    return jax.lax.with_sharding_constraint(tree, batch_sharding(mesh))
+    return lax.with_sharding_constraint(tree, batch_sharding(mesh))
+
+
+def state_specs(state: Any, mesh: Any) -> Any:
+    """How the arrays of a state, or of its gradients, are split over `fsdp`."""
+    return jax.tree.map(lambda x: _state_spec(x.shape, mesh.shape["fsdp"]), state)
+
+
+def gather_state(state: Any, specs: Any) -> Any:
+    """Puts arrays that are split over `fsdp` together, on a device that computes for itself."""
+
+    def gather(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+        return lax.all_gather(x, "fsdp", axis=_split_axis(spec), tiled=True) if spec else x
+
+    return jax.tree.map(gather, state, specs)
+
+
+def mean_over_devices(grads: Any, specs: Any) -> Any:
+    """Averages gradients of devices that compute for themselves; each keeps its part."""
+
+    def average(x: jax.Array, spec: PartitionSpec) -> jax.Array:
+        if not spec:
+            return lax.pmean(x, BATCH_AXES)
+        axis = _split_axis(spec)
+        part = lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
+        return lax.psum(part, "data") / lax.axis_size(BATCH_AXES)
+
+    return jax.tree.map(average, grads, specs)
 
 
 def _state_spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
@@ -145,3 +173,8 @@ def _state_spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
         return PartitionSpec()
     longest = max(axes, key=lambda axis: shape[axis])
     return PartitionSpec(*(["fsdp" if axis == longest else None for axis in range(len(shape))]))
+
+
+def _split_axis(spec: PartitionSpec) -> int:
+    """The axis that `fsdp` splits."""
+    return list(spec).index("fsdp")

@@ -6,6 +6,7 @@ own. Networks that grow work at the resolution of a `Level`, and so do their los
 """
 
 import dataclasses
+import functools
 from typing import Any, Literal
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import lax
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
@@ -24,7 +26,7 @@ from stylegan_jax.losses.regularizers import (
 )
 from stylegan_jax.models.generator import broadcast_ws
 from stylegan_jax.ops.packing import space_to_depth
-from stylegan_jax.ops.partition import gather
+from stylegan_jax.ops.partition import BATCH_AXES, batch_mean
 from stylegan_jax.training.grown import grown_part, with_grown_part
 from stylegan_jax.training.phases import (
     Hyperparameters,
@@ -34,6 +36,7 @@ from stylegan_jax.training.phases import (
     split_micro_batches,
 )
 from stylegan_jax.training.schedules import Level, ema_beta
+from stylegan_jax.training.sharding import gather_state, mean_over_devices, state_specs
 from stylegan_jax.training.state import TrainState
 
 Report = dict[str, Array]
@@ -115,12 +118,50 @@ def phase_gradients(
     hyper: Hyperparameters,
     level: Level,
 ) -> tuple[dict[str, Any], dict[str, Any], Report]:
-    """Gradients of a phase's loss, averaged over micro-batches.
+    """Gradients of a phase's loss, averaged over micro-batches and devices.
+
+    With a mesh in the context every device sums its own images, all micro-batches of them, before
+    the sums of the devices meet once.
 
     Returns:
-        `(grads, stats, report)`: gradients of the phase's network, the moved statistics, and
-        per-image values.
+        `(grads, stats, report)`: gradients of the phase's network, split as `state_specs` has it,
+        the moved statistics, and per-image values.
     """
+    own = functools.partial(
+        _own_gradients, phase=phase, networks=networks, hyper=hyper, level=level
+    )
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return own(state, inputs)
+    moving = {name: x for name, x in state.stats.items() if name != "noise_const"}
+    state, stored = dataclasses.replace(state, stats=moving), state.stats
+    specs = state_specs(state, mesh)
+    split, net = PartitionSpec(BATCH_AXES), getattr(specs, phase.net)
+
+    def on_device(state: TrainState, inputs: Inputs):
+        grads, stats, report = own(gather_state(state, specs), inputs)
+        return mean_over_devices(grads, net), stats, report
+
+    grads, stats, report = jax.shard_map(
+        on_device,
+        in_specs=(specs, split),
+        out_specs=(net, PartitionSpec(), split),
+        axis_names=set(BATCH_AXES),
+        check_vma=False,
+    )(state, inputs)
+    return grads, stored | stats, report
+
+
+def _own_gradients(
+    state: TrainState,
+    inputs: Inputs,
+    *,
+    phase: Phase,
+    networks: Networks,
+    hyper: Hyperparameters,
+    level: Level,
+) -> tuple[dict[str, Any], dict[str, Any], Report]:
+    """Gradients on the images that are given, averaged over micro-batches."""
     loss = _g_loss if phase.net == "G" else _d_loss
 
     def gradients(stats: dict[str, Any], inputs: Inputs):
@@ -156,8 +197,8 @@ def _g_loss(
     level: Level,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
     """Adversarial loss and path length penalty of G."""
-    G = nnx.merge(networks.G, gather(state.G))
-    D = nnx.merge(networks.D, gather(state.D))
+    G = nnx.merge(networks.G, state.G)
+    D = nnx.merge(networks.D, state.D)
     fade = level.fade(state.nimg)
     packing = G.packing_at(level.resolution)
     where = dict(resolution=level.resolution, fade=fade, packing=packing)
@@ -196,8 +237,8 @@ def _d_loss(
     level: Level,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
     """Adversarial loss and gradient penalties of D."""
-    G = nnx.merge(networks.G, gather(state.G))
-    D = nnx.merge(networks.D, gather(state.D))
+    G = nnx.merge(networks.G, state.G)
+    D = nnx.merge(networks.D, state.D)
     fade = level.fade(state.nimg)
     # All images are held as D holds them: so are their gradients.
     packing = networks.packing(level.resolution)
@@ -266,7 +307,7 @@ def _styles(
         c = jnp.broadcast_to(c, (*z.shape[:2], c.shape[2]))
     w = G.mapping(z, c)
     if hyper.w_avg_update in ("every_pass", where):
-        mean = lax.stop_gradient(jnp.mean(w[:, 0], axis=0))
+        mean = lax.stop_gradient(batch_mean(w[:, 0]))
         stats = dict(stats, w_avg=mean + (stats["w_avg"] - mean) * hyper.w_avg_beta)
     ws = broadcast_ws(w[:, 0], networks.num_ws)
     if "z_mix" in latents:

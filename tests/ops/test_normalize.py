@@ -1,8 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from stylegan_jax.ops.normalize import instance_norm, minibatch_stddev, normalize_2nd_moment
+from stylegan_jax.ops.partition import BATCH_AXES
 
 
 def test_second_moment_is_one(rng):
@@ -22,6 +25,33 @@ def test_minibatch_stddev_by_hand(rng, grouping):
             part = x[group][..., 2 * f : 2 * f + 2].astype(np.float64)
             want = np.sqrt(part.var(axis=0) + 1e-8).mean()
             np.testing.assert_allclose(got[group][..., 4 + f], want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("grouping", "group_size"), [("strided", 4), ("contiguous", None)])
+def test_groups_across_devices_are_those_of_the_whole_batch(rng, grouping, group_size):
+    """Values and gradients, where every device sees its own images alone."""
+    mesh = jax.make_mesh((4, 1), BATCH_AXES, axis_types=(AxisType.Auto,) * 2)
+    x, weight = (jnp.asarray(rng.normal(size=(8, 4, 4, c)), jnp.float32) for c in (4, 5))
+
+    def loss(x, weight):
+        y = minibatch_stddev(x, group_size=group_size, grouping=grouping)
+        return jnp.sum(y * weight), y
+
+    def own(x, weight):
+        return jax.value_and_grad(loss, has_aux=True)(x, weight)
+
+    (_, want), want_grad = own(x, weight)
+    split = PartitionSpec(BATCH_AXES)
+    with jax.set_mesh(mesh):
+        run = jax.shard_map(
+            lambda x, weight: jax.tree.map(jnp.atleast_1d, own(x, weight)),
+            in_specs=split,
+            out_specs=split,
+            check_vma=False,
+        )
+        (_, got), got_grad = jax.jit(run)(x, weight)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_allclose(got_grad, want_grad, atol=1e-6)
 
 
 def test_batch_must_be_a_multiple_of_the_group():

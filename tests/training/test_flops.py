@@ -2,10 +2,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.sharding import PartitionSpec
 
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.training.flops import count_flops
+from stylegan_jax.training.sharding import make_mesh
 
 
 def flops(function, *args):
@@ -30,6 +32,22 @@ def test_products_and_convolutions():
 def test_loops_and_nested_functions_are_entered():
     a = jnp.ones((4, 4))
     assert flops(lambda a: lax.fori_loop(0, 5, lambda _, x: jax.jit(jnp.dot)(x, a), a), a) == 640
+
+
+def test_what_every_device_does_for_itself_counts_for_each():
+    mesh = make_mesh(fsdp=2)
+
+    def product(a):
+        return jax.shard_map(
+            lambda a: a @ a.T,
+            mesh=mesh,
+            in_specs=PartitionSpec("fsdp"),
+            out_specs=PartitionSpec(),
+            axis_names={"fsdp"},
+            check_vma=False,
+        )(a)
+
+    assert flops(product, jnp.ones((8, 5))) == 2 * (2 * 4 * 4 * 5)
 
 
 @pytest.mark.parametrize(("up", "down"), [(2, 1), (1, 2)])

@@ -10,8 +10,10 @@ from jax import monitoring
 
 from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.ops import partition
+from stylegan_jax.plan import hlo
 from stylegan_jax.training import sharding
 from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_networks
+from stylegan_jax.training.grown import grown_part
 from stylegan_jax.training.phases import draw_inputs, make_phases
 from stylegan_jax.training.programs import compile_programs, trace_programs
 from stylegan_jax.training.schedules import Level
@@ -21,6 +23,7 @@ from stylegan_jax.training.sharding import (
     replicated,
     shard_state,
     shardings,
+    state_specs,
 )
 from stylegan_jax.training.step import average_G, phase_gradients, run_phase
 
@@ -144,6 +147,7 @@ def growing_setup():
     """StyleGAN 1 half-way through a fade from 4 to 8 px, 16 px in the end, with R1 and WGAN-GP."""
     config = stylegan1_defaults()
     shrink(config)
+    config.schedule.num_micro_batches = config.D.mbstd_group_size = 2
     config.loss.gp_weight = 10.0
     networks, init = make_networks(config, dataclasses.replace(SHAPE, img_resolution=16))
     state = dataclasses.replace(first_state(init), nimg=jnp.int32(80))
@@ -283,24 +287,69 @@ def test_programs_compile_once_and_donate(setup, batch):
     assert int(state.nimg) == 4 * LEVEL.batch_size
 
 
-def collectives(networks, hyper, level, state, shape, program):
-    """The collective operations of a compiled program on two devices."""
-    mesh = make_mesh(jax.devices()[:2])
-    abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)), state
-    )
-    jobs = dict(
-        trace_programs(networks, hyper, level, mesh, abstract, shape, np.zeros(3, np.int32))
-    )
-    text = jobs[program]().lower().compile().as_text()
-    known = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
-    return {name for name in known if f"{name}(" in text}
+def collectives(setup, mesh, program, shape=SHAPE):
+    """What travels in a compiled program: `{operation: (how often, bytes it gives back)}`."""
+    networks, hyper, level, state = setup
+    labels = np.zeros(3, np.int32)
+    jobs = trace_programs(networks, hyper, level, mesh, shard_state(mesh, state), shape, labels)
+    text = dict(jobs)[program]().lower().compile().as_text()
+    return {op: (found["count"], found["bytes"]) for op, found in hlo.collectives(text).items()}
 
 
-def test_collectives_are_the_gradients_and_small_statistics(setup, growing_setup):
-    """Nothing image-sized travels between devices."""
+def num_bytes(tree):
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+# The mean style, and the sums behind the logged losses.
+STATISTICS_BYTES = 16 * 4 + 16 * 4
+
+
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+def test_gradients_are_summed_over_devices_once(setup, num_micro_batches):
+    """However many parts the batch has, and whatever the compiler makes of it: one sum."""
     networks, hyper, _, state = setup
-    assert collectives(networks, hyper, LEVEL, state, SHAPE, "Dmain") == {"all-reduce"}
+    hyper = dataclasses.replace(hyper, num_micro_batches=num_micro_batches)
+    mesh = make_mesh(jax.devices()[:2])
+    found = collectives((networks, hyper, LEVEL, state), mesh, "Dmain")
+    assert set(found) == {"all-reduce"}
+    count, size = found["all-reduce"]
+    assert count <= 2
+    assert 0 <= size - num_bytes(state.D) <= num_micro_batches * STATISTICS_BYTES
+
+
+def test_of_networks_that_grow_only_the_grown_part_is_summed(growing_setup):
     networks, hyper, state, level = growing_setup
     shape = dataclasses.replace(SHAPE, img_resolution=16)
-    assert collectives(networks, hyper, level, state, shape, "Dboth") == {"all-reduce"}
+    setup = (networks, hyper, level, state)
+    found = collectives(setup, make_mesh(jax.devices()[:2]), "Dboth", shape)
+    assert set(found) == {"all-reduce"}
+    size = num_bytes(grown_part(state.D, level.resolution))
+    assert 0 <= found["all-reduce"][1] - size <= 2 * STATISTICS_BYTES
+
+
+def test_a_split_state_is_gathered_once_and_its_gradients_scattered(setup, split_small):
+    networks, hyper, _, state = setup
+    mesh = make_mesh(fsdp=2)
+    found = collectives((networks, hyper, LEVEL, state), mesh, "Dmain")
+    split = {net: num_bytes(split_leaves(getattr(state, net), mesh)) for net in "GD"}
+    assert min(split.values()) > 0
+    assert set(found) == {"all-gather", "reduce-scatter", "all-reduce"}
+    assert found["all-gather"][1] == split["G"] + split["D"]
+    assert found["reduce-scatter"][1] == split["D"] // 2
+    own = num_bytes(state.D) - split["D"] // 2
+    assert 0 <= found["all-reduce"][1] - own <= STATISTICS_BYTES
+
+
+def split_leaves(state, mesh):
+    specs = state_specs(state, mesh)
+    return [x for x, spec in zip(jax.tree.leaves(state), jax.tree.leaves(specs)) if "fsdp" in spec]
+
+
+def test_of_split_rows_only_edges_travel(setup, split_small):
+    networks, hyper, _, state = setup
+    found = collectives((networks, hyper, LEVEL, state), make_mesh(spatial=2), "Dmain")
+    assert set(found) == {"collective-permute", "all-reduce", "all-gather"}
+    whole_map = 8 * 8 * 8 * 8 * 4  # images of two devices, at full size
+    assert found["all-gather"][1] < whole_map
+    # Its weights are moved, its images are not.
+    assert found["all-reduce"][1] < 3 * num_bytes(state.D)

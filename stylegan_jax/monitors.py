@@ -1,12 +1,16 @@
 """What a run shows of itself: sample grid, strip of resolutions, sliced Wasserstein distance."""
 
+import functools
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -24,10 +28,11 @@ from stylegan_jax.training.images import (
 from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.sharding import fetch
+from stylegan_jax.training.sharding import num_batch_devices
 from stylegan_jax.training.state import TrainState
 
-# Images per call of the sampler: every call of one shape, so that it compiles once.
+# Images whose latents and noise are drawn from one key; a call of the sampler takes the images of
+# one or, on many devices, of several keys.
 _CHUNK = 32
 _MIN_ROW_PX = 32
 
@@ -35,7 +40,14 @@ _MIN_ROW_PX = 32
 class SampleGrid:
     """The sample grid: images of fixed latents, labels and the stored noise."""
 
-    def __init__(self, config: ConfigDict, source: ImageSource, networks: Networks, key: jax.Array):
+    def __init__(
+        self,
+        config: ConfigDict,
+        source: ImageSource,
+        networks: Networks,
+        mesh: Mesh,
+        key: jax.Array,
+    ):
         """Chooses the reals, and draws the latents from `key`."""
         cols, rows = grid_size(source.img_resolution)
         self._cols, rows = config.io.grid_cols or cols, config.io.grid_rows or rows
@@ -43,7 +55,7 @@ class SampleGrid:
         index = grid_indices(len(source), self._cols, rows, labels=labels, seed=config.seed)
         self._reals = fixed_batch(source, index)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
-        self._sample = make_sampler(networks.G)
+        self._mesh, self._sample = mesh, make_sampler(networks.G, mesh)
 
     def reals(self) -> np.ndarray:
         """Training images in the grid's order: one class per row where there are classes."""
@@ -59,15 +71,17 @@ class SampleGrid:
 
     def _images(self, state: TrainState, level: Level, n: int) -> np.ndarray:
         """The first n images of the grid, uint8."""
-        fade, labels = level.fade(state.nimg), self._reals["label"]
-        images = [
-            self._sample(
-                *(state.G_ema, state.stats, self._z[part], labels[part], None, fade),
+        fade, devices, images = level.fade(state.nimg), num_batch_devices(self._mesh), []
+        for part in _chunks(n, math.lcm(_CHUNK, devices)):
+            z, c = self._z[part], self._reals["label"][part]
+            # Devices share the images evenly: the last ones are drawn more than once.
+            padded = np.arange(-(-len(z) // devices) * devices) % len(z)
+            img = self._sample(
+                *(state.G_ema, state.stats, z[padded], c[padded], None, fade),
                 resolution=level.resolution,
             )
-            for part in _chunks(n)
-        ]
-        return np.concatenate([to_uint8(fetch(img)) for img in images])
+            images.append(to_uint8(np.asarray(img))[: len(z)])
+        return np.concatenate(images)
 
 
 def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> None:
@@ -95,7 +109,14 @@ def _read_png(path: epath.Path) -> np.ndarray:
 class SwdMonitor:
     """Sliced Wasserstein distance of `G_ema` to the reals, with the same latents every time."""
 
-    def __init__(self, config: ConfigDict, source: ImageSource, networks: Networks, key: jax.Array):
+    def __init__(
+        self,
+        config: ConfigDict,
+        source: ImageSource,
+        networks: Networks,
+        mesh: Mesh,
+        key: jax.Array,
+    ):
         """Remembers what is compared; nothing is computed before the first score.
 
         Raises:
@@ -108,8 +129,9 @@ class SwdMonitor:
         self._mirror = config.data.mirror
         self._source = source
         self._key, self._key_fakes = jax.random.split(key)
-        self._z_dim = networks.z_dim
-        self._sample = make_sampler(networks.G)
+        self._draw = jax.jit(functools.partial(_draw_chunks, networks.z_dim, len(source)))
+        self._chunk = math.lcm(_CHUNK, num_batch_devices(mesh))
+        self._sample = make_sampler(networks.G, mesh)
         self._reals: Any = None
         self._floor: dict[str, float] = {}
 
@@ -123,19 +145,30 @@ class SwdMonitor:
 
     def _fakes(self, state: TrainState, level: Level) -> Iterator[np.ndarray]:
         """Batches of fakes: random noise, labels of uniformly drawn reals, uint8 as metrics do."""
-        labels = self._source.labels
-        for number, part in enumerate(_chunks(self._num_images)):
-            key_z, key_c, key_noise = jax.random.split(
-                jax.random.fold_in(self._key_fakes, number), 3
-            )
-            z = jax.random.normal(key_z, (part.stop - part.start, self._z_dim))
-            drawn = jax.random.randint(key_c, (len(z),), 0, len(labels))
-            c = labels.rows(np.asarray(drawn))
+        fade = level.fade(state.nimg)
+        for part in _chunks(self._num_images, self._chunk):
+            numbers = np.arange(part.start, part.start + self._chunk, _CHUNK) // _CHUNK
+            z, drawn, keys = self._draw(self._key_fakes, numbers)
+            c = self._source.labels.rows(np.asarray(drawn))
             img = self._sample(
-                *(state.G_ema, state.stats, z, c, key_noise, level.fade(state.nimg)),
-                resolution=level.resolution,
+                *(state.G_ema, state.stats, z, c, keys, fade), resolution=level.resolution
             )
-            yield np.clip(fetch(img) * 127.5 + 128, 0, 255).astype(np.uint8)
+            img = np.asarray(img)[: part.stop - part.start]
+            yield np.clip(img * 127.5 + 128, 0, 255).astype(np.uint8)
+
+
+def _draw_chunks(
+    z_dim: int, num_labels: int, key: jax.Array, numbers: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Latents, indices of labels and keys of the noise for chunks of images, from their numbers."""
+
+    def draw(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        key_z, key_c, key_noise = jax.random.split(jax.random.fold_in(key, number), 3)
+        z = jax.random.normal(key_z, (_CHUNK, z_dim))
+        return z, jax.random.randint(key_c, (_CHUNK,), 0, num_labels), key_noise
+
+    z, index, keys = jax.vmap(draw)(numbers)
+    return jnp.concatenate(z), jnp.concatenate(index), keys
 
 
 class _Images:
@@ -151,6 +184,6 @@ class _Images:
         return to_uint8(self._source[int(index)])
 
 
-def _chunks(n: int) -> Iterator[slice]:
-    """Slices of `_CHUNK` images and a shorter last one."""
-    return (slice(i, min(i + _CHUNK, n)) for i in range(0, n, _CHUNK))
+def _chunks(n: int, size: int) -> Iterator[slice]:
+    """Slices of `size` images and a shorter last one."""
+    return (slice(i, min(i + size, n)) for i in range(0, n, size))

@@ -138,8 +138,8 @@ def _train(
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
 
     labels = put_everywhere(mesh, source.labels.values)
-    grid = SampleGrid(config, source, networks, keys[_KEY_GRID])
-    swd = SwdMonitor(config, source, networks, keys[_KEY_METRIC])
+    grid = SampleGrid(config, source, networks, mesh, keys[_KEY_GRID])
+    swd = SwdMonitor(config, source, networks, mesh, keys[_KEY_METRIC])
     if is_first:
         (workdir / "config.json").write_text(json.dumps(meta["config"], indent=2))
         save_png(workdir / "reals.png", grid.reals())

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import lax
 from jax.sharding import Mesh
 
 from stylegan_jax.models.generator import make_noise
@@ -26,7 +27,12 @@ from stylegan_jax.training.phases import (
 )
 from stylegan_jax.training.progress import describe_compile
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.sharding import batch_sharding, replicated, shardings
+from stylegan_jax.training.sharding import (
+    batch_sharding,
+    replicated,
+    shardings,
+    split_over_data,
+)
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import Report, average_G, run_phase
 
@@ -173,21 +179,29 @@ def compile_programs(
     return Programs(level, make_phases(hyper), run, count.lower(state.nimg).compile())
 
 
-def make_sampler(graphdef: nnx.GraphDef) -> Callable[..., jax.Array]:
+def make_sampler(graphdef: nnx.GraphDef, mesh: Mesh) -> Callable[..., jax.Array]:
     """Compiles on first use: images of a generator as it stands in training.
 
     Returns:
-        `sample(G, stats, z, c, key, fade, *, resolution)`: float32 images `[n, h, w, c]` at full
-        size, with repeated pixels where the network has not grown so far. Noise is drawn from
-        `key`; None takes the stored noise.
+        `sample(G, stats, z, c, keys, fade, *, resolution)`: float32 images `[n, h, w, c]` at full
+        size, with repeated pixels where the network has not grown so far. The devices share the
+        work, so n is a multiple of `num_batch_devices`, and each gets all images. Noise is drawn
+        from `keys`, from each for as many images; None takes the stored noise.
     """
+    whole = replicated(mesh)
 
-    @functools.partial(jax.jit, static_argnames="resolution")
-    def sample(G, stats, z, c, key, fade, *, resolution):
-        network = nnx.merge(graphdef, G)
+    @functools.partial(jax.jit, static_argnames="resolution", out_shardings=whole)
+    def sample(G, stats, z, c, keys, fade, *, resolution):
+        network = nnx.merge(graphdef, lax.with_sharding_constraint(G, whole))
+        z, c = split_over_data(mesh, (z, c))
         noise = stats["noise_const"]
-        if key is not None:
-            noise = make_noise(key, z.shape[0], network.noise_layers, resolution)
+        if keys is not None:
+
+            def draw(key):
+                return make_noise(key, len(z) // len(keys), network.noise_layers, resolution)
+
+            drawn = jax.tree.map(jnp.concatenate, jax.vmap(draw)(keys))
+            noise = split_over_data(mesh, drawn)
         img = network(z, c, noise, resolution=resolution, fade=fade)
         return repeat_pixels(img, network.img_resolution // resolution)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.experimental import mesh_utils, multihost_utils
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
@@ -123,13 +123,6 @@ def put_batch(
 def put_everywhere(mesh: Mesh, x: np.ndarray) -> jax.Array:
     """A copy on every device of an array that all processes have."""
     return jax.make_array_from_callback(x.shape, replicated(mesh), lambda index: x[index])
-
-
-def fetch(x: Any) -> np.ndarray:
-    """An array on the host, wherever its parts lie; all processes must call it together."""
-    if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
-        x = multihost_utils.process_allgather(x, tiled=True)
-    return np.asarray(x)
 
 
 def split_over_data(mesh: Mesh | None, tree: Any) -> Any:

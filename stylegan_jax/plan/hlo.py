@@ -96,7 +96,7 @@ def collectives(text: str) -> dict[str, dict[str, Any]]:
 def scheduled_cycles(text: str) -> int:
     """Cycles of the TPU compiler's schedule: those of the entry computation, loops unrolled.
 
-    Asynchronous copies overlap with the rest and are not in it.
+    Asynchronous copies, which overlap with the rest, and collectives are not in it.
     """
     total = 0
     for _, match, times in _run(text, _LOOPS):

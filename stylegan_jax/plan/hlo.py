@@ -41,7 +41,8 @@ class Message(NamedTuple):
     """A collective as one device sees it.
 
     Attributes:
-        op: Name without `-start`; `send` is what a slice of TPUs sends to the others.
+        op: Name without `-start`; `send` is what a slice of TPUs gives the runtime of several
+            slices (megascale), which sums it with the others'.
         num_bytes: What it gives back.
         wire_bytes: What the device sends, by a ring among the group.
         group: Devices of its first group, by their places in the mesh; the slices of a `send`;
@@ -70,7 +71,7 @@ def messages(text: str) -> list[Message]:
     chains: set[tuple[Any, ...]] = set()
     for name, match, times in _run(text, _CALLERS):
         op = match["op"].removesuffix("-start")
-        if op not in _COLLECTIVES:
+        if op not in _COLLECTIVES or op == "send" and "megascale" not in match["rest"]:
             continue
         if chain := re.search(r'\bchain_id="(\d+)"', match["rest"]):
             channel = re.search(r"\bchannel_id=(\d+)", match["rest"])
@@ -166,7 +167,9 @@ def _message(
     if op == "all-reduce" and computation.startswith("all-reduce-scatter"):
         # The TPU compiler writes a reduce-scatter as a fusion of an all-reduce and a slice.
         op, num_bytes = "reduce-scatter", num_bytes // len(group)
-    return Message(op, num_bytes, _shares(op, len(group)) * num_bytes, group, times)
+    passed_on = op == "send" and "ALL_REDUCE" not in match["rest"]
+    share = 1.0 if passed_on else _shares(op, len(group))
+    return Message(op, num_bytes, share * num_bytes, group, times)
 
 
 def _shares(op: str, size: int) -> float:
@@ -188,22 +191,21 @@ def _group(op: str, rest: str, num_devices: int) -> tuple[int, ...]:
         return _numbers(pairs[1])
     if listed := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
         return _numbers(listed[1])
-    if iota := re.search(rf"replica_groups=({_IOTA.pattern})", rest):
-        return tuple(_iota(iota[1])[0].tolist())
+    if iota := re.search(rf"replica_groups={_IOTA.pattern}", rest):
+        return tuple(_iota(iota)[0].tolist())
     mesh = re.search(r"replica_groups=mesh\[([^\]]*)\](?P<ids>.*?) ?\{(?P<axes>'[^}]*)\}", rest)
     if mesh is None:
         return tuple(range(num_devices))
     sizes = {axis: int(size) for axis, size in re.findall(r"'(\w+)'=(\d+)", mesh[1])}
-    listed = re.search(r"device_ids=\((.*?)\)$", mesh["ids"])
-    ids = _iota(listed[1]).ravel() if listed else np.arange(math.prod(sizes.values()))
+    order = re.search(rf"device_ids=\({_IOTA.pattern}\)", mesh["ids"])
+    ids = _iota(order) if order else np.arange(math.prod(sizes.values()))
     axes = re.findall(r"'(\w+)'", mesh["axes"])
     first = tuple(slice(None) if axis in axes else 0 for axis in sizes)
     return tuple(ids.reshape(tuple(sizes.values()))[first].ravel().tolist())
 
 
-def _iota(text: str) -> np.ndarray:
+def _iota(match: re.Match[str]) -> np.ndarray:
     """Reads `[4,4]<=[2,8]T(1,0)`, or `[4,4]T(1,0)`, whose shape is that before transposing."""
-    match = _IOTA.match(text)
     dims = _numbers(match["dims"])
     ids = np.arange(math.prod(dims)).reshape(_numbers(match["source"] or match["dims"]))
     if match["perm"]:

@@ -139,6 +139,13 @@ def test_groups_are_read_in_every_notation(groups, first):
             576 * 8 * 128 * 4,
             576 * 8 * 128 * 4 * 3 / 2,
         ),
+        (
+            "(f32[2,8,128]{2,1,0}, u32[]{:S(2)}, token[]) send(%a, %b), channel_id=4, "
+            'is_host_transfer=true, frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",'
+            '_xla_megascale_transfer_type="ALL_GATHER"}',
+            8192,
+            8192,
+        ),
     ],
 )
 def test_each_kind_gives_and_sends(instruction, given, sent):
@@ -152,6 +159,8 @@ def test_what_is_received_or_done_is_not_counted_again():
         "%recv-done = (f32[2]{0}, token[]) recv-done(%recv), channel_id=1",
         "%send-done = token[] send-done(%send), channel_id=3, is_host_transfer=true",
         "%all-reduce-done.2 = f32[4]{0} all-reduce-done(%all-reduce-start.2)",
+        # To the host, not to another slice.
+        "%send = (f32[4]{0}, u32[]{:S(2)}, token[]) send(%p, %q), is_host_transfer=true",
     ]
     assert hlo.messages(program(*lines)) == []
 

@@ -145,7 +145,7 @@ def plan_table(results: Results) -> str:
                 f"{hardware['memory_bytes'] / 2**30:.2f}",
                 largest["program"],
                 f"{hardware['state_bytes'] / 2**30:.2f}",
-                f"{written / 1e6:.1f}",
+                f"{written / 1e6:.3g}",
                 *_sums(cycle),
             ]
             rows.append([name, str(resolution), str(cycle["batch_size"]), *cells])

@@ -155,6 +155,10 @@ class Compiler:
             log = (root / "stderr").read_text()
             if "ValueError" in log:
                 raise ValueError(log.strip().splitlines()[-1].removeprefix("ValueError: "))
+            # The TPU compiler aborts on slices larger than are made.
+            if refusal := re.search(r"Check failed: Topology\(\).*", log):
+                name = self._target.name
+                raise ValueError(f"--topology={name}: the compiler refuses it: {refusal[0]}")
             raise RuntimeError(f"The compiler failed:\n{log[-4000:]}")
         result = json.loads(result_path.read_text())
         return result if watch is None else watch.finish(root, result)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
@@ -139,6 +140,27 @@ def test_what_does_not_fit_waits_for_nothing(tmp_path):
     report_path = tmp_path / "dump" / "x.after_optimizations-memory-usage-report.txt"
     report_path.write_text("Total bytes: 1024 (1KiB)")
     assert watch.look(tmp_path) == {"fits": False, "total_bytes": 1024}
+
+
+@pytest.mark.parametrize(
+    ("log", "error", "words"),
+    [
+        ("Traceback\nValueError: not in that shape\n", ValueError, "^not in that shape$"),
+        (
+            "F1122 17:08:38 1 target.cc:1736] Check failed: Topology()->chip_bounds().x <= 16 (32 "
+            "vs. 16) \nDumping core",
+            ValueError,
+            "--topology=v5e:32x32: the compiler refuses it: .*x <= 16",
+        ),
+        ("Killed", RuntimeError, "The compiler failed:\nKilled"),
+    ],
+)
+def test_a_compiler_that_stops_says_why(tmp_path, log, error, words):
+    target = targets.parse_topology("v5e:32x32")
+    compiler = planner.Compiler(target, ffhq.get_config("smoke"), SHAPE)
+    (tmp_path / "stderr").write_text(log)
+    with pytest.raises(error, match=words):
+        compiler._wait(subprocess.Popen(["true"]), str(tmp_path), None)
 
 
 @pytest.mark.skipif(not targets._is_installed("libtpu"), reason="the plan extra is not installed")

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.files import as_path, replacing
 from stylegan_jax.input import image_shape, open_config_source
-from stylegan_jax.plan import report
+from stylegan_jax.plan import report, wire
 from stylegan_jax.plan.targets import (
     Topology,
     check_installed,
@@ -111,7 +111,7 @@ class Compiler:
         def one(job: dict[str, Any]) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as folder:
                 process = self._start(job, config or self._config, pathlib.Path(folder))
-                watch = _Watch(job["label"], memory_bytes, only_memory)
+                watch = _Watch(self._target, job["label"], memory_bytes, only_memory)
                 return job | self._wait(process, folder, watch)
 
         workers = max(os.cpu_count() or 1, 1)
@@ -155,6 +155,10 @@ class Compiler:
             log = (root / "stderr").read_text()
             if "ValueError" in log:
                 raise ValueError(log.strip().splitlines()[-1].removeprefix("ValueError: "))
+            # The TPU compiler aborts on slices larger than are made.
+            if refusal := re.search(r"Check failed: Topology\(\).*", log):
+                name = self._target.name
+                raise ValueError(f"--topology={name}: the compiler refuses it: {refusal[0]}")
             raise RuntimeError(f"The compiler failed:\n{log[-4000:]}")
         result = json.loads(result_path.read_text())
         return result if watch is None else watch.finish(root, result)
@@ -163,18 +167,23 @@ class Compiler:
 class _Watch:
     """What is known of a program while it is compiled, and the lines that say so."""
 
-    def __init__(self, label: str, memory_bytes: int, only_memory: bool):
-        self._label, self._memory, self._only_memory = label, memory_bytes, only_memory
+    def __init__(self, target: Topology, label: str, memory_bytes: int, only_memory: bool):
+        self._target, self._label = target, label
+        self._memory, self._only_memory = memory_bytes, only_memory
         self._start = time.monotonic()
 
     def look(self, root: pathlib.Path) -> dict[str, Any] | None:
-        """Reads the memory report once it is there; a result if nothing more is wanted."""
-        if self._only_memory and (total := _reported_bytes(root)) is not None:
-            fits = total <= self._memory
-            verdict = "fits" if fits else "does not fit"
-            self._say(f"{verdict}: {_gib(total)} of {_gib(self._memory)}")
-            return {"fits": fits, "total_bytes": total}
-        return None
+        """A result of the memory report and the text of the program, if no more is wanted."""
+        if not self._only_memory or (total := _reported_bytes(root)) is None:
+            return None
+        fits = total <= self._memory
+        text = _optimized_text(root)
+        if fits and text is None:
+            return None
+        verdict = "fits" if fits else "does not fit"
+        self._say(f"{verdict}: {_gib(total)} of {_gib(self._memory)}")
+        found = {} if text is None else wire.describe(text, self._target)
+        return {"fits": fits, "total_bytes": total} | found
 
     def finish(self, root: pathlib.Path, result: dict[str, Any]) -> dict[str, Any]:
         """Adds the whole memory to what the process found."""
@@ -197,6 +206,19 @@ def _reported_bytes(root: pathlib.Path) -> int | None:
     for path in root.glob(f"dump/{_REPORT}"):
         if match := re.search(r"Total bytes: (\d+) ", path.read_text()):
             return int(match[1])
+    return None
+
+
+def _optimized_text(root: pathlib.Path) -> str | None:
+    """The optimised program, written beside the memory report; None: not all of it is there."""
+    for report_path in root.glob(f"dump/{_REPORT}"):
+        stem = str(report_path).removesuffix("-memory-usage-report.txt")
+        # As TPU and as GPU compilers call it.
+        for path in map(pathlib.Path, (f"{stem}_after_buffer_assignment.txt", f"{stem}.txt")):
+            text = path.read_text() if path.exists() else ""
+            # The entry is the last computation.
+            if "\nENTRY " in text and text.rstrip().endswith("\n}"):
+                return text
     return None
 
 

@@ -49,6 +49,11 @@ def assemble(
         program["batch_bytes"] = 0 if program["program"] == "EMA" else batch
         fixed = program["state_bytes"] + program["batch_bytes"] + program.get("output_bytes", 0)
         program["activation_bytes"] = max(program["total_bytes"] - fixed, 0)
+        if "wire" in program:
+            program["wire_bytes"] = (
+                program["wire"]["inside_bytes"] + program["wire"]["between_bytes"]
+            )
+            program["wire_sec"] = program["wire"]["inside_sec"] + program["wire"]["between_sec"]
         if "traffic_bytes" in program and "roofline_sec" not in program:
             # Without an estimate of the compiler's: products and traffic, whichever takes longer.
             program["roofline_sec"] = max(
@@ -74,6 +79,9 @@ def _cycle(planned: dict[str, Any], levels: Any, index: int) -> dict[str, Any]:
     programs = [p for p in planned["programs"] if p["level"] == index]
     cycle: dict[str, Any] = {"resolution": level.resolution, "batch_size": level.batch_size}
     cycle["model_flops"] = sum(p.get("model_flops", 0) / p["interval"] for p in programs)
+    if all("wire" in p for p in programs):
+        parts = programs[0]["wire"]
+        cycle["wire"] = {k: sum(p["wire"][k] / p["interval"] for p in programs) for k in parts}
     for estimate in _ESTIMATES:
         if not all(f"{estimate}_sec" in p for p in programs):
             continue
@@ -117,6 +125,8 @@ _COLUMNS = (
     ("ms sched", "{:>9}"),
     ("ms roofl", "{:>9}"),
     ("roofline", "{:>8}"),
+    ("MB wire", "{:>8}"),
+    ("ms wire", "{:>7}"),
     ("collectives", "  {}"),
 )
 
@@ -138,6 +148,8 @@ def table(planned: dict[str, Any]) -> str:
         for estimate in _ESTIMATES:
             if estimate in cycle:
                 lines.append(_cycle_line(estimate, cycle[estimate]))
+        if "wire" in cycle:
+            lines.append(_wire_line(cycle))
         lines.append("")
     memory = planned["hardware"]["memory_bytes"]
     worst = max(planned["programs"], key=lambda program: program["total_bytes"])
@@ -162,7 +174,9 @@ def table(planned: dict[str, Any]) -> str:
     )
     lines.append(
         "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "
-        "traffic alone), never measured on the hardware. Input and checkpoints are not in them."
+        "traffic alone), never measured on the hardware. Input and checkpoints are not in them. "
+        "Times on the wire are what each device sends at the bandwidth of data sheets, one "
+        "collective after the other, without latency."
     )
     return "\n".join(lines)
 
@@ -175,6 +189,21 @@ def _cycle_line(estimate: str, cycle: dict[str, float]) -> str:
         f"{cycle['img_per_sec']:.0f} images/s, {cycle['share_of_peak']:.0%} of the peak in "
         "model FLOPs"
     )
+
+
+def _wire_line(cycle: dict[str, Any]) -> str:
+    """What the devices send over the lazy cycle."""
+    wire = cycle["wire"]
+    megabytes = (wire["inside_bytes"] + wire["between_bytes"]) / 1e6
+    seconds = wire["inside_sec"] + wire["between_sec"]
+    line = f"on the wire: {megabytes:.1f} MB and {1000 * seconds:.2f} ms per iteration"
+    if wire["between_bytes"]:
+        network = f"{wire['between_bytes'] / 1e6:.1f} MB and {1000 * wire['between_sec']:.2f} ms"
+        line += f" ({network} of it between slices or hosts)"
+    if "schedule" in cycle:
+        share = seconds / cycle["schedule"]["iteration_sec"]
+        line += f", {share:.1%} of the schedule if nothing overlaps"
+    return line
 
 
 def _cells(program: dict[str, Any], peak_flops: float) -> list[str]:
@@ -205,5 +234,7 @@ def _cells(program: dict[str, Any], peak_flops: float) -> list[str]:
         number("schedule_sec", 1e-3, 1),
         number("roofline_sec", 1e-3, 1),
         share,
+        number("wire_bytes", 1e6, 1),
+        number("wire_sec", 1e-3),
         traffic or "-",
     ]

@@ -19,8 +19,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.ops.formulation import FORMULATIONS
-from stylegan_jax.plan import hlo
-from stylegan_jax.plan.targets import parse_topology, topology_devices, usable_memory
+from stylegan_jax.plan import hlo, wire
+from stylegan_jax.plan.targets import Topology, parse_topology, topology_devices, usable_memory
+from stylegan_jax.training import chips
 from stylegan_jax.training.build import (
     ImageShape,
     make_config_levels,
@@ -77,7 +78,7 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     cached = pathlib.Path(job["cache"]) / f"{key}.json"
     if cached.exists():
         return result | json.loads(cached.read_text()) | {"cached": True}
-    found = _compile(lowered, topology.chip.clock_hz)
+    found = _compile(lowered, topology)
     cached.parent.mkdir(parents=True, exist_ok=True)
     partial = cached.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(found))
@@ -85,7 +86,7 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     return result | found
 
 
-def _compile(lowered: Any, clock_hz: float) -> dict[str, Any]:
+def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
     """What the compiler says of a program: that it does not fit, or what it needs."""
     try:
         compiled = lowered.compile()
@@ -93,7 +94,7 @@ def _compile(lowered: Any, clock_hz: float) -> dict[str, Any]:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return {"fits": False, "message": str(error).split("\n")[0]}
-    return {"fits": True} | _analyze(compiled, clock_hz)
+    return {"fits": True} | _analyze(compiled, topology)
 
 
 def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str):
@@ -104,7 +105,7 @@ def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, for
     return trace_programs(networks, hyper, levels[level], mesh, state, shape)
 
 
-def _analyze(compiled: Any, clock_hz: float) -> dict[str, Any]:
+def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
     """Memory, traffic, time and collectives of a compiled program, per device."""
     text = compiled.as_text()
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
@@ -114,21 +115,22 @@ def _analyze(compiled: Any, clock_hz: float) -> dict[str, Any]:
         "argument_bytes": memory.argument_size_in_bytes,
         "temp_bytes": memory.temp_size_in_bytes,
         "traffic_bytes": cost.get("bytes accessed") or hlo.memory_traffic(text),
-        "collectives": hlo.collectives(text),
     }
-    if clock_hz:
+    found |= wire.describe(text, topology)
+    if topology.chip.clock_hz:
         # Some instructions count as -1 s in the compiler's own sum.
         found["roofline_sec"] = cost["optimal_seconds"] % 1.0
-        found["schedule_sec"] = hlo.scheduled_cycles(text) / clock_hz
+        found["schedule_sec"] = hlo.scheduled_cycles(text) / topology.chip.clock_hz
     return found
 
 
 def _fingerprint(program: str, topology: str) -> str:
-    """Names a compilation: the program, the target, the compiler."""
+    """Names a compilation: the program, the target, the compiler, what is read from it."""
     versions = [
         f"{name} {_version(name)}" for name in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt")
     ]
-    parts = [program, topology, *versions, pathlib.Path(hlo.__file__).read_text()]
+    sources = [pathlib.Path(str(module.__file__)).read_text() for module in (hlo, wire, chips)]
+    parts = [program, topology, *versions, *sources]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

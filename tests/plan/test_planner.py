@@ -1,10 +1,11 @@
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
 from configs import ffhq, progan_celebahq
-from stylegan_jax.plan import planner, report, targets
+from stylegan_jax.plan import planner, report, targets, wire
 from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.phases import make_phases
 
@@ -55,7 +56,8 @@ def programs_of(config, **values):
     hyper = planner.report.make_hyperparameters(config)
     names = [phase.name for phase in make_phases(hyper)] + ["EMA"]
     found = dict(fits=True, total_bytes=2**30, model_flops=1e12, flops=2e12, traffic_bytes=1e9)
-    found |= dict(schedule_sec=0.1, roofline_sec=0.05, collectives={}, output_bytes=0) | values
+    found |= dict(schedule_sec=0.1, roofline_sec=0.05, collectives={}, output_bytes=0)
+    found |= dict(wire=wire.Wire(3e7, 0.002, 1e7, 0.001)._asdict()) | values
     levels = range(len(make_config_levels(config)))
     return [{"level": i, "program": name} | found for i in levels for name in names]
 
@@ -79,17 +81,21 @@ def test_averages_are_those_of_the_lazy_cycle():
     assert planned["fits"] and json.dumps(planned)
     text = report.table(planned)
     assert "Everything fits" in text and "100.0" in text
+    assert Gmain["wire_bytes"] == 4e7 and Gmain["wire_sec"] == pytest.approx(0.003)
+    assert cycle["wire"]["between_bytes"] == pytest.approx(1e7 * (3 + 1 / 4 + 1 / 16))
+    assert "on the wire: 132.5 MB and 9.94 ms per iteration (33.1 MB and 3.31 ms of it" in text
+    assert "3.0% of the schedule if nothing overlaps" in text
 
 
 def test_what_does_not_fit_is_named_and_has_no_speed():
     config, target = ffhq.get_config("smoke"), targets.parse_topology("v5e:2x2")
     programs = programs_of(config)
-    programs[1] = {k: programs[1][k] for k in ("level", "program")}
+    programs[1] = {k: programs[1][k] for k in ("level", "program")}  # nothing else is known
     programs[1] |= {"fits": False, "total_bytes": 3 * 2**33, "message": "over by much"}
     planned = report.assemble(config, target, HARDWARE, SHAPE, programs)
     text = report.table(planned)
     assert not planned["fits"] and "Does not fit: Greg at 16 px is 8.00 GiB over" in text
-    assert "over by much" in text and "schedule" not in planned["levels"][0]
+    assert "over by much" in text and not {"schedule", "wire"} & set(planned["levels"][0])
 
 
 def test_every_level_of_a_growing_run_is_planned():
@@ -105,11 +111,67 @@ def test_every_level_of_a_growing_run_is_planned():
     assert "roofline" in planned["levels"][1] and "schedule" not in planned["levels"][1]
 
 
+@pytest.mark.parametrize(
+    ("chip", "text_name"),
+    [("v5e:1x4", "_after_buffer_assignment.txt"), ("h100:1x4", ".txt")],
+)
+def test_memory_alone_comes_with_the_collectives(tmp_path, capsys, chip, text_name):
+    """As soon as both files of the dump are there, the second one whole."""
+    watch = planner._Watch(targets.parse_topology(chip), "Gmain 16 px", 2**30, True)
+    line = "%r = f32[8]{0} all-reduce(%p), replica_groups={{0,1,2,3}}"
+    text = f"HloModule m\n\nENTRY %main () -> f32[8] {{\n  {line}\n}}\n\n"
+    stem = tmp_path / "dump" / "module_0003.jit_phase_Gmain.after_optimizations"
+    stem.parent.mkdir()
+    assert watch.look(tmp_path) is None
+    stem.with_name(stem.name + "-memory-usage-report.txt").write_text("Total bytes: 1024 (1KiB)")
+    stem.with_name(stem.name + text_name).write_text(text[:-3])
+    assert watch.look(tmp_path) is None
+    stem.with_name(stem.name + text_name).write_text(text)
+    found = watch.look(tmp_path)
+    assert (found["fits"], found["total_bytes"]) == (True, 1024)
+    assert found["collectives"] == {"all-reduce": {"count": 1, "bytes": 32, "wire_bytes": 48.0}}
+    assert found["wire"]["inside_bytes"] == 48
+    assert "fits: 0.00 GiB of 1.00 GiB" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_waits_for_nothing(tmp_path):
+    watch = planner._Watch(targets.parse_topology("v5e:1x4"), "Gmain 16 px", 1000, True)
+    (tmp_path / "dump").mkdir()
+    report_path = tmp_path / "dump" / "x.after_optimizations-memory-usage-report.txt"
+    report_path.write_text("Total bytes: 1024 (1KiB)")
+    assert watch.look(tmp_path) == {"fits": False, "total_bytes": 1024}
+
+
+@pytest.mark.parametrize(
+    ("log", "error", "words"),
+    [
+        ("Traceback\nValueError: not in that shape\n", ValueError, "^not in that shape$"),
+        (
+            "F1122 17:08:38 1 target.cc:1736] Check failed: Topology()->chip_bounds().x <= 16 (32 "
+            "vs. 16) \nDumping core",
+            ValueError,
+            "--topology=v5e:32x32: the compiler refuses it: .*x <= 16",
+        ),
+        ("Killed", RuntimeError, "The compiler failed:\nKilled"),
+    ],
+)
+def test_a_compiler_that_stops_says_why(tmp_path, log, error, words):
+    target = targets.parse_topology("v5e:32x32")
+    compiler = planner.Compiler(target, ffhq.get_config("smoke"), SHAPE)
+    (tmp_path / "stderr").write_text(log)
+    with pytest.raises(error, match=words):
+        compiler._wait(subprocess.Popen(["true"]), str(tmp_path), None)
+
+
 @pytest.mark.skipif(not targets._is_installed("libtpu"), reason="the plan extra is not installed")
 def test_a_plan_for_a_tpu(tmp_path, monkeypatch):
     """The whole way, with the real compiler."""
     monkeypatch.setenv("HOME", str(tmp_path))
     planned = planner.plan(ffhq.get_config("smoke"), "v5e:2x2", str(tmp_path))
     assert planned["fits"] and planned["hardware"]["memory_bytes"] == int(15.75 * 2**30)
-    assert set(planned["programs"][0]["collectives"]) == {"all-reduce"}
+    Gmain = planned["programs"][0]
+    assert set(Gmain["collectives"]) == {"all-reduce"}
+    # The gradients of four devices and their statistics; no axis of 2x2 is a ring.
+    assert Gmain["wire_bytes"] == 1.5 * Gmain["collectives"]["all-reduce"]["bytes"] > 0
+    assert Gmain["wire_sec"] == pytest.approx(Gmain["wire_bytes"] / (2 * 45e9))
     assert json.loads((tmp_path / "plan_v5e_2x2.json").read_text())["fits"]

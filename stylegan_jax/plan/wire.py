@@ -1,0 +1,100 @@
+"""What a program's collectives cost on the wire: bytes, and seconds by data sheet."""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+from stylegan_jax.plan import hlo
+from stylegan_jax.plan.targets import Topology
+from stylegan_jax.training.chips import Links
+
+
+class Wire(NamedTuple):
+    """What one device sends in a program, and how long that takes at the least.
+
+    Attributes:
+        inside_bytes: Over the links inside a slice of TPUs or a host of GPUs.
+        inside_sec: Their time.
+        between_bytes: Over the network between slices or hosts.
+        between_sec: Its time.
+    """
+
+    inside_bytes: float = 0.0
+    inside_sec: float = 0.0
+    between_bytes: float = 0.0
+    between_sec: float = 0.0
+
+
+def describe(text: str, topology: Topology) -> dict[str, Any]:
+    """Collectives of a compiled program by kind; what they cost, where the links are known."""
+    found: dict[str, Any] = {"collectives": hlo.collectives(text)}
+    if topology.chip.links is not None:
+        found["wire"] = estimate(hlo.messages(text), topology, topology.chip.links)._asdict()
+    return found
+
+
+def estimate(messages: list[hlo.Message], topology: Topology, links: Links) -> Wire:
+    """Adds up the collectives of a program, one after the other.
+
+    Bounds from data sheets: full bandwidth, no latency, no collective beside another or beside
+    computation. A collective that spans a part of a slice is taken to lie along whole axes of the
+    torus where their product allows it, one with a single partner to reach it over one link.
+
+    Source: https://jax-ml.github.io/scaling-book/sharding ("A deeper dive into TPU communication
+    primitives"), https://jax-ml.github.io/scaling-book/gpus (hosts of GPUs).
+    """
+    costs = (_cost(message, topology, links) for message in messages)
+    return Wire(*(math.fsum(column) for column in zip(Wire(), *costs)))
+
+
+def _cost(message: hlo.Message, topology: Topology, links: Links) -> Wire:
+    """Bytes and seconds of a collective, as often as it runs."""
+    if message.op == "send":
+        inside, between = 0.0, message.wire_bytes
+    elif topology.platform == "tpu":
+        inside, between = message.wire_bytes, 0.0
+    else:
+        inside, between = _split_over_hosts(message, topology.shape[1])
+    inside, between = message.times * inside, message.times * between
+    rate = _rate(message, links, topology.shape)
+    return Wire(inside, inside / rate, between, between / links.network_bandwidth)
+
+
+def _split_over_hosts(message: hlo.Message, gpus_per_host: int) -> tuple[float, float]:
+    """Bytes that a GPU sends inside its host and to others.
+
+    First every host by itself, then each GPU its part with its like of the other hosts: together
+    as many bytes as around one ring.
+    """
+    hosts = [device // gpus_per_host for device in message.group]
+    if message.op == "collective-permute":
+        crosses = any(a != b for a, b in zip(hosts[::2], hosts[1::2]))
+        return (0.0, message.wire_bytes) if crosses else (message.wire_bytes, 0.0)
+    size, num_hosts = len(hosts), len(set(hosts))
+    if size == 1:
+        return 0.0, 0.0
+    # Of the (size - 1) parts that go around, (num_hosts - 1) leave the host.
+    between = message.wire_bytes * (num_hosts - 1) / (size - 1)
+    return message.wire_bytes - between, between
+
+
+def _rate(message: hlo.Message, links: Links, shape: tuple[int, ...]) -> float:
+    """Bytes per second that a device sends inside its slice or host in this collective."""
+    if not links.torus_axes or message.op == "collective-permute":
+        return links.bandwidth
+    is_mesh = links.torus_axes == 3 and any(side % links.ring for side in shape)
+    # A ring is gone around both ways; on a line each device has half of that.
+    sides = _axes(len(message.group), shape)
+    return links.bandwidth * sum(1 if is_mesh or side % links.ring else 2 for side in sides)
+
+
+def _axes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Sides of the torus that a group of devices spans; a part of an axis is a line."""
+    sides = [side for side in shape if side > 1]
+    if size >= math.prod(shape):
+        return tuple(sides) or (1,)
+    for count in range(1, len(sides)):
+        for some in itertools.combinations(sides, count):
+            if math.prod(some) == size:
+                return some
+    return (1,)

@@ -57,7 +57,10 @@ def main(argv: list[str]) -> None:
 
         from stylegan_jax.plan.planner import plan
 
-        plan(config, _TOPOLOGY.value, _WORKDIR.value)
+        try:
+            plan(config, _TOPOLOGY.value, _WORKDIR.value)
+        except ValueError as error:  # of the settings, the topology, or what is not installed
+            sys.exit(f"{error}")
         return
     if config.cpu_devices:
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)

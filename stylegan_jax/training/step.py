@@ -147,7 +147,7 @@ def phase_gradients(
         in_specs=(specs, split),
         out_specs=(net, PartitionSpec(), split),
         axis_names=set(BATCH_AXES),
-        check_vma=False,
+        check_vma=False,  # our own operations do not say what varies over devices
     )(state, inputs)
     return grads, stored | stats, report
 

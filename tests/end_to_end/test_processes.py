@@ -26,11 +26,12 @@ TOLERANCE = 2e-5
 
 # The program, with less patience for the dead. Of each process it leaves the id, for whoever wants
 # to signal it, and the names of the files that it opens to write. One of them can be told to die.
-# They compile in turn: the second one finds the programs in the cache.
+# They compile in turn, so that the second one finds the programs in the cache, and optimise little:
+# a few iterations do not repay it.
 MAIN = """
 import os, pathlib, runpy, signal, sys
 from stylegan_jax import train
-from stylegan_jax.training import processes, watchdog
+from stylegan_jax.training import processes, programs, watchdog
 processes.HEARTBEAT_SEC = 10
 flag = [f for f in sys.argv if f.startswith("--process_id=")]
 number = flag[0].split("=")[1] if flag else os.environ.get("SLURM_PROCID", "0")
@@ -48,12 +49,13 @@ def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):
 
 def compile_in_turn(*args, usual=train.compile_programs):
     if number == "0":
-        programs = usual(*args)
+        compiled = usual(*args)
     processes.wait_for_all("the first has compiled")
-    return programs if number == "0" else usual(*args)
+    return compiled if number == "0" else usual(*args)
 
 watchdog.Watchdog.beat = beat
 train.compile_programs = compile_in_turn
+programs._COMPILER_OPTIONS.clear()
 sys.addaudithook(note)
 runpy.run_module("stylegan_jax.main", run_name="__main__")
 """
@@ -91,7 +93,7 @@ class Run:
         flags += [f"--config.{key}={value}" for key, value in settings.items()]
         self.notes = self.workdir.with_suffix(f".notes{time.monotonic()}")
         self.notes.mkdir(parents=True)
-        whole = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        whole = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
         whole |= {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
         whole |= {"NOTES": str(self.notes), **env}
         self.log = self.notes / "log"

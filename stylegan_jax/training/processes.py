@@ -133,10 +133,12 @@ def leave_after_error() -> None:
     """Ends a process that has failed alone, so that the others, which wait for it, end too.
 
     Call it where an exception would leave the program. Where all processes fail, it returns; else
-    an ordinary exit would wait for the others, and they wait for this one.
+    an ordinary exit would wait for the others, and they wait for this one. It also returns where
+    the devices have failed: mostly since another process is gone, and then jax ends this one with
+    a code that says so.
     """
     error = sys.exception()
-    if jax.process_count() == 1:
+    if jax.process_count() == 1 or isinstance(error, jax.errors.JaxRuntimeError):
         return
     try:
         multihost.get_barrier_sync_fn()(key="failed", timeout_ms=_SAME_ERROR_MS)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stylegan_jax.training import processes as module
-from stylegan_jax.training.processes import all_or_none, as_first_process
+from stylegan_jax.training.processes import all_or_none, as_first_process, leave_after_error
 
 
 @pytest.fixture
@@ -56,3 +56,27 @@ def test_the_numbers_of_the_first_process_count(others):
     theirs = np.array([1 / 3, np.inf])
     others.append(theirs.view(np.uint32))
     assert as_first_process({"swd": 1 / 3 + 1e-16, "floor": 2.0}) == {"swd": 1 / 3, "floor": np.inf}
+
+
+@pytest.mark.parametrize(
+    ("error", "others_fail", "code"),
+    [
+        (OSError("disk full"), False, 1),
+        (OSError("disk full"), True, None),
+        (jax.errors.JaxRuntimeError("connection closed by peer"), False, None),
+    ],
+)
+def test_only_who_fails_alone_leaves_at_once(others, monkeypatch, capsys, error, others_fail, code):
+    def barrier(*, key, timeout_ms):
+        if not others_fail:
+            raise TimeoutError
+
+    codes = []
+    monkeypatch.setattr(module.multihost, "get_barrier_sync_fn", lambda: barrier)
+    monkeypatch.setattr(module.os, "_exit", codes.append)
+    try:
+        raise error
+    except Exception:
+        leave_after_error()
+    assert codes == ([code] if code else [])
+    assert ("disk full" in capsys.readouterr().err) == bool(code)

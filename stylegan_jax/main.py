@@ -16,7 +16,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stylegan_jax.training.processes import join_processes
+from stylegan_jax.training.processes import join_processes, leave_after_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
 _WORKDIR = flags.DEFINE_string(
@@ -78,7 +78,11 @@ def main(argv: list[str]) -> None:
 
     from stylegan_jax.train import train
 
-    state = train(config, _WORKDIR.value, profile=_PROFILE.value)
+    try:
+        state = train(config, _WORKDIR.value, profile=_PROFILE.value)
+    except Exception:
+        leave_after_error()
+        raise
     if int(state.nimg) < round(config.schedule.total_kimg * 1000):
         sys.exit(EXIT_STOPPED)
 

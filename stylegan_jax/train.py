@@ -11,6 +11,7 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
+from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.files import as_path
 from stylegan_jax.input import (
     InputStream,
@@ -31,12 +32,13 @@ from stylegan_jax.training.checkpoint import CheckpointStore
 from stylegan_jax.training.health import Diverged, HealthMonitor
 from stylegan_jax.training.images import save_png
 from stylegan_jax.training.meters import MeanMeter, MetricWriter
+from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.preemption import PreemptionGuard
-from stylegan_jax.training.processes import wait_for_all
+from stylegan_jax.training.processes import all_or_none, as_first_process, wait_for_all
 from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
 from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
-from stylegan_jax.training.schedules import find_span, make_spans
+from stylegan_jax.training.schedules import Level, find_span, make_spans
 from stylegan_jax.training.sharding import (
     make_mesh,
     put_batch,
@@ -80,45 +82,42 @@ def train(config: ConfigDict, workdir: str, *, profile: str | None = None) -> Tr
     """
     is_first = jax.process_index() == 0
     profiler, diverged = Profiler(workdir, profile, enabled=is_first), None
-    with contextlib.ExitStack() as stack:
+    with Watchdog(abort_sec=config.health.abort_sec) as watchdog, contextlib.ExitStack() as stack:
+        watchdog.beat("opening the workdir")
         if not is_first:  # one process speaks for all
             silence = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silence))
         stack.enter_context(tee_log(workdir, enabled=is_first))
         while True:
             try:
-                return _train(config, as_path(workdir), profiler, diverged)
+                return _train(config, as_path(workdir), profiler, watchdog, diverged)
             except Diverged as error:
                 diverged = error.with_traceback(None)  # which holds the state that is given up
                 print(f"ROLLBACK: {diverged}")
 
 
 def _train(
-    config: ConfigDict, workdir: epath.Path, profiler: Profiler, diverged: Diverged | None
+    config: ConfigDict,
+    workdir: epath.Path,
+    profiler: Profiler,
+    watchdog: Watchdog,
+    diverged: Diverged | None,
 ) -> TrainState:
     """Trains until the end, or until the run diverges; `diverged` says how it did before."""
     is_first, run_start, first_step_sec = jax.process_index() == 0, time.monotonic(), None
     print(config)
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
-    check_config(config, jax.device_count())
-    source = open_config_source(config)
-    shape = image_shape(source)
-    print(
-        f"data: {source.name}, {len(source)} images of {source.format}, {source.labels.describe()}"
-    )
+    watchdog.beat("opening the data")
+    with all_or_none("opening the data"):
+        source, networks, init, levels = _open(config)
+    shape, total_nimg = image_shape(source), round(config.schedule.total_kimg * 1000)
+    spans = make_spans(levels, total_nimg)
 
     # The state: that of the newest checkpoint, or a new one.
+    watchdog.beat("reading the checkpoint")
     mesh = make_mesh(**config.mesh)
     everywhere = replicated(mesh)
-    networks, init = make_networks(config, shape)
-    levels, total_nimg = make_config_levels(config), round(config.schedule.total_kimg * 1000)
-    check_grows(networks, init, levels)
-    spans = make_spans(levels, total_nimg)
-    keys = jax.jit(
-        lambda: [jax.random.fold_in(jax.random.key(config.seed), i) for i in range(_NUM_KEYS)],
-        out_shardings=everywhere,
-    )()
-    abstract_state = shard_state(mesh, jax.eval_shape(init, keys[_KEY_INIT]))
+    abstract_state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
     meta = {"config": config.to_dict(), "data": data_position(config, source)}
     store = CheckpointStore(
         workdir,
@@ -126,13 +125,12 @@ def _train(
         best_metric="swd" if config.metrics.swd_kimg else None,
     )
     restored, health = _restore(config, store, abstract_state, meta, diverged)
+    keys = _make_keys(config.seed, health.rollbacks, everywhere)
+    watchdog.beat("preparing")
     if restored is None:
         state = jax.jit(init, out_shardings=shardings(abstract_state))(keys[_KEY_INIT])
     else:
         state = restored
-    if health.rollbacks:  # the same noise would lead to the same end
-        fold_in = jax.jit(jax.random.fold_in, out_shardings=everywhere)
-        keys[_KEY_STEP] = fold_in(keys[_KEY_STEP], health.rollbacks)
     nimg = int(state.nimg)
     print(param_table(state.G, "G"), param_table(state.D, "D"), sep="\n")
     print(f"continuing at {nimg / 1000:.3f} kimg" if restored else "starting a new run")
@@ -183,7 +181,6 @@ def _train(
     level = span.level
     meter, tick_start, tick_nimg = MeanMeter(), time.monotonic(), nimg
     with (
-        Watchdog(abort_sec=config.health.abort_sec) as watchdog,
         contextlib.closing(profiler),
         store,
         PreemptionGuard() as guard,
@@ -191,10 +188,13 @@ def _train(
         ProgressBar(total_nimg, nimg=nimg, enabled=is_first) as bar,
     ):
         if restored is None:
+            watchdog.beat("drawing samples", nimg)
             write_grid(0)
             if swd.is_on:
-                write_scores(swd.score(state, level))
-        while nimg < total_nimg:
+                watchdog.beat("scoring", nimg)
+                write_scores(as_first_process(swd.score(state, level)))
+        stop = guard.should_stop()
+        while nimg < total_nimg and not stop:
             if programs is None or nimg == span.end_nimg:
                 span = find_span(spans, nimg)
                 if programs is None or span.level != level:
@@ -246,18 +246,42 @@ def _train(
             scores = {}
             if swd.is_on and every(config.metrics.swd_kimg):
                 watchdog.beat("scoring", nimg)
-                scores = swd.score(state, level)
+                scores = as_first_process(swd.score(state, level))
                 write_scores(scores)
             if not stop:
                 health.check()
             if stop or every(config.io.checkpoint_kimg):
                 watchdog.beat("saving", nimg)
                 store.save(state, nimg, meta | health.meta(), scores)
-            if stop and nimg < total_nimg:
-                print("stopped and saved; the same command continues")
-                break
         watchdog.beat("finishing", nimg)
+    if nimg < total_nimg:
+        print("stopped and saved; the same command continues")
     return state
+
+
+def _open(config: ConfigDict) -> tuple[ImageSource, Networks, Any, tuple[Level, ...]]:
+    """The data, networks that fit it, what makes their first state, and the levels they grow by."""
+    check_config(config, jax.device_count())
+    source = open_config_source(config)
+    print(
+        f"data: {source.name}, {len(source)} images of {source.format}, {source.labels.describe()}"
+    )
+    networks, init = make_networks(config, image_shape(source))
+    levels = make_config_levels(config)
+    check_grows(networks, init, levels)
+    return source, networks, init, levels
+
+
+def _make_keys(seed: int, rollbacks: int, sharding: jax.sharding.Sharding) -> list[jax.Array]:
+    """The run's keys by role; a run that went back needs other noise, or it ends as it did."""
+
+    def make() -> list[jax.Array]:
+        keys = [jax.random.fold_in(jax.random.key(seed), i) for i in range(_NUM_KEYS)]
+        if rollbacks:
+            keys[_KEY_STEP] = jax.random.fold_in(keys[_KEY_STEP], rollbacks)
+        return keys
+
+    return jax.jit(make, out_shardings=sharding)()
 
 
 def _restore(

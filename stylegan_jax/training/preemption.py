@@ -1,5 +1,6 @@
 """Stopping a run cleanly when the machine is taken away or the user presses Ctrl-C."""
 
+import itertools
 import os
 import signal
 import threading
@@ -10,6 +11,8 @@ from absl import logging
 from jax.experimental import multihost_utils
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# Jax's service agrees on the number of a poll, and remembers the last one while the process lives.
+_polls = itertools.count(1)
 
 
 def _say(message: str) -> None:
@@ -36,7 +39,6 @@ class PreemptionGuard:
     def __init__(self):
         """Makes a guard that has seen no signal yet; it listens inside a `with` block."""
         self.requested = False
-        self._iteration = 0
         self._previous = {}
 
     def __enter__(self) -> "PreemptionGuard":
@@ -72,10 +74,9 @@ class PreemptionGuard:
     def should_stop(self) -> bool:
         """Tells whether any process of the run was asked to stop; call it once per iteration.
 
-        All processes get the same answer in the same iteration.
+        All processes must ask equally often, and get the same answer each time.
         """
         if jax.process_count() == 1:
             return self.requested
         # The service agrees on the next number: they must not have gaps.
-        self._iteration += 1
-        return multihost_utils.reached_preemption_sync_point(self._iteration)
+        return multihost_utils.reached_preemption_sync_point(next(_polls))

@@ -1,15 +1,26 @@
 """Joining the processes of a run that has several: pods, Slurm steps, Kubernetes jobs."""
 
+import contextlib
 import glob
 import importlib.util
+import itertools
 import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import multihost
 
 # A process that says nothing for so long is taken for dead, and ends the others.
 HEARTBEAT_SEC = 60
 _PATIENCE_MS = 6 * 3600 * 1000
+# Whoever fails for the same reason does so within this time.
+_SAME_ERROR_MS = 10 * 1000
+_MESSAGE_BYTES = 1000
+_barriers = itertools.count()
 
 
 def join_processes(
@@ -64,9 +75,79 @@ def wait_for_all(what: str) -> None:
     The first message between devices gives up much sooner.
 
     Args:
-        what: Names the place in the program; another one each time.
+        what: Names the place in the program.
     """
-    multihost.get_barrier_sync_fn()(key=what, timeout_ms=_PATIENCE_MS)
+    # The service wants another name each time.
+    name = f"{what} ({next(_barriers)})"
+    multihost.get_barrier_sync_fn()(key=name, timeout_ms=_PATIENCE_MS)
+
+
+@contextlib.contextmanager
+def all_or_none(what: str) -> Iterator[None]:
+    """A block that each process does for itself; where one of them fails, all do.
+
+    Args:
+        what: What is done in the block, such as "opening the data".
+
+    Raises:
+        RuntimeError: Another process failed; says which one, and its error.
+    """
+    try:
+        yield
+    except Exception as error:
+        _gather(what, f"{type(error).__name__}: {error}")
+        raise
+    errors = _gather(what, "")
+    if errors:
+        number, error = next(iter(errors.items()))
+        raise RuntimeError(f"Process {number} failed while {what}: {error}")
+
+
+def _gather(what: str, message: str) -> dict[int, str]:
+    """The messages of all processes that have one, by number."""
+    if jax.process_count() == 1:
+        return {}
+    wait_for_all(what)
+    padded = np.zeros(_MESSAGE_BYTES, np.uint8)
+    content = np.frombuffer(message.encode()[:_MESSAGE_BYTES], np.uint8)
+    padded[: len(content)] = content
+    rows = multihost_utils.process_allgather(padded)
+    texts = [bytes(row).rstrip(b"\0").decode(errors="replace") for row in rows]
+    return {number: text for number, text in enumerate(texts) if text}
+
+
+def as_first_process(values: Mapping[str, float]) -> dict[str, float]:
+    """The numbers that the first process has under the same names, to the last bit.
+
+    What each process computes for itself may differ where their machines do, and what is decided
+    by it must not.
+    """
+    if jax.process_count() == 1:
+        return dict(values)
+    bits = np.array(list(values.values()), np.float64).view(np.uint32)
+    first = np.asarray(multihost_utils.broadcast_one_to_all(bits)).view(np.float64)
+    return dict(zip(values, first.tolist(), strict=True))
+
+
+def leave_after_error() -> None:
+    """Ends a process that has failed alone, so that the others, which wait for it, end too.
+
+    Call it where an exception would leave the program. Where all processes fail, it returns; else
+    an ordinary exit would wait for the others, and they wait for this one. It also returns where
+    the devices have failed: mostly since another process is gone, and then jax ends this one with
+    a code that says so.
+    """
+    error = sys.exception()
+    if jax.process_count() == 1 or isinstance(error, jax.errors.JaxRuntimeError):
+        return
+    try:
+        multihost.get_barrier_sync_fn()(key="failed", timeout_ms=_SAME_ERROR_MS)
+    except Exception:
+        traceback.print_exception(error)
+        print("This process ends alone; the others soon miss it.", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def is_one_of_several() -> bool:

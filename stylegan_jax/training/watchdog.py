@@ -28,9 +28,9 @@ _SAY_SEC = 5.0
 
 
 class Watchdog:
-    """A thread that watches how long the loop's activities take.
+    """A thread that watches how long a run's activities take.
 
-    The loop calls `beat` where an activity begins, which costs no more than a look at the clock:
+    The run calls `beat` where an activity begins, which costs no more than a look at the clock:
 
         with Watchdog() as watchdog:
             while nimg < total:
@@ -59,16 +59,16 @@ class Watchdog:
         self._abort_sec, self._clock, self._abort = abort_sec, clock, abort
         self._check_sec, self._closing = check_sec, threading.Event()
         self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_MEMORY))
-        self._now: tuple[str, int, float] | None = None
-        self._told: tuple[str, int, float] | None = None
+        self._now: tuple[str, int | None, float] | None = None
+        self._told: tuple[str, int | None, float] | None = None
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
-    def beat(self, activity: str, nimg: int) -> None:
+    def beat(self, activity: str, nimg: int | None = None) -> None:
         """Ends one activity and begins the next.
 
         Args:
             activity: What begins, such as "saving"; what is usual is learnt for each name.
-            nimg: Images shown so far.
+            nimg: Images shown so far; None: not known yet.
         """
         before, now = self._now, self._clock()
         if before is not None:
@@ -111,11 +111,12 @@ class Watchdog:
         self._thread.join(_SAY_SEC)
 
 
-def _describe(activity: str, nimg: int, elapsed: float, usual: float | None) -> str:
+def _describe(activity: str, nimg: int | None, elapsed: float, usual: float | None) -> str:
     """What hangs, and the stack of every thread."""
+    where = "" if nimg is None else f" at {nimg / 1000:.3f} kimg"
     usually = "for the first time" if usual is None else f"usually {usual:.1f} s"
     lines = [
-        f"WATCHDOG: stuck while {activity} at {nimg / 1000:.3f} kimg, for "
+        f"WATCHDOG: stuck while {activity}{where}, for "
         f"{describe_duration(elapsed)} by now ({usually}).",
     ]
     if jax.process_count() > 1:

@@ -8,20 +8,14 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from configs import ffhq, quickstart, stylegan1_ffhq
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
+from tests.end_to_end.growing import get_config
 
 
-def growing(data_dir, recipe=stylegan1_ffhq, arg="smoke", **changes):
-    """8 px until 48 images, a fade until 112, 16 px until 160; batches of 16, then of 8."""
-    config = recipe.get_config(arg).unlock()
+def growing(data_dir, recipe="stylegan1_ffhq", **changes):
+    config = get_config(recipe).unlock()
     config.data.data_dir = str(data_dir)
-    config.growth.training_kimg, config.growth.transition_kimg = 0.048, 0.064
-    config.growth.batch_sizes = ConfigDict({"b16": 8})
-    config.D.mbstd_group_size = 2  # two images fall to each of four devices
-    config.schedule.total_kimg = 0.16
-    config.metrics.swd_kimg = 0.0
     for name, value in changes.items():
         section, key = name.split("__")
         config[section][key] = value
@@ -88,15 +82,9 @@ def test_a_half_grown_checkpoint_is_drawn_as_it_stands(run):
     assert not np.array_equal(whole, whole[:, ::2, ::2].repeat(2, 1).repeat(2, 2))
 
 
-@pytest.mark.parametrize(
-    ("recipe", "arg"),
-    [
-        (ffhq, "smoke,config=D"),
-        (quickstart, "smoke,model=progan,labels"),
-    ],
-)
-def test_the_other_families_grow(tmp_path, data_dir, recipe, arg):
-    state = train(growing(data_dir, recipe, arg), str(tmp_path))
+@pytest.mark.parametrize("recipe", ["ffhq:config=D", "quickstart:model=progan,labels"])
+def test_the_other_families_grow(tmp_path, data_dir, recipe):
+    state = train(growing(data_dir, recipe), str(tmp_path))
     assert int(state.nimg) == 160 and int(state.skipped["G"]) == int(state.skipped["D"]) == 0
     for leaf in jax.tree.leaves((state.G_ema, state.D)):
         assert np.all(np.isfinite(leaf))

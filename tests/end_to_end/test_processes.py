@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylegan_jax.training.checkpoint import restore_subtree
 
@@ -22,14 +24,39 @@ TOTAL_KIMG, TICK_KIMG = 0.096, 0.016
 # All sums over the batch run in another order on other devices.
 TOLERANCE = 2e-5
 
-# The program, with less patience for the dead; it leaves its number for whoever wants to signal it.
+# The program, with less patience for the dead. Of each process it leaves the id, for whoever wants
+# to signal it, and the names of the files that it opens to write. One of them can be told to die.
+# They compile in turn, so that the second one finds the programs in the cache, and optimise little:
+# a few iterations do not repay it.
 MAIN = """
-import os, pathlib, runpy, sys
-from stylegan_jax.training import processes
+import os, pathlib, runpy, signal, sys
+from stylegan_jax import train
+from stylegan_jax.training import processes, programs, watchdog
 processes.HEARTBEAT_SEC = 10
 flag = [f for f in sys.argv if f.startswith("--process_id=")]
-number = flag[0].split("=")[1] if flag else os.environ.get("SLURM_PROCID", 0)
-pathlib.Path(f"{os.environ['PIDS']}/{number}").write_text(str(os.getpid()))
+number = flag[0].split("=")[1] if flag else os.environ.get("SLURM_PROCID", "0")
+pathlib.Path(f"{os.environ['NOTES']}/pid{number}").write_text(str(os.getpid()))
+written = open(f"{os.environ['NOTES']}/written{number}", "a", buffering=1)
+
+def note(event, args):
+    if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR):
+        written.write(f"{args[0]}\\n")
+
+def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):
+    if f"{number} at {nimg}" == os.environ.get("DIES") and activity == "training":
+        os.kill(os.getpid(), signal.SIGKILL)
+    usual(self, activity, nimg)
+
+def compile_in_turn(*args, usual=train.compile_programs):
+    if number == "0":
+        compiled = usual(*args)
+    processes.wait_for_all("the first has compiled")
+    return compiled if number == "0" else usual(*args)
+
+watchdog.Watchdog.beat = beat
+train.compile_programs = compile_in_turn
+programs._COMPILER_OPTIONS.clear()
+sys.addaudithook(note)
 runpy.run_module("stylegan_jax.main", run_name="__main__")
 """
 
@@ -40,26 +67,36 @@ def free_port():
         return found.getsockname()[1]
 
 
-class Run:
-    """Processes of a run in float32, without path lengths and scores: three programs."""
+# float32, without path lengths and scores: three programs.
+FFHQ = (
+    "configs/ffhq.py:smoke",
+    {"metrics.swd_kimg": 0, "loss.pl_weight": 0, "schedule.total_kimg": TOTAL_KIMG}
+    | {"G.num_bf16_res": 0, "D.num_bf16_res": 0},
+)
+# Behind a constant, instance normalisation takes the difference of nearly equal numbers: its
+# gradients are mostly rounding, which Adam makes full steps of, on other devices others.
+GROWING = (
+    "tests/end_to_end/growing.py:stylegan1_ffhq",
+    {"io.checkpoint_kimg": 0.016, "G.const_input": False},
+)
 
-    def __init__(self, workdir, data_dir, commands, *, devices, total_kimg=TOTAL_KIMG, **env):
+
+class Run:
+    """Processes of a run."""
+
+    def __init__(self, workdir, data_dir, commands, *, devices, recipe=FFHQ, **env):
         self.workdir = pathlib.Path(workdir)
-        settings = {
-            "schedule.total_kimg": total_kimg,
-            "metrics.swd_kimg": 0,
-            "cpu_devices": devices,
-        }
-        settings |= {"G.num_bf16_res": 0, "D.num_bf16_res": 0, "loss.pl_weight": 0}
-        settings |= {"data.data_dir": data_dir, "io.tick_kimg": TICK_KIMG}
-        flags = ["--config=configs/ffhq.py:smoke", f"--workdir={workdir}"]
+        config, settings = recipe
+        settings = settings | {"data.data_dir": data_dir, "io.tick_kimg": TICK_KIMG}
+        settings |= {"cpu_devices": devices}
+        flags = [f"--config={config}", f"--workdir={workdir}"]
         flags += [f"--config.{key}={value}" for key, value in settings.items()]
-        self.pids = self.workdir.with_suffix(f".pids{time.monotonic()}")
-        self.pids.mkdir(parents=True)
-        whole = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+        self.notes = self.workdir.with_suffix(f".notes{time.monotonic()}")
+        self.notes.mkdir(parents=True)
+        whole = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
         whole |= {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-        whole |= {"PIDS": str(self.pids), **env}
-        self.log = self.pids / "log"
+        whole |= {"NOTES": str(self.notes), **env}
+        self.log = self.notes / "log"
         with self.log.open("w") as out:
             self.processes = [
                 subprocess.Popen([*command, *flags], cwd=ROOT, env=whole, stdout=out, stderr=out)
@@ -67,7 +104,14 @@ class Run:
             ]
 
     def pid(self, number):
-        return int((self.pids / str(number)).read_text())
+        return int((self.notes / f"pid{number}").read_text())
+
+    def written(self, number):
+        """Files of the run, apart from checkpoints, that a process has opened to write."""
+        text = (self.notes / f"written{number}").read_text()
+        text = re.sub(r"/\.([^/]+)\.\d+\.partial$", r"/\1", text, flags=re.MULTILINE)
+        names = {line.removeprefix(f"{self.workdir}/") for line in text.splitlines()}
+        return {name for name in names if not name.startswith(("/", "checkpoints/"))}
 
     def wait(self, timeout=400):
         """Exit codes of all commands."""
@@ -118,12 +162,21 @@ def assert_same_run(got, want, *, stopped_kimg):
             np.testing.assert_allclose(x[name], y[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory, data_dir):
+def run_alone(tmp_path_factory, data_dir, **recipe):
     """The undisturbed run of one process with four devices."""
-    run = Run(tmp_path_factory.mktemp("alone") / "run", data_dir, [python()], devices=4)
+    run = Run(tmp_path_factory.mktemp("alone") / "run", data_dir, [python()], devices=4, **recipe)
     assert run.wait() == [0], run.text()
     return run
+
+
+def read_png(run, name):
+    with Image.open(run.workdir / name) as picture:
+        return np.asarray(picture).astype(int)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data_dir):
+    return run_alone(tmp_path_factory, data_dir)
 
 
 def test_tasks_of_a_slurm_job_stop_together_and_one_process_goes_on(tmp_path, data_dir, alone):
@@ -156,13 +209,24 @@ def test_tasks_of_a_slurm_job_stop_together_and_one_process_goes_on(tmp_path, da
     assert_same_run(rest, alone, stopped_kimg=stopped_at / 1000)
 
 
-def test_a_dead_process_ends_the_other(tmp_path, data_dir):
+def two_processes(workdir, data_dir, **settings):
     joined = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
     commands = [python(*joined, f"--process_id={number}") for number in range(2)]
-    both = Run(tmp_path / "run", data_dir, commands, devices=2, total_kimg=100.0)
-    both.wait_for("first step done")
-    both.processes[1].kill()
-    start = time.monotonic()
-    codes = both.wait(timeout=120)
-    assert codes[0] not in (0, 42) and codes[1] == -signal.SIGKILL, both.text()
-    assert time.monotonic() - start < 100
+    return Run(workdir, data_dir, commands, devices=2, **settings)
+
+
+def test_a_dead_process_ends_the_other_and_both_go_on_growing(tmp_path, tmp_path_factory, data_dir):
+    """One dies inside the fade to 16 px, in the batch after a checkpoint; see `growing.py`."""
+    alone = run_alone(tmp_path_factory, data_dir, recipe=GROWING)
+    both = two_processes(tmp_path / "run", data_dir, recipe=GROWING, DIES="1 at 96")
+    assert both.processes[1].wait(300) == -signal.SIGKILL, both.text()
+    assert both.wait(100)[0] not in (0, 42), both.text()
+    again = two_processes(tmp_path / "run", data_dir, recipe=GROWING)
+    assert again.wait() == [0, 0], again.text()
+    found = re.search(r"continuing at 0\.(080|096) kimg", again.text())  # written in the background
+    assert found and "Dboth 8 px" not in again.text()
+    assert_same_run(again, alone, stopped_kimg=0.0)
+    for name in ("growth.png", "samples/fakes_000000.160.png"):
+        np.testing.assert_allclose(read_png(again, name), read_png(alone, name), atol=2)
+    assert not both.written(1) and not again.written(1)
+    assert {"metrics.jsonl", "growth.png", "log.txt"} <= again.written(0)

@@ -16,6 +16,7 @@ from PIL import Image
 from configs import ffhq, lsun, quickstart
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
+from stylegan_jax.training import programs
 from stylegan_jax.training.checkpoint import restore_subtree
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -87,8 +88,14 @@ def test_two_halves_equal_the_whole(run, tmp_path, data_dir):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_dir, how):
+    # Its bits are those of this process where its programs are.
+    main = (
+        "import runpy; from stylegan_jax.training import programs;"
+        f"programs._COMPILER_OPTIONS = {programs._COMPILER_OPTIONS};"
+        "runpy.run_module('stylegan_jax.main', run_name='__main__')"
+    )
     command = [
-        *(sys.executable, "-m", "stylegan_jax.main", "--config=configs/ffhq.py:smoke"),
+        *(sys.executable, "-c", main, "--config=configs/ffhq.py:smoke"),
         *(f"--workdir={tmp_path}", f"--config.data.data_dir={data_dir}"),
         "--config.schedule.total_kimg=1000",
     ]

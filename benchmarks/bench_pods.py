@@ -132,14 +132,14 @@ def markdown(header: tuple[str, ...], rows: list[list[str]]) -> str:
 def plan_table(results: Results) -> str:
     """What every chip holds, writes and sends."""
     header = ("target", "px", "batch", "largest program, GiB", "of", "program", "state, GiB")
-    header += (f"checkpoint in {_GRACE_SEC} s, MB/s per host", "wire, MB per iteration", "wire, ms")
+    header += (f"checkpoint in {_GRACE_SEC} s, MB/s", "wire, MB per iteration", "wire, ms")
     rows = []
     for name in _TOPOLOGIES.value:
         for resolution in map(int, _RESOLUTIONS.value):
             planned = results.find(name, resolution)
             hardware, cycle = planned["hardware"], planned["levels"][-1]
             largest = max(planned["programs"], key=lambda program: program["total_bytes"])
-            written = hardware["checkpoint_bytes"] / hardware["num_hosts"] / _GRACE_SEC
+            written = hardware["host_checkpoint_bytes"] / _GRACE_SEC
             cells = [
                 f"{largest['total_bytes'] / 2**30:.2f}" + ("" if planned["fits"] else " (no)"),
                 f"{hardware['memory_bytes'] / 2**30:.2f}",

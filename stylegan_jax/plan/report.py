@@ -166,11 +166,12 @@ def table(planned: dict[str, Any]) -> str:
     for estimate, days in planned["days"].items():
         total = planned["config"]["schedule"]["total_kimg"]
         lines.append(f"{total:g} kimg by {estimate}: {describe_duration(days * 24 * 3600)}")
-    size, hosts = planned["hardware"]["checkpoint_bytes"], planned["hardware"]["num_hosts"]
+    hardware = planned["hardware"]
+    size, part = hardware["checkpoint_bytes"], hardware["host_checkpoint_bytes"]
     lines.append(
-        f"a checkpoint is {size / 2**30:.2f} GiB: within the {_GRACE_SEC} s that a preemption "
-        f"leaves, {size / 1e6 / _GRACE_SEC:.0f} MB/s where one host writes it, "
-        f"{size / 1e6 / _GRACE_SEC / hosts:.1f} MB/s where {hosts} share it"
+        f"a checkpoint is {size / 2**30:.2f} GiB, of which one host writes up to "
+        f"{part / 2**30:.2f} GiB: {part / 1e6 / _GRACE_SEC:.1f} MB/s to be done within the "
+        f"{_GRACE_SEC} s that a preemption leaves"
     )
     lines.append(
         "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "

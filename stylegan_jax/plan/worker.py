@@ -12,9 +12,11 @@ import math
 import os
 import pathlib
 import sys
+from collections import Counter
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -57,8 +59,23 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
             math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in state
         ),
         "checkpoint_bytes": sum(x.size * x.dtype.itemsize for x in state),
+        "host_checkpoint_bytes": _most_written(state, mesh.devices),
         "programs": programs,
     }
+
+
+def _most_written(state: list[Any], devices: np.ndarray) -> int:
+    """Bytes of a checkpoint that the busiest host writes.
+
+    The first process writes what has a copy everywhere, and whoever holds them the parts of one
+    copy of what is split over `fsdp`.
+    """
+    written: Counter[int] = Counter()
+    for x in state:
+        writers = devices[0, :, 0] if "fsdp" in x.sharding.spec else devices[0, :1, 0]
+        for device in writers:
+            written[device.process_index] += x.size * x.dtype.itemsize // len(writers)
+    return max(written.values())
 
 
 def compile_program(job: dict[str, Any]) -> dict[str, Any]:

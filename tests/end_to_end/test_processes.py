@@ -67,11 +67,11 @@ def free_port():
         return found.getsockname()[1]
 
 
-# float32, without path lengths and scores: three programs.
+# float32, without path lengths and scores: three programs. Eight devices get two images each.
 FFHQ = (
     "configs/ffhq.py:smoke",
     {"metrics.swd_kimg": 0, "loss.pl_weight": 0, "schedule.total_kimg": TOTAL_KIMG}
-    | {"G.num_bf16_res": 0, "D.num_bf16_res": 0},
+    | {"G.num_bf16_res": 0, "D.num_bf16_res": 0, "D.mbstd_group_size": 2},
 )
 # Behind a constant, instance normalisation takes the difference of nearly equal numbers: its
 # gradients are mostly rounding, which Adam makes full steps of, on other devices others.
@@ -203,7 +203,7 @@ def test_tasks_of_a_slurm_job_stop_together_and_one_process_goes_on(tmp_path, da
     stopped_at = max(map(int, saved))
     assert 0 < stopped_at < 1000 * TOTAL_KIMG
     # Another number of processes and of devices.
-    rest = Run(tmp_path / "run", data_dir, [python()], devices=2)
+    rest = Run(tmp_path / "run", data_dir, [python()], devices=8)
     assert rest.wait() == [0], rest.text()
     assert f"continuing at {stopped_at / 1000:.3f} kimg" in rest.text()
     assert_same_run(rest, alone, stopped_kimg=stopped_at / 1000)

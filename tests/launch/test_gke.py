@@ -8,24 +8,14 @@ import subprocess
 import kubernetes_validate
 import pytest
 import yaml
+from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
 
 from stylegan_jax.training.watchdog import EXIT_CODE
 
-# Of JobSet v1alpha2: what its schema allows and requires at each place that the manifests use.
-JOBSET_KEYS = {
-    "": ({"apiVersion", "kind", "metadata", "spec"}, set()),
-    "metadata": ({"name"}, {"labels", "annotations", "namespace"}),
-    "spec": (
-        {"replicatedJobs"},
-        {"failurePolicy", "successPolicy", "startupPolicy", "suspend", "network", "coordinator"}
-        | {"managedBy", "ttlSecondsAfterFinished", "volumeClaimPolicies"},
-    ),
-    "spec.failurePolicy": (set(), {"maxRestarts", "restartStrategy", "rules"}),
-    "spec.failurePolicy.rules": (
-        {"action", "name"},
-        {"onJobFailureReasons", "targetReplicatedJobs"},
-    ),
-    "spec.replicatedJobs": ({"name", "template"}, {"replicas", "groupName", "dependsOn"}),
+# What JobSet's own schema requires, which its model does not.
+REQUIRED = {
+    "spec.failurePolicy.rules": {"action", "name"},
+    "spec.replicatedJobs": {"name", "template"},
 }
 
 
@@ -56,12 +46,26 @@ def at(document, path):
     return nodes
 
 
+def unknown_keys(given, kept, path=""):
+    """Keys at any depth that a model has dropped."""
+    if isinstance(given, dict):
+        for key, value in given.items():
+            if key in kept:
+                yield from unknown_keys(value, kept[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}"
+    elif isinstance(given, list):
+        for value, known in zip(given, kept, strict=True):
+            yield from unknown_keys(value, known, path)
+
+
 def check_jobset(jobset):
-    """Raises ValueError for a key that JobSet does not know or that it misses."""
-    for path, (required, optional) in JOBSET_KEYS.items():
+    """Raises ValueError for wrong types, keys that JobSet does not know, and those it misses."""
+    model = JobsetV1alpha2JobSet.from_dict(jobset)
+    if unknown := list(unknown_keys(jobset, model.to_dict())):
+        raise ValueError(f"unknown {unknown}")
+    for path, required in REQUIRED.items():
         for node in at(jobset, path):
-            if unknown := node.keys() - required - optional:
-                raise ValueError(f"{path}: unknown {sorted(unknown)}")
             if missing := required - node.keys():
                 raise ValueError(f"{path}: missing {sorted(missing)}")
 
@@ -93,11 +97,21 @@ def test_schemas(launch, kind):
 
 def test_schemas_catch_a_wrong_word(launch, kind):
     jobset = fill(launch, kind)[-1]
-    for path in list(JOBSET_KEYS)[2:]:
+    for path in ("spec", "spec.failurePolicy", *REQUIRED):
         wrong = copy.deepcopy(jobset)
         at(wrong, path)[0]["replicaz"] = 1
-        with pytest.raises(ValueError, match="replicaz"):
+        with pytest.raises(ValueError, match=f"{path}.replicaz"):
             check_jobset(wrong)
+    for path, required in REQUIRED.items():
+        for key in required:
+            wrong = copy.deepcopy(jobset)
+            del at(wrong, path)[0][key]
+            with pytest.raises(ValueError, match=key):
+                check_jobset(wrong)
+    wrong = copy.deepcopy(jobset)
+    wrong["spec"]["failurePolicy"]["maxRestarts"] = "many"
+    with pytest.raises(ValueError, match="maxRestarts"):
+        check_jobset(wrong)
     wrong = job_of(jobset)
     wrong["spec"]["template"]["spec"]["containers"][0]["resource"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):

@@ -21,9 +21,7 @@ from stylegan_jax.training.checkpoint import restore_subtree
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"
 TOTAL_KIMG, TICK_KIMG = 0.096, 0.016
-# All sums over the batch run in another order on other devices. What lies within rounding of a
-# kink may fall on its other side, and then a few weights differ by more: so this is the limit of
-# each array's mean. Other noise, data or settings make means of 1e-3.
+# All sums over the batch run in another order on other devices.
 TOLERANCE = 2e-5
 
 # The program, with less patience for the dead. Of each process it leaves the id, for whoever wants
@@ -149,12 +147,12 @@ def python(*flags):
     return [sys.executable, "-c", MAIN, *flags]
 
 
-def assert_same_run(got, want, *, stopped_kimg):
-    """Equal weights, and equal losses in the ticks that the stop did not cut."""
+def assert_same_run(got, want, *, stopped_kimg, norm=np.max):
+    """Equal weights by a norm of each array, and equal losses in the ticks that no stop cut."""
     names = ["G", "D", "G_ema"]
     (a, _), (b, _) = restore_subtree(got.workdir, names), restore_subtree(want.workdir, names)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert np.mean(np.abs(x - y)) < TOLERANCE
+        assert norm(np.abs(x - y)) < TOLERANCE
     assert [m["kimg"] for m in got.metrics()] == [m["kimg"] for m in want.metrics()]
     whole = [m["kimg"] - TICK_KIMG >= stopped_kimg for m in want.metrics()]
     assert sum(whole) >= 2
@@ -228,7 +226,9 @@ def test_a_dead_process_ends_the_other_and_both_go_on_growing(tmp_path, tmp_path
     assert again.wait() == [0, 0], again.text()
     found = re.search(r"continuing at 0\.(080|096) kimg", again.text())  # written in the background
     assert found and "Dboth 8 px" not in again.text()
-    assert_same_run(again, alone, stopped_kimg=0.0)
+    # Here an activation lies within rounding of the kink of its leaky ReLU; where it falls on the
+    # other side, a few weights differ by 1e-4. Other noise, data or settings make means of 1e-3.
+    assert_same_run(again, alone, stopped_kimg=0.0, norm=np.mean)
     for name in ("growth.png", "samples/fakes_000000.160.png"):
         np.testing.assert_allclose(read_png(again, name), read_png(alone, name), atol=2)
     assert not both.written(1) and not again.written(1)

@@ -255,7 +255,8 @@ def _train(
                 store.save(state, nimg, meta | health.meta(), scores)
         watchdog.beat("finishing", nimg)
     if nimg < total_nimg:
-        print("stopped and saved; the same command continues")
+        done = "stopped and saved" if nimg else "stopped before the first iteration"
+        print(f"{done}; the same command continues")
     return state
 
 

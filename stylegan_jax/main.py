@@ -16,7 +16,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stylegan_jax.training.processes import join_processes, leave_after_error
+from stylegan_jax.run.processes import join_processes, leave_after_error
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
 _WORKDIR = flags.DEFINE_string(

@@ -13,14 +13,25 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.files import as_path
-from stylegan_jax.input import (
+from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.run.health import Diverged, HealthMonitor
+from stylegan_jax.run.images import save_png
+from stylegan_jax.run.input import (
     InputStream,
     check_same_data,
     data_position,
     image_shape,
     open_config_source,
 )
-from stylegan_jax.monitors import SampleGrid, SwdMonitor, write_growth_row
+from stylegan_jax.run.meters import MeanMeter, MetricWriter
+from stylegan_jax.run.preemption import PreemptionGuard
+from stylegan_jax.run.processes import all_or_none, as_first_process, wait_for_all
+from stylegan_jax.run.profiling import Profiler
+from stylegan_jax.run.progress import ProgressBar, describe_compile, param_table, tee_log
+from stylegan_jax.run.samples import SampleGrid, write_growth_row
+from stylegan_jax.run.scores import SwdMonitor
+from stylegan_jax.run.speed import SpeedMeter
+from stylegan_jax.run.watchdog import Watchdog
 from stylegan_jax.training.build import (
     check_config,
     check_grows,
@@ -28,16 +39,8 @@ from stylegan_jax.training.build import (
     make_hyperparameters,
     make_networks,
 )
-from stylegan_jax.training.checkpoint import CheckpointStore
-from stylegan_jax.training.health import Diverged, HealthMonitor
-from stylegan_jax.training.images import save_png
-from stylegan_jax.training.meters import MeanMeter, MetricWriter
 from stylegan_jax.training.phases import Networks
-from stylegan_jax.training.preemption import PreemptionGuard
-from stylegan_jax.training.processes import all_or_none, as_first_process, wait_for_all
-from stylegan_jax.training.profiling import Profiler
 from stylegan_jax.training.programs import compile_programs
-from stylegan_jax.training.progress import ProgressBar, param_table, tee_log
 from stylegan_jax.training.schedules import Level, find_span, make_spans
 from stylegan_jax.training.sharding import (
     make_mesh,
@@ -47,10 +50,8 @@ from stylegan_jax.training.sharding import (
     shard_state,
     shardings,
 )
-from stylegan_jax.training.speed import SpeedMeter
 from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import restart_optimizers
-from stylegan_jax.training.watchdog import Watchdog
 
 # Roles of the run's keys, apart from those of the step.
 _KEY_INIT, _KEY_STEP, _KEY_GRID, _KEY_METRIC = range(4)
@@ -204,7 +205,8 @@ def _train(
                     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
                         reading = reader.submit(InputStream, nimg, config, source, level, mesh)
                         programs = compile_programs(
-                            networks, hyper, level, mesh, abstract_state, shape, labels
+                            *(networks, hyper, level, mesh, abstract_state, shape, labels),
+                            announce=describe_compile,
                         )
                     batches = reading.result()
                     wait_for_all(f"compiled {level.resolution} px")

@@ -15,8 +15,8 @@ from etils import epath
 
 from stylegan_jax import files
 from stylegan_jax.files import Mirror, as_path, replacing
-from stylegan_jax.training.meters import MetricWriter, read_metrics
-from stylegan_jax.training.progress import tee_log
+from stylegan_jax.run.meters import MetricWriter, read_metrics
+from stylegan_jax.run.progress import tee_log
 from tests.gcs import serve
 
 _USE_BUCKETS = """

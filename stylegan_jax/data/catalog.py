@@ -17,9 +17,9 @@ from stylegan_jax.data.archives import (
 )
 from stylegan_jax.data.builders import DATASET_SPECS, DatasetSpec, ImageBuilder
 from stylegan_jax.data.builders.base import copy_to_bucket
-from stylegan_jax.data.records import make_recipe
+from stylegan_jax.data.preparation.records import make_recipe
+from stylegan_jax.data.preparation.transforms import Transform
 from stylegan_jax.data.sources import ArchiveSource, ImageSource, SubsetSource
-from stylegan_jax.data.transforms import Transform
 from stylegan_jax.files import as_path, is_cloud
 
 DATA_DIR = "~/.cache/stylegan_jax/data"

@@ -7,11 +7,11 @@ import jax
 from flax import nnx
 
 from stylegan_jax.models import (
-    discriminator,
     progan,
     progressive_discriminator,
     stylegan1,
     stylegan2,
+    stylegan2_discriminator,
 )
 
 GENERATORS = {
@@ -21,7 +21,7 @@ GENERATORS = {
 }
 DISCRIMINATORS = {
     "progressive": progressive_discriminator.ProgressiveDiscriminator,
-    "stylegan2": discriminator.Discriminator,
+    "stylegan2": stylegan2_discriminator.Discriminator,
 }
 
 

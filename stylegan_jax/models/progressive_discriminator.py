@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.generator import growing_resolutions
+from stylegan_jax.models.blocks import growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,

@@ -8,7 +8,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.generator import (
+from stylegan_jax.models.blocks import (
     BaseGenerator,
     Noise,
     apply_block,

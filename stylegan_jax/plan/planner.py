@@ -15,7 +15,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stylegan_jax.files import as_path, replacing
-from stylegan_jax.input import image_shape, open_config_source
 from stylegan_jax.plan import report, wire
 from stylegan_jax.plan.targets import (
     Topology,
@@ -23,8 +22,9 @@ from stylegan_jax.plan.targets import (
     parse_topology,
     worker_environment,
 )
+from stylegan_jax.run.input import image_shape, open_config_source
+from stylegan_jax.run.progress import describe_duration
 from stylegan_jax.training.build import ImageShape, check_config
-from stylegan_jax.training.progress import describe_duration
 
 # The efficient number of images per device: a TPU holds the batch in eight sublanes.
 _UNIT = 8

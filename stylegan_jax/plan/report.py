@@ -5,13 +5,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stylegan_jax.plan.targets import Topology
+from stylegan_jax.run.progress import describe_duration
 from stylegan_jax.training.build import (
     ImageShape,
     make_config_levels,
     make_hyperparameters,
 )
 from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.progress import describe_duration
 from stylegan_jax.training.schedules import make_spans
 
 _ESTIMATES = ("schedule", "roofline")

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
+from stylegan_jax.cost.chips import CHIPS, Chip
 from stylegan_jax.plan.gpus import GPUS, target_config
-from stylegan_jax.training.chips import CHIPS, Chip
 
 _PATTERN = re.compile(r"(?:(?P<slices>\d+)\*)?(?P<chip>\w+):(?P<shape>\d+(?:x\d+)*)")
 

@@ -4,9 +4,9 @@ import itertools
 import math
 from typing import Any, NamedTuple
 
+from stylegan_jax.cost.chips import Links
 from stylegan_jax.plan import hlo
 from stylegan_jax.plan.targets import Topology
-from stylegan_jax.training.chips import Links
 
 
 class Wire(NamedTuple):

@@ -20,17 +20,17 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from stylegan_jax.cost import chips
+from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo, wire
 from stylegan_jax.plan.targets import Topology, parse_topology, topology_devices, usable_memory
-from stylegan_jax.training import chips
 from stylegan_jax.training.build import (
     ImageShape,
     make_config_levels,
     make_hyperparameters,
     make_networks,
 )
-from stylegan_jax.training.flops import count_flops
 from stylegan_jax.training.phases import make_phases
 from stylegan_jax.training.programs import trace_programs
 from stylegan_jax.training.sharding import make_mesh, num_batch_devices, shard_state

@@ -30,8 +30,8 @@ from absl import app, flags, logging
 from PIL import ImageFont
 
 from stylegan_jax.files import as_path
+from stylegan_jax.run.images import label_grid, make_grid, save_png
 from stylegan_jax.tools.generator import Generator, parse_seeds
-from stylegan_jax.training.images import label_grid, make_grid, save_png
 
 _MIN_CELL_PX = 128
 _MIN_CROPPED_PX = 128  # smaller images are seen whole; a crop of a quarter adds nothing

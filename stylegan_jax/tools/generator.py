@@ -11,15 +11,15 @@ import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from stylegan_jax.models.generator import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
+from stylegan_jax.models.blocks import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
 from stylegan_jax.ops.pyramid import repeat_pixels
+from stylegan_jax.run.checkpoint import restore_subtree
+from stylegan_jax.run.images import to_uint8
 from stylegan_jax.training.build import (
     ImageShape,
     level_at,
     make_generator,
 )
-from stylegan_jax.training.checkpoint import restore_subtree
-from stylegan_jax.training.images import to_uint8
 
 NOISE_MODES = ("const", "random", "none")
 _CHUNK = 32  # images that are drawn at once

@@ -13,8 +13,8 @@ from absl import app, flags, logging
 from etils import epath
 
 from stylegan_jax.files import as_path
+from stylegan_jax.run.images import make_grid, save_png
 from stylegan_jax.tools.generator import NOISE_MODES, Generator, parse_seeds
-from stylegan_jax.training.images import make_grid, save_png
 
 
 def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike, **kwargs) -> None:

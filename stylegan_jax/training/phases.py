@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from stylegan_jax.models.generator import NoiseLayers, make_noise
+from stylegan_jax.models.blocks import NoiseLayers, make_noise
 from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, space_to_depth
 from stylegan_jax.ops.pyramid import average_pixels, fade_to, repeat_pixels
 from stylegan_jax.training.optimizer import Optimizer

@@ -1,6 +1,7 @@
 """The compiled programs of a run: one per phase, the end of an iteration, and sampling."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -15,7 +16,7 @@ from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
 
-from stylegan_jax.models.generator import make_noise
+from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.pyramid import repeat_pixels
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.phases import (
@@ -25,7 +26,6 @@ from stylegan_jax.training.phases import (
     draw_inputs,
     make_phases,
 )
-from stylegan_jax.training.progress import describe_compile
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import (
     batch_sharding,
@@ -148,6 +148,11 @@ def _trace(mesh: Mesh, jitted: Any, *args: Any) -> jax.stages.Traced:
         return jitted.trace(*args)
 
 
+def _quietly(*_: Any) -> contextlib.AbstractContextManager:
+    """Says nothing while a program is compiled."""
+    return contextlib.nullcontext()
+
+
 def compile_programs(
     networks: Networks,
     hyper: Hyperparameters,
@@ -156,16 +161,18 @@ def compile_programs(
     state: Any,
     shape: ImageShape,
     labels: Any = _NO_LABELS,
+    *,
+    announce: Callable[[str, int, int], contextlib.AbstractContextManager] = _quietly,
 ) -> Programs:
-    """Compiles a level's iteration ahead of time, in parallel, and says what takes long.
+    """Compiles a level's iteration ahead of time, in parallel.
 
-    Arguments are those of `trace_programs`.
+    Arguments are those of `trace_programs`; `announce(name, number, total)` surrounds each.
     """
     jobs = list(trace_programs(networks, hyper, level, mesh, state, shape, labels))
 
     def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Traced]]]):
         index, (name, trace) = job
-        with describe_compile(f"{name} {level.resolution} px", index + 1, len(jobs)):
+        with announce(f"{name} {level.resolution} px", index + 1, len(jobs)):
             return trace().lower().compile(compiler_options=options)
 
     options = _COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)

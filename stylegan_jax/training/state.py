@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from stylegan_jax.models.generator import NoiseLayers, make_noise
+from stylegan_jax.models.blocks import NoiseLayers, make_noise
 from stylegan_jax.training.optimizer import Optimizer
 
 Params = dict[str, Any]

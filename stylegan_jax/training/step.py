@@ -24,7 +24,7 @@ from stylegan_jax.losses.regularizers import (
     path_lengths,
     r1_penalty,
 )
-from stylegan_jax.models.generator import broadcast_ws
+from stylegan_jax.models.blocks import broadcast_ws
 from stylegan_jax.ops.packing import space_to_depth
 from stylegan_jax.ops.partition import BATCH_AXES, batch_mean
 from stylegan_jax.training.grown import grown_part, with_grown_part

@@ -5,7 +5,7 @@ import pytest
 
 from stylegan_jax.data.archives import ArchiveError
 from stylegan_jax.data.builders import DATASET_SPECS, afhq, celebahq, cifar10, ffhq, lsun
-from stylegan_jax.data.transforms import CROPS
+from stylegan_jax.data.preparation.transforms import CROPS
 from tests.data import foreign
 
 N = 6

@@ -99,7 +99,7 @@ def test_the_same_command_continues_the_run(gcs, first_half, data_dir, tmp_path)
 _CHECKPOINTS = """
 import sys
 import jax.numpy as jnp
-from stylegan_jax.training.checkpoint import CheckpointStore, restore_subtree
+from stylegan_jax.run.checkpoint import CheckpointStore, restore_subtree
 
 META = {"config": {}, "data": {}}
 

@@ -12,9 +12,9 @@ import pytest
 
 from configs import ffhq
 from stylegan_jax import train as module
+from stylegan_jax.run.checkpoint import restore_subtree
+from stylegan_jax.run.meters import read_metrics
 from stylegan_jax.train import train
-from stylegan_jax.training.checkpoint import restore_subtree
-from stylegan_jax.training.meters import read_metrics
 
 
 def smoke(data_dir, **changes):

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from configs import ffhq, lsun, quickstart
+from stylegan_jax.run.checkpoint import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from stylegan_jax.training import programs
-from stylegan_jax.training.checkpoint import restore_subtree
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_jax.training.checkpoint import restore_subtree
+from stylegan_jax.run.checkpoint import restore_subtree
 
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"
@@ -31,7 +31,8 @@ TOLERANCE = 2e-5
 MAIN = """
 import os, pathlib, runpy, signal, sys
 from stylegan_jax import train
-from stylegan_jax.training import processes, programs, watchdog
+from stylegan_jax.run import processes, watchdog
+from stylegan_jax.training import programs
 processes.HEARTBEAT_SEC = 10
 flag = [f for f in sys.argv if f.startswith("--process_id=")]
 number = flag[0].split("=")[1] if flag else os.environ.get("SLURM_PROCID", "0")

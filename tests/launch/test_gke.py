@@ -10,7 +10,7 @@ import pytest
 import yaml
 from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
 
-from stylegan_jax.training.watchdog import EXIT_CODE
+from stylegan_jax.run.watchdog import EXIT_CODE
 
 # What JobSet's own schema requires, which its model does not.
 REQUIRED = {

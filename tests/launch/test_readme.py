@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from configs import ffhq
-from stylegan_jax.tools import dataset
+from stylegan_jax.tools.dataset import __main__ as dataset
 from tests.launch.conftest import ROOT
 
 README = (ROOT / "launch" / "README.md").read_text()

@@ -10,7 +10,7 @@ from flax import nnx
 
 from stylegan_jax.losses.regularizers import path_lengths, r1_penalty
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.generator import make_noise
+from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.ops.packing import space_to_depth
 

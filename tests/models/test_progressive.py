@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.generator import broadcast_ws, make_noise
+from stylegan_jax.models.blocks import broadcast_ws, make_noise
 from stylegan_jax.ops.pyramid import average_pixels, repeat_pixels
 
 SMALL = dict(c_dim=2, img_resolution=16, img_channels=3, channel_base=128, channel_max=8)

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.generator import broadcast_ws, make_noise, truncate
+from stylegan_jax.models.blocks import broadcast_ws, make_noise, truncate
 from stylegan_jax.models.layers import block_resolutions
 
 SMALL = dict(img_resolution=16, img_channels=3, c_dim=0, channel_base=128, channel_max=8)

@@ -11,7 +11,7 @@ from flax import nnx
 
 from stylegan_jax.convert.stylegan1 import params_from_official
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.generator import broadcast_ws, truncate
+from stylegan_jax.models.blocks import broadcast_ws, truncate
 from stylegan_jax.ops.bias_act import bias_act
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import blur2d

@@ -10,7 +10,7 @@ import numpy as np
 from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.generator import broadcast_ws, truncate
+from stylegan_jax.models.blocks import broadcast_ws, truncate
 from stylegan_jax.training.optimizer import make_optimizer
 from stylegan_jax.training.phases import Hyperparameters, Networks, Phase
 from stylegan_jax.training.schedules import Level

@@ -4,9 +4,9 @@ import jax
 import pytest
 
 from configs import ffhq
+from stylegan_jax.run.checkpoint import CheckpointStore, restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
-from stylegan_jax.training.checkpoint import CheckpointStore, restore_subtree
 
 
 @pytest.fixture(scope="session")

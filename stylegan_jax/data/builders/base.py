@@ -21,12 +21,12 @@ from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.archives.prepared import INFO_FILE, SPLIT
 from stylegan_jax.data.fingerprint import content_fingerprint
 from stylegan_jax.data.labels import LABELS_FILE, write_labels
-from stylegan_jax.data.preparation import UNGUARDED, write_shards
-from stylegan_jax.data.records import (
+from stylegan_jax.data.preparation.records import (
     Recipe,
     describe,
     make_features,
 )
+from stylegan_jax.data.preparation.shards import UNGUARDED, write_shards
 
 SKIPPED_FILE = "skipped.json"
 

@@ -1,0 +1,150 @@
+"""What a prepared data set's records hold, and how an image becomes one."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.codecs import ImageFormat, encode
+from stylegan_jax.data.labels import Labels
+from stylegan_jax.data.preparation.transforms import Transform
+
+# How images are stored: "source" keeps the bytes of files that fit as they are.
+STORED_AS = ("source", "png", "qoi", "raw")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is done with each image.
+
+    Attributes:
+        transform: Crop and size.
+        channels: 1, 3 or 4; grey is copied to RGB, RGB gets an opaque alpha, RGBA is laid on white.
+        dtype: `"uint8"` or `"uint16"`.
+        encoding: One of `STORED_AS`.
+    """
+
+    transform: Transform
+    channels: int
+    dtype: str = "uint8"
+    encoding: str = "source"
+
+    def format(self) -> ImageFormat:
+        """Size and type of the prepared images."""
+        side = self.transform.resolution
+        return ImageFormat(side, side, self.channels, self.dtype)
+
+
+def make_recipe(
+    archive: Archive,
+    transform: Transform,
+    *,
+    channels: int | None = None,
+    encoding: str = "source",
+) -> Recipe:
+    """The recipe for an archive; channels and type are those of its first readable image.
+
+    Raises:
+        ValueError: The encoding is unknown, or does not hold such images.
+    """
+    if encoding not in STORED_AS:
+        raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(STORED_AS)}.")
+    if channels not in (None, 1, 3, 4):
+        raise ValueError(f"channels={channels}: give 1 (grey), 3 (RGB) or 4 (RGBA).")
+    first = _first_format(archive)
+    recipe = Recipe(transform, channels or first.channels, first.dtype, encoding)
+    if encoding == "qoi" and (recipe.channels == 1 or recipe.dtype != "uint8"):
+        raise ValueError(
+            f"encoding='qoi' holds RGB and RGBA of 8 bits, but these images are {recipe.format()}: "
+            "take 'png' or 'raw'."
+        )
+    return recipe
+
+
+def _first_format(archive: Archive) -> ImageFormat:
+    """Size and type of the first image whose header can be read."""
+    for index in range(len(archive)):
+        with contextlib.suppress(ValueError):
+            return archive.read_format(index)
+    raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.")
+
+
+def describe(archive: Archive, recipe: Recipe) -> dict[str, Any]:
+    """What a prepared data set remembers of its making; equal for equal preparations."""
+    labels = archive.labels
+    facts = [archive.identity(), labels.kind, labels.class_names, labels.values.tolist()]
+    identity = json.dumps(facts, sort_keys=True)
+    return {
+        "source": archive.name,
+        "source_identity": hashlib.sha256(identity.encode()).hexdigest()[:16],
+        "source_images": len(archive),
+        "transform": dataclasses.asdict(recipe.transform),
+        "format": dataclasses.asdict(recipe.format()),
+        "encoding": recipe.encoding,
+    }
+
+
+def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Crops, resizes and brings an image to the recipe's channels.
+
+    Raises:
+        ValueError: The image is too small, or of a type that the recipe cannot take.
+    """
+    if pixels.dtype != recipe.dtype:
+        raise ValueError(f"{pixels.dtype} pixels, but the first image has {recipe.dtype}")
+    pixels = recipe.transform(pixels)
+    given, wanted = pixels.shape[2], recipe.channels
+    if given == wanted:
+        return pixels
+    full = np.iinfo(pixels.dtype).max
+    if given == 4:  # on white
+        alpha = pixels[..., 3:].astype(np.float32) / full
+        pixels = np.rint(pixels[..., :3] * alpha + full * (1 - alpha)).astype(pixels.dtype)
+    if wanted == 1:
+        raise ValueError(f"{given} channels, wanted grey: convert the images beforehand")
+    if pixels.shape[2] == 1:
+        pixels = pixels.repeat(3, axis=2)
+    if wanted == 4:
+        opaque = np.full((*pixels.shape[:2], 1), full, pixels.dtype)
+        pixels = np.concatenate([pixels, opaque], axis=2)
+    return pixels
+
+
+def encode_record(content: bytes | np.ndarray, before: np.ndarray, after: np.ndarray, encoding):
+    """What is stored as `image`: an encoded file, or pixels."""
+    if encoding == "raw":
+        return after
+    is_unchanged = before.shape == after.shape and np.array_equal(before, after)
+    if encoding == "source" and isinstance(content, bytes) and is_unchanged:
+        encoded = content
+    else:
+        encoded = encode(after, "qoi" if encoding == "qoi" else "png")
+    return encoded if encoding == "qoi" else io.BytesIO(encoded)
+
+
+def make_features(recipe: Recipe, labels: Labels) -> tfds.features.FeaturesDict:
+    """TFDS's description of a record: `image`, `name` and, with labels, `label` or `caption`."""
+    form = recipe.format()
+    shape, dtype = (form.height, form.width, form.channels), np.dtype(form.dtype)
+    if recipe.encoding == "raw":
+        encoding = tfds.features.Encoding.BYTES
+        image = tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
+    elif recipe.encoding == "qoi":
+        image = tfds.features.Text(doc="An image in QOI format.")
+    else:
+        file_format = "png" if recipe.encoding == "png" or dtype == np.uint16 else None
+        image = tfds.features.Image(shape=shape, dtype=dtype, encoding_format=file_format)
+    features = {"image": image, "name": tfds.features.Text()}
+    if labels.kind == "classes":
+        features["label"] = tfds.features.ClassLabel(names=list(labels.class_names))
+    elif labels.kind == "vectors":
+        features["label"] = tfds.features.Tensor(shape=(labels.c_dim,), dtype=np.float32)
+    elif labels.kind == "captions":
+        features["caption"] = tfds.features.Text()
+    return tfds.features.FeaturesDict(features)

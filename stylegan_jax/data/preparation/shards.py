@@ -1,0 +1,308 @@
+"""From an archive to ArrayRecord shards, in parallel: a killed preparation goes on where it was.
+
+Each shard is recorded once it is whole and on disk. TensorFlow is not needed.
+"""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from array_record.python.array_record_module import ArrayRecordWriter
+from tqdm import tqdm
+
+from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.codecs import decode
+from stylegan_jax.data.fingerprint import hash_pixels
+from stylegan_jax.data.preparation.records import (
+    Recipe,
+    convert_image,
+    encode_record,
+    make_features,
+)
+
+# Records are compressed images already, and each is read alone.
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+_SHARD_BYTES = 128 * 2**20
+_MAX_SHARD_IMAGES = 1024
+_SHOWN_PROBLEMS = 20
+# Below this many images, starting processes takes longer than they save.
+_FEW_IMAGES = 1000
+UNGUARDED = 'a script that prepares data must do so under `if __name__ == "__main__":`'
+_BROKEN_POOL = (
+    "A worker process died; what is done is kept. If memory is short, run the same command again "
+    f"with fewer num_workers; {UNGUARDED}."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A shard that is on disk.
+
+    Attributes:
+        signature: Changes when the shard would: with its images, their names and labels, or the
+            recipe.
+        kept: Positions in the archive of the images that it holds, in order.
+        digests: `fingerprint.hash_pixels` of each.
+        num_bytes: Size of the records.
+        problems: Names of images that were left out, and why.
+    """
+
+    signature: str
+    kept: list[int]
+    digests: list[str]
+    num_bytes: int
+    problems: list[list[str]]
+
+
+def write_shards(
+    archive: Archive,
+    work: pathlib.Path,
+    recipe: Recipe,
+    *,
+    skip_bad: bool = False,
+    num_workers: int | None = None,
+) -> list[tuple[pathlib.Path, Shard]]:
+    """Writes the shards of a data set that are not there yet.
+
+    Args:
+        archive: The images.
+        work: Folder of the unfinished preparation; made if missing. One process at a time.
+        recipe: What is done with each image.
+        skip_bad: Leave out images that cannot be used.
+        num_workers: Processes; 0 works in this one. Default: one per CPU, none for few images.
+
+    Returns:
+        The file and the record of each shard, in the archive's order.
+
+    Raises:
+        ValueError: Images cannot be used and `skip_bad` is off: the message lists them. All good
+            shards are written before that.
+        OSError: The disk is full; what is done is kept.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    for partial in work.glob("*.partial"):
+        partial.unlink()
+    parts = plan_shards(archive, recipe)
+    signatures = [_sign(archive, recipe, part) for part in parts]
+    shards = [_find_shard(work, index, signature) for index, signature in enumerate(signatures)]
+    missing = [i for i, s in enumerate(shards) if s is None or (s.problems and not skip_bad)]
+    done = len(archive) - sum(len(parts[index]) for index in missing)
+    if done:
+        print(f"continuing in {work}: {done} of {len(archive)} images done", file=sys.stderr)
+    if num_workers is None:
+        num_workers = 0 if len(archive) < _FEW_IMAGES else os.cpu_count() or 1
+    task = _Task(work, archive, recipe, skip_bad)
+    with tqdm(total=len(archive), initial=done, desc=archive.name, unit=" images", delay=2) as bar:
+        for index, shard in _run(task, missing, parts, num_workers):
+            shards[index] = shard
+            bar.update(len(parts[index]))
+    problems = [problem for shard in shards for problem in shard.problems]
+    if problems and not skip_bad:
+        raise ValueError(_describe_problems(archive, problems))
+    if len(problems) == len(archive):
+        raise ValueError(f"{archive.name}: none of the {len(archive)} images can be used.")
+    return [(work / _shard_name(index), shard) for index, shard in enumerate(shards)]
+
+
+def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
+    """Which images go into which shard: a function of the data alone, so that it can resume."""
+    form = recipe.format()
+    pixel_bytes = form.height * form.width * form.channels * np.dtype(form.dtype).itemsize
+    images = min(max(_SHARD_BYTES // pixel_bytes, 1), _MAX_SHARD_IMAGES)
+    return [range(i, min(i + images, len(archive))) for i in range(0, len(archive), images)]
+
+
+def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
+    """A shard's signature."""
+    images = [[archive.names[i], archive.stamp(i), archive.labels.item(i)] for i in part]
+    parts = [images, dataclasses.asdict(recipe), archive.labels.kind]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _shard_name(index: int) -> str:
+    return f"shard-{index:05d}"
+
+
+def _find_shard(work: pathlib.Path, index: int, signature: str) -> Shard | None:
+    """A shard's record, if it is whole and still what is wanted."""
+    try:
+        shard = Shard(**json.loads((work / f"{_shard_name(index)}.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    is_whole = shard.signature == signature and (work / _shard_name(index)).exists()
+    return shard if is_whole else None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What every shard of a preparation shares."""
+
+    work: pathlib.Path
+    archive: Archive
+    recipe: Recipe
+    skip_bad: bool
+
+    def write(self, index: int, part: range) -> Shard:
+        """Writes a shard and, once it is on disk, its record.
+
+        With bad images neither appears, unless they are to be skipped.
+        """
+        partial = self.work / f"{_shard_name(index)}.{os.getpid()}.partial"
+        try:
+            shard = self._write_records(partial, part)
+            if shard.problems and not self.skip_bad:
+                return shard
+            _sync(partial)
+            os.replace(partial, self.work / _shard_name(index))
+            record = self.work / f"{_shard_name(index)}.json"
+            partial.write_text(json.dumps(dataclasses.asdict(shard)))
+            _sync(partial)
+            os.replace(partial, record)
+        finally:
+            partial.unlink(missing_ok=True)  # on a full disk even a part is too much
+        return shard
+
+    def _write_records(self, path: pathlib.Path, part: range) -> Shard:
+        """Writes the records of a shard."""
+        archive, labels = self.archive, self.archive.labels
+        features = make_features(self.recipe, labels)
+        shard = Shard(_sign(archive, self.recipe, part), [], [], 0, [])
+        num_bytes = 0
+        with _writing(path) as write:
+            for i in part:
+                try:
+                    content = archive.read(i)
+                    before = content if isinstance(content, np.ndarray) else decode(content)
+                    after = convert_image(before, self.recipe)
+                except ValueError as error:
+                    shard.problems.append([archive.names[i], str(error)])
+                    continue
+                stored = encode_record(content, before, after, self.recipe.encoding)
+                name = archive.names[i].encode(errors="surrogateescape")  # any bytes, as on disk
+                example = {"image": stored, "name": name}
+                if labels.kind != "none":
+                    example["caption" if labels.kind == "captions" else "label"] = labels.values[i]
+                record = features.serialize_example(example)
+                write(record)
+                num_bytes += len(record)
+                shard.kept.append(i)
+                shard.digests.append(hash_pixels(after))
+        return dataclasses.replace(shard, num_bytes=num_bytes)
+
+
+def _run(
+    task: _Task, missing: Sequence[int], parts: Sequence[range], num_workers: int
+) -> Iterator[tuple[int, Shard]]:
+    """Each missing shard as it is done."""
+    if not num_workers or len(missing) < 2:
+        for index in missing:
+            with _explain_full_disk(task):
+                shard = task.write(index, parts[index])
+            yield index, shard
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(num_workers, len(missing)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(task,),
+    )
+    try:
+        futures = {pool.submit(_work, index, parts[index]): index for index in missing}
+        for future in concurrent.futures.as_completed(futures):
+            try:
+                with _explain_full_disk(task):
+                    shard = future.result()
+            except concurrent.futures.process.BrokenProcessPool as error:
+                raise ChildProcessError(_BROKEN_POOL) from error
+            yield futures[future], shard
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker_task: _Task | None = None
+
+
+def _start_worker(task: _Task) -> None:
+    """Readies a process; it ends with its parent, even where that is killed."""
+    global _worker_task
+    _worker_task = task
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _work(index: int, part: range) -> Shard:
+    """Writes a shard in a worker."""
+    assert _worker_task is not None
+    return _worker_task.write(index, part)
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path) -> Iterator[Callable[[bytes], None]]:
+    """Writes records to a file; a full disk, a RuntimeError of the library, is an OSError."""
+    writer = ArrayRecordWriter(str(path), _WRITER_OPTIONS)
+
+    def write(record: bytes) -> None:
+        with _os_errors():
+            writer.write(record)
+
+    try:
+        yield write
+    finally:
+        with _os_errors():
+            writer.close()
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Gives an error of the record library its type."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.EIO, str(error)) from error
+
+
+@contextlib.contextmanager
+def _explain_full_disk(task: _Task) -> Iterator[None]:
+    """Says what is kept when nothing more can be written."""
+    try:
+        yield
+    except OSError as error:
+        records = task.work.glob("shard-*.json")
+        done = sum(len(json.loads(path.read_text())["kept"]) for path in records)
+        free = shutil.disk_usage(task.work).free
+        raise OSError(
+            error.errno or errno.EIO,
+            f"writing to {task.work} failed ({error.strerror or error}; {free / 2**20:.0f} MiB are "
+            f"free there). {done} of {len(task.archive)} images are done and kept: make room and "
+            "run the same command again",
+        ) from error
+
+
+def _describe_problems(archive: Archive, problems: Sequence[Sequence[str]]) -> str:
+    """The error for bad images."""
+    shown = "\n".join(f"  {name}: {reason}" for name, reason in problems[:_SHOWN_PROBLEMS])
+    if len(problems) > _SHOWN_PROBLEMS:
+        shown += f"\n  ... and {len(problems) - _SHOWN_PROBLEMS} more"
+    return (
+        f"{archive.name}: {len(problems)} of {len(archive)} images cannot be used:\n{shown}\n"
+        "Mend or remove them and run the same command again, which keeps what is done; or leave "
+        "them out with --skip_bad."
+    )
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Waits until a file is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

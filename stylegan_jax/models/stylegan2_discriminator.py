@@ -1,0 +1,320 @@
+"""StyleGAN2 discriminator in the original, skip, residual or progressive architecture."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from stylegan_jax.models.blocks import growing_resolutions
+from stylegan_jax.models.layers import (
+    Conv2d,
+    Dense,
+    Mapping,
+    block_resolutions,
+    channels_at,
+    compute_dtype,
+    normalized,
+)
+from stylegan_jax.models.stylegan2 import ARCHITECTURES
+from stylegan_jax.ops.fir import downsample2d
+from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.normalize import minibatch_stddev
+from stylegan_jax.ops.packing import (
+    UNPACKED,
+    Packing,
+    depth_to_space,
+    packing_of,
+    repack,
+    space_to_depth,
+)
+from stylegan_jax.ops.partition import split_rows
+from stylegan_jax.ops.pyramid import average_pixels, fade_to
+
+
+class DiscriminatorBlock(nnx.Module):
+    """One resolution: convolution, down-sampling convolution, and FromRGB or a residual path.
+
+    Maps feature maps `[n, h, w, in]` to `[n, h / 2, w / 2, out]`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        img_resolution: int,
+        img_channels: int,
+        is_first: bool,
+        architecture: str,
+        resample_filter: tuple[float, ...],
+        conv_clamp: float | None,
+        dtype: jnp.dtype,
+        formulation: Formulation,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the block of `img_resolution`; `is_first` reads the image at full size."""
+        packing = formulation.packing(img_resolution, in_channels)
+        packing_out = formulation.packing(img_resolution // 2, out_channels)
+        self.img_packing = formulation.image_packing(img_resolution, img_channels, packing)
+        self.img_packing_out = formulation.image_packing(
+            img_resolution // 2, img_channels, packing_out
+        )
+        common = dict(formulation=formulation, rngs=rngs)
+        same, from_img = (packing, packing), (self.img_packing, packing)
+        resampled = dict(resample_filter=resample_filter, packing=(packing, packing_out))
+        act = dict(act="lrelu", conv_clamp=conv_clamp)
+        self.has_fromrgb = is_first or architecture in ("skip", "progressive")
+        self.adds_fromrgb = architecture == "skip"
+        if self.has_fromrgb:
+            self.fromrgb = Conv2d(
+                img_channels, in_channels, kernel_size=1, packing=from_img, **act, **common
+            )
+        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, packing=same, **act, **common)
+        self.conv1 = Conv2d(
+            in_channels, out_channels, kernel_size=3, down=2, **resampled, **act, **common
+        )
+        self.has_skip = architecture == "resnet"
+        if self.has_skip:
+            self.skip = Conv2d(
+                in_channels,
+                out_channels,
+                kernel_size=1,
+                bias=False,
+                down=2,
+                **resampled,
+                **common,
+            )
+        self.taps = normalized(resample_filter)
+        self.formulation = formulation
+        self.dtype = dtype
+
+    def __call__(
+        self, x: Float[Array, "n h w i"] | None, img: Float[Array, "n a b c"] | None
+    ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
+        """Returns the feature maps and, in the skip architecture, the smaller image.
+
+        The image comes packed as this block's `img_packing` says.
+        """
+        if x is None or self.adds_fromrgb:
+            assert img is not None
+            y = self.fromrgb(img.astype(self.dtype))
+            x = y if x is None else x.astype(self.dtype) + y
+            img = self._shrink(img) if self.adds_fromrgb else None
+        assert x is not None
+        x = x.astype(self.dtype)
+        if not self.has_skip:
+            return self.conv1(self.conv0(x)), img
+        # The residual sum keeps unit variance: both branches carry sqrt(1/2).
+        gain = float(np.sqrt(0.5))
+        return self.skip(x, gain) + self.conv1(self.conv0(x), gain), img
+
+    def _shrink(self, img: Float[Array, "n h w c"]) -> Float[Array, "n p q co"]:
+        """The image of the next block."""
+        packing = (self.img_packing, self.img_packing_out)
+        return downsample2d(img, self.taps, packing=packing, formulation=self.formulation)
+
+
+class DiscriminatorEpilogue(nnx.Module):
+    """The 4x4 end: minibatch stddev, convolution, two dense layers, label projection; float32."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        cmap_dim: int,
+        img_channels: int,
+        architecture: str,
+        mbstd_group_size: int | None,
+        mbstd_num_channels: int,
+        mbstd_grouping: Literal["contiguous", "strided"],
+        conv_clamp: float | None,
+        formulation: Formulation,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the end; `cmap_dim` 0 gives one logit per image without a label."""
+        if architecture in ("skip", "progressive"):
+            self.fromrgb = Conv2d(
+                img_channels,
+                in_channels,
+                kernel_size=1,
+                act="lrelu",
+                formulation=formulation,
+                rngs=rngs,
+            )
+        self.adds_fromrgb = architecture == "skip"
+        self.conv = Conv2d(
+            in_channels + mbstd_num_channels,
+            in_channels,
+            kernel_size=3,
+            act="lrelu",
+            conv_clamp=conv_clamp,
+            formulation=formulation,
+            rngs=rngs,
+        )
+        self.fc = Dense(in_channels * 4 * 4, in_channels, act="lrelu", rngs=rngs)
+        self.out = Dense(in_channels, cmap_dim if cmap_dim > 0 else 1, rngs=rngs)
+        self.mbstd_group_size = mbstd_group_size
+        self.mbstd_num_channels = mbstd_num_channels
+        self.mbstd_grouping = mbstd_grouping
+        self.cmap_dim = cmap_dim
+
+    def __call__(
+        self,
+        x: Float[Array, "n 4 4 i"] | None,
+        img: Float[Array, "n 4 4 c"] | None,
+        cmap: Float[Array, "n m"] | None,
+    ) -> Float[Array, "n 1"]:
+        """Returns the logits."""
+        if x is None or self.adds_fromrgb:
+            assert img is not None
+            y = self.fromrgb(img)
+            x = y if x is None else x.astype(jnp.float32) + y
+        x = x.astype(jnp.float32)
+        if self.mbstd_num_channels > 0:
+            x = minibatch_stddev(
+                x,
+                group_size=self.mbstd_group_size,
+                num_channels=self.mbstd_num_channels,
+                grouping=self.mbstd_grouping,
+            )
+        x = self.conv(x)
+        x = self.out(self.fc(x.reshape(x.shape[0], -1)))
+        if cmap is None:
+            return x
+        return jnp.sum(x * cmap, axis=-1, keepdims=True) / float(np.sqrt(self.cmap_dim))
+
+
+class Discriminator(nnx.Module):
+    """StyleGAN2 discriminator, `(img [n, res, res, c], c [n, c_dim]) -> logits [n, 1]`.
+
+    Source: Karras et al. 2020 (StyleGAN2), figure 7; label projection as in StyleGAN2-ADA.
+    Checked: tests/parity, cases `sg2_D_*`.
+    """
+
+    def __init__(
+        self,
+        c_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        architecture: str = "resnet",
+        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
+        cmap_dim: int | None = None,
+        mapping_layers: int = 8,
+        mapping_lr_multiplier: float = 0.01,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        mbstd_group_size: int | None = 4,
+        mbstd_num_channels: int = 1,
+        mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
+        conv_clamp: float | None = None,
+        num_bf16_res: int = 0,
+        formulation: Formulation = FORMULATIONS["cpu"],
+        rngs: nnx.Rngs,
+    ):
+        """Builds the discriminator.
+
+        Args:
+            c_dim: Length of the label vector; 0: unconditional.
+            img_resolution: Side of the image, a power of two.
+            img_channels: Colours of the image.
+            channel_base: Channels at a resolution are `channel_base // resolution` ...
+            channel_max: ... and at most this many.
+            architecture: `resnet` (configs E, F), `skip`, `orig` or `progressive` (configs B to D).
+            resample_filter: 1-D FIR taps of all resampling.
+            cmap_dim: Length of the mapped label; default the channels at 4x4.
+            mapping_layers: Layers of the label's mapping network.
+            mapping_lr_multiplier: Learning-rate multiplier of that network.
+            embed_features: Length of the label's embedding; default cmap_dim.
+            layer_features: Width of the mapping's hidden layers; default cmap_dim.
+            mbstd_group_size: See `minibatch_stddev`.
+            mbstd_num_channels: Statistics per group; 0 leaves the layer out.
+            mbstd_grouping: `contiguous` or, as in the official checkpoints, `strided`.
+            conv_clamp: Clamp of convolution outputs; None: unbounded.
+            num_bf16_res: How many of the highest resolutions compute in bfloat16.
+            formulation: How the platform computes it; the results are the same.
+            rngs: Source of the first weights.
+        """
+        if architecture not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
+        channels = {
+            res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
+            for res in block_resolutions(img_resolution)
+        }
+        self.resolutions = tuple(sorted(channels))
+        self.img_channels = img_channels
+        self.grows = architecture == "progressive"
+        for res in self.resolutions[:0:-1]:
+            block = DiscriminatorBlock(
+                channels[res],
+                channels[res // 2],
+                img_resolution=res,
+                img_channels=img_channels,
+                is_first=res == img_resolution,
+                architecture=architecture,
+                resample_filter=resample_filter,
+                conv_clamp=conv_clamp,
+                dtype=compute_dtype(res, img_resolution, num_bf16_res),
+                formulation=formulation,
+                rngs=rngs,
+            )
+            setattr(self, f"b{res}", block)
+        cmap_dim = channels[4] if cmap_dim is None else cmap_dim
+        cmap_dim = cmap_dim if c_dim > 0 else 0
+        if cmap_dim > 0:
+            self.mapping = Mapping(
+                0,
+                c_dim,
+                cmap_dim,
+                num_layers=mapping_layers,
+                embed_features=embed_features,
+                layer_features=layer_features,
+                lr_multiplier=mapping_lr_multiplier,
+                rngs=rngs,
+            )
+        self.b4 = DiscriminatorEpilogue(
+            channels[4],
+            cmap_dim=cmap_dim,
+            img_channels=img_channels,
+            architecture=architecture,
+            mbstd_group_size=mbstd_group_size,
+            mbstd_num_channels=mbstd_num_channels,
+            mbstd_grouping=mbstd_grouping,
+            conv_clamp=conv_clamp,
+            formulation=formulation,
+            rngs=rngs,
+        )
+        self.cmap_dim = cmap_dim
+
+    def __call__(
+        self,
+        img: Float[Array, "n h w ch"],
+        c: Float[Array, "n c"] | None,
+        *,
+        fade: Float[Array, ""] | None = None,
+    ) -> Float[Array, "n 1"]:
+        """Scores images in [-1, 1], packed or not; higher is more real.
+
+        In the progressive architecture the image's own size says which blocks work, and `fade` is
+        the share of the path that enters at half the size (None: not computed).
+        """
+        packed = packing_of(img, self.img_channels)
+        side = img.shape[1] * packed[0]
+        blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
+        x, rest = None, split_rows(repack(img, packed, self.packing_at(side)))
+        for res in reversed(blocks[1:]):
+            x, rest = split_rows(getattr(self, f"b{res}")(x, rest))
+            if res == side and fade is not None:
+                small = average_pixels(depth_to_space(img, packed), 2)
+                small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))
+                x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
+        return self.b4(x, rest, self.mapping(None, c) if self.cmap_dim > 0 else None)
+
+    def packing_at(self, resolution: int) -> Packing:
+        """How the network holds images of a resolution."""
+        return UNPACKED if resolution == 4 else getattr(self, f"b{resolution}").img_packing

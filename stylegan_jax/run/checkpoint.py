@@ -1,0 +1,437 @@
+"""Saving and resuming a whole run, and loading parts of it for inference."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+from jax.experimental import multihost_utils
+from orbax.checkpoint.checkpoint_managers import (
+    AnyPreservationPolicy,
+    LatestN,
+    PreservationContext,
+    PreservationPolicy,
+)
+
+from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.run.checkpoint_format import (
+    CorruptCheckpointError,
+    PyTree,
+    best_value,
+    check_same_tree,
+    flatten,
+    host_copy,
+    log_version_changes,
+    make_record,
+    nest,
+    public_meta,
+    read_arrays,
+    read_record,
+    with_sharding,
+)
+
+SUBDIRECTORY = "checkpoints"
+
+
+# ----------------------------------------------------------------------------------------------
+# Directories
+
+
+def _absolute(path: epath.PathLike) -> epath.Path:
+    path = as_path(path)
+    return path if is_cloud(path) else path.absolute()  # which would put gs: in this folder
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(f"checkpoint: {name}")
+
+
+def _all_processes(ok: bool) -> bool:
+    """Tells whether every process succeeded, so that all of them fall back or none."""
+    if jax.process_count() == 1:
+        return ok
+    return bool(np.all(multihost_utils.process_allgather(np.asarray(ok))))
+
+
+def _set_aside(step_dir: epath.Path, suffix: str) -> epath.Path:
+    """Renames a step to `<step>.<suffix>`, a name that Orbax neither lists nor deletes."""
+    target = step_dir.with_name(f"{step_dir.name}.{suffix}")
+    count = 1
+    while target.exists():
+        count += 1
+        target = step_dir.with_name(f"{step_dir.name}.{suffix}{count}")
+    _barrier(f"named {target.name}")  # every process has chosen before the name is taken
+    if jax.process_index() == 0:
+        step_dir.rename(target)
+    _barrier(f"renamed {target.name}")
+    return target
+
+
+def _settle_replaced(directory: epath.Path) -> None:
+    """Ends replacements: drops the old copy where the new one exists, else puts it back."""
+    if jax.process_index() == 0 and directory.exists():
+        for old in directory.glob("*.replaced"):
+            step_dir = old.with_name(old.name.removesuffix(".replaced"))
+            if step_dir.exists():
+                old.rmtree()
+            else:
+                old.rename(step_dir)
+    _barrier("settled replacements")
+
+
+@dataclasses.dataclass
+class _KeepBest(PreservationPolicy):
+    """Keeps the step with the lowest known metric.
+
+    Orbax's own BestN needs its own metrics file: damage to that file stops the manager from
+    opening, and by default it keeps every step that has no metric.
+    """
+
+    value_by_step: dict[int, float]
+
+    def should_preserve(
+        self, checkpoints: Sequence[Any], *, context: PreservationContext
+    ) -> Sequence[bool]:
+        del context
+        best = _argmin({c.step: self.value_by_step.get(c.step, math.inf) for c in checkpoints})
+        return [c.step == best for c in checkpoints]
+
+
+def _argmin(value_by_step: Mapping[int, float]) -> int | None:
+    """Returns the step with the lowest finite value; of equal ones the newest."""
+    finite = [(value, -step) for step, value in value_by_step.items() if math.isfinite(value)]
+    return -min(finite)[1] if finite else None
+
+
+class CheckpointStore:
+    """The checkpoints of one run: asynchronous, atomic, verified, pruned.
+
+    Use it as a context manager, or call `close` before the program ends: a save that is still
+    being written when the process dies is lost (the steps before it are not). All processes of
+    a run must make the same calls.
+    """
+
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        *,
+        keep_newest: int = 2,
+        best_metric: str | None = None,
+    ):
+        """Opens or creates `workdir/checkpoints` and removes what killed runs left half-written.
+
+        Args:
+            workdir: Directory of the run; a local path or a bucket (gs://...).
+            keep_newest: How many of the newest steps to keep, at least 1. Two or more leave
+                something to fall back to when the newest is damaged.
+            best_metric: Name of the metric, lower is better, whose best step is kept besides.
+                Steps without a finite value take no part.
+
+        Raises:
+            ValueError: `keep_newest` is less than 1.
+        """
+        if keep_newest < 1:
+            raise ValueError(f"keep_newest is {keep_newest}; the newest must be kept: use >= 1")
+        self.directory = _absolute(workdir) / SUBDIRECTORY
+        self._best_metric = best_metric
+        self._best_value_by_step: dict[int, float] = {}
+        self._replacing = False
+        _settle_replaced(self.directory)
+        self._manager = ocp.CheckpointManager(
+            self.directory,
+            options=ocp.CheckpointManagerOptions(
+                cleanup_tmp_directories=True,
+                preservation_policy=AnyPreservationPolicy(
+                    [LatestN(keep_newest), _KeepBest(self._best_value_by_step)]
+                ),
+            ),
+        )
+        for step in self.steps():
+            with contextlib.suppress(CorruptCheckpointError):  # reported when it is needed
+                record = read_record(self.directory / str(step))
+                self._best_value_by_step[step] = best_value(record, best_metric)
+
+    def __enter__(self) -> "CheckpointStore":
+        """Returns the store."""
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Waits for the last save, then closes."""
+        self.close()
+
+    def steps(self) -> list[int]:
+        """Returns the steps (image counts) that exist or are being written, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """Returns the step with the lowest `best_metric`, None if no step has a value."""
+        return _argmin({s: self._best_value_by_step.get(s, math.inf) for s in self.steps()})
+
+    def save(
+        self,
+        state: PyTree,
+        nimg: int,
+        meta: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+        force: bool = False,
+    ) -> bool:
+        """Copies the state to the host and writes it in the background.
+
+        When this returns, `state` may be donated to the next training step. At most one save
+        is in flight: the call waits for the one before and raises its error, if it had one.
+
+        Args:
+            state: Pytree of arrays.
+            nimg: Images seen so far, the name of the step.
+            meta: JSON values; must have `config` (dict) and `data` (the data position, dict).
+            metrics: Values measured on this state. `best_metric` among them decides which step
+                is kept as the best.
+            force: Replace an existing step of the same `nimg`. The old one is kept aside until
+                the new one is complete.
+
+        Returns:
+            True if a save was started, False if `nimg` exists already and `force` is not set.
+
+        Raises:
+            ValueError: A newer step exists, or state or meta hold what cannot be stored.
+        """
+        self.wait()
+        nimg = int(nimg)
+        steps = self.steps()
+        if nimg in steps and not force:
+            return False
+        if steps and nimg < steps[-1]:
+            raise ValueError(
+                f"cannot save nimg={nimg} in {self.directory}: the newer step {steps[-1]} exists,"
+                " so this one would be pruned as old. Move the newer steps away first."
+            )
+        leaves = {name: host_copy(leaf) for name, leaf in flatten(state).items()}
+        record = make_record(leaves, nimg, meta, metrics, self._best_metric)
+        stored = nest({name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)})
+        if nimg in steps:
+            self._replacing = True
+            _set_aside(self.directory / str(nimg), "replaced")
+            self._manager.reload()
+        self._best_value_by_step[nimg] = best_value(record, self._best_metric)
+        self._manager.save(
+            nimg,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(stored), meta=ocp.args.JsonSave(record)
+            ),
+            force=True,  # when to save is the loop's decision
+        )
+        return True
+
+    def restore_latest(self, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]] | None:
+        """Loads the newest intact checkpoint.
+
+        A damaged one is reported and skipped. Once an older one has been loaded, the damaged
+        ones are renamed to `<nimg>.corrupt`, so that training can save these steps again; they
+        are never deleted.
+
+        Args:
+            abstract_state: The state as arrays or as jax.ShapeDtypeStruct with shardings, which
+                may differ from those it was saved with.
+
+        Returns:
+            (state, meta), or None if there is no checkpoint. Besides what was saved, `meta`
+            holds nimg, metrics, versions and format_version.
+
+        Raises:
+            ValueError: The checkpoint has another architecture; nothing is changed.
+            CorruptCheckpointError: Every checkpoint is damaged; nothing is changed.
+        """
+        self.wait()
+        wanted = {
+            name: with_sharding(leaf.shape, leaf.dtype, getattr(leaf, "sharding", None))
+            for name, leaf in flatten(abstract_state).items()
+        }
+        damaged: list[epath.Path] = []
+        for step in reversed(self.steps()):
+            step_dir = self.directory / str(step)
+            restored = self._try_restore(step_dir, wanted)
+            if restored is None:
+                damaged.append(step_dir)
+                continue
+            arrays, record = restored
+            self._retire(damaged, used=step_dir)
+            log_version_changes(record, step_dir)
+            treedef = jax.tree.structure(abstract_state)
+            return jax.tree.unflatten(treedef, arrays.values()), public_meta(record)
+        if damaged:
+            raise CorruptCheckpointError(
+                f"all {len(damaged)} checkpoints in {self.directory} are damaged (the log names"
+                " each error). Nothing was overwritten or renamed. Put back a copy of one of"
+                " them, or start anew in another --workdir."
+            )
+        return None
+
+    def roll_back(self, last_nimg: int) -> int | None:
+        """Makes the best step the newest: those beyond it are renamed to `<nimg>.diverged`.
+
+        Args:
+            last_nimg: Steps beyond this one are not to be trusted.
+
+        Returns:
+            The step that is the newest now: of those up to `last_nimg` the best, or the newest if
+            none has a metric. None, and nothing is changed, if there is no such step.
+        """
+        self.wait()
+        values = {s: self._best_value_by_step.get(s, math.inf) for s in self.steps()}
+        trusted = {step: value for step, value in values.items() if step <= last_nimg}
+        if not trusted:
+            return None
+        best = _argmin(trusted)
+        newest = max(trusted) if best is None else best
+        for step in (step for step in values if step > newest):
+            _set_aside(self.directory / str(step), "diverged")
+            self._best_value_by_step.pop(step, None)
+        self._manager.reload()
+        return newest
+
+    def _try_restore(
+        self, step_dir: epath.Path, wanted: Mapping[str, jax.ShapeDtypeStruct]
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]] | None:
+        """Loads one step; reports and returns None if it is damaged."""
+        restored, error = None, "damaged as another process sees it"
+        try:
+            record = read_record(step_dir)
+            check_same_tree(record, wanted, step_dir)
+            restored = read_arrays(step_dir, record, wanted), record
+        except CorruptCheckpointError as e:
+            error = str(e)
+        if _all_processes(restored is not None):
+            return restored
+        logging.error("checkpoint %s is damaged, trying the one before: %s", step_dir, error)
+        return None
+
+    def _retire(self, damaged: Sequence[epath.Path], used: epath.Path) -> None:
+        """Sets damaged steps aside and says what is used in their place."""
+        for step_dir in damaged:
+            target = _set_aside(step_dir, "corrupt")
+            self._best_value_by_step.pop(int(step_dir.name), None)
+            logging.error(
+                "resuming from %s instead of %s, which is kept as %s (delete it by hand)",
+                used,
+                step_dir,
+                target.name,
+            )
+        if damaged:
+            self._manager.reload()
+
+    def wait(self) -> None:
+        """Blocks until the save in flight is on disk; raises its error, if it had one."""
+        complete = False
+        try:
+            self._manager.wait_until_finished()
+            complete = True
+        finally:
+            if self._replacing:
+                _settle_replaced(self.directory)
+                self._replacing = False
+            if not complete:
+                # Otherwise Orbax forgets the steps that the failed save would have pruned.
+                self._manager.reload()
+
+    def close(self) -> None:
+        """Waits for the save in flight and releases the background threads."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+
+# ----------------------------------------------------------------------------------------------
+# Loading for inference
+
+
+def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
+    """Resolves a workdir, its checkpoints folder or a step folder to a step folder."""
+    path = _absolute(directory)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; give a workdir, its {SUBDIRECTORY} folder or one step in it"
+        )
+    if (path / "state").exists() and (path / "meta").exists():
+        return path
+    if (path / SUBDIRECTORY).exists():
+        path = path / SUBDIRECTORY
+    steps = sorted(ocp.utils.checkpoint_steps(path))
+    if not steps:
+        raise FileNotFoundError(
+            f"no finished checkpoint in {path}; give a workdir, its {SUBDIRECTORY} folder or one"
+            " step in it"
+        )
+    if step == "latest":
+        return path / str(steps[-1])
+    if step == "best":
+        return path / str(_find_best(path, steps))
+    if step not in steps:
+        raise FileNotFoundError(f"no checkpoint {step!r} in {path}; there are {steps}")
+    return path / str(step)
+
+
+def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
+    values = {}
+    for step in steps:
+        with contextlib.suppress(CorruptCheckpointError):
+            record = read_record(path / str(step))
+            values[step] = best_value(record, record["best_metric"])
+    best = _argmin(values)
+    if best is None:
+        raise ValueError(f"no step of {path} has a metric; use step='latest' or one of {steps}")
+    return best
+
+
+def restore_subtree(
+    directory: epath.PathLike,
+    names: Sequence[str],
+    *,
+    step: int | str = "latest",
+    sharding: jax.sharding.Sharding | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Loads chosen parts of a checkpoint without the code or the memory of training.
+
+    Args:
+        directory: A workdir, its checkpoints folder or one step folder. It is only read.
+        names: Paths in the state, such as "G_ema" or "stats/w_avg".
+        step: Image count of the step, "latest", or "best" by the metric of the run. Not used
+            if `directory` is a step folder.
+        sharding: Where the arrays go; by default the first local device.
+
+    Returns:
+        (trees, meta): for each name a nested dict of arrays (or the array itself), and the
+        metadata of the checkpoint, among them `config`.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: A name is not in the checkpoint, or no step has a metric to be best by.
+        CorruptCheckpointError: The checkpoint is damaged; choose another step.
+    """
+    step_dir = _find_step(directory, step)
+    record = read_record(step_dir)
+    wanted = {}
+    for name in names:
+        found = {
+            path: with_sharding(leaf["shape"], leaf["dtype"], sharding)
+            for path, leaf in record["leaves"].items()
+            if path == name or path.startswith(f"{name}/")
+        }
+        if not found:
+            tops = sorted({path.split("/")[0] for path in record["leaves"]})
+            raise ValueError(f"{name!r} is not in {step_dir}; its top level has {tops}")
+        wanted |= found
+    arrays = nest(read_arrays(step_dir, record, wanted))
+    trees = {}
+    for name in names:
+        trees[name] = arrays
+        for part in name.split("/"):
+            trees[name] = trees[name][part]
+    return trees, public_meta(record)

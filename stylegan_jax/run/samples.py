@@ -1,0 +1,107 @@
+"""What a run shows of itself: the sample grid, and the strip of resolutions that have grown."""
+
+import math
+import re
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from PIL import Image
+
+from stylegan_jax.data.pipeline import fixed_batch
+from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.run.images import (
+    grid_indices,
+    grid_size,
+    label_grid,
+    make_grid,
+    save_png,
+    to_uint8,
+)
+from stylegan_jax.training.phases import Networks
+from stylegan_jax.training.programs import make_sampler
+from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.sharding import num_batch_devices
+from stylegan_jax.training.state import TrainState
+
+# Images whose latents and noise are drawn from one key; a call of the sampler takes the images of
+# one or, on many devices, of several keys.
+CHUNK = 32
+_MIN_ROW_PX = 32
+
+
+class SampleGrid:
+    """The sample grid: images of fixed latents, labels and the stored noise."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        source: ImageSource,
+        networks: Networks,
+        mesh: Mesh,
+        key: jax.Array,
+    ):
+        """Chooses the reals, and draws the latents from `key`."""
+        cols, rows = grid_size(source.img_resolution)
+        self._cols, rows = config.io.grid_cols or cols, config.io.grid_rows or rows
+        labels = source.labels.values if source.c_dim else None
+        index = grid_indices(len(source), self._cols, rows, labels=labels, seed=config.seed)
+        self._reals = fixed_batch(source, index)
+        self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
+        self._mesh, self._sample = mesh, make_sampler(networks.G, mesh)
+
+    def reals(self) -> np.ndarray:
+        """Training images in the grid's order: one class per row where there are classes."""
+        return make_grid(self._reals["image"], self._cols)
+
+    def fakes(self, state: TrainState, level: Level) -> np.ndarray:
+        """Images of `G_ema` for the same latents and the reals' labels."""
+        return make_grid(self._images(state, level, len(self._z)), self._cols)
+
+    def first_row(self, state: TrainState, level: Level) -> np.ndarray:
+        """As many of the grid's images as stand in one row."""
+        return make_grid(self._images(state, level, self._cols), self._cols)
+
+    def _images(self, state: TrainState, level: Level, n: int) -> np.ndarray:
+        """The first n images of the grid, uint8."""
+        fade, devices, images = level.fade(state.nimg), num_batch_devices(self._mesh), []
+        for part in chunks(n, math.lcm(CHUNK, devices)):
+            z, c = self._z[part], self._reals["label"][part]
+            # Devices share the images evenly: the last ones are drawn more than once.
+            padded = np.arange(-(-len(z) // devices) * devices) % len(z)
+            img = self._sample(
+                *(state.G_ema, state.stats, z[padded], c[padded], None, fade),
+                resolution=level.resolution,
+            )
+            images.append(to_uint8(np.asarray(img))[: len(z)])
+        return np.concatenate(images)
+
+
+def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> None:
+    """Adds a row of samples to `growth.png`, which has one per resolution that has been grown.
+
+    The rows lie in `samples/grown_*.png`, so that the strip goes on after a restart.
+    """
+    folder = workdir / "samples"
+    save_png(folder / f"grown_{resolution:04d}.png", row)
+    names = [re.fullmatch(r"grown_(\d+)\.png", path.name) for path in folder.iterdir()]
+    sides = sorted(side for name in names if name and (side := int(name[1])) <= resolution)
+    rows = [_read_png(folder / f"grown_{side:04d}.png") for side in sides]
+    strip = np.concatenate([row[..., None] if row.ndim == 2 else row for row in rows])
+    # Small images are enlarged until the names fit beside them.
+    zoom = max(1, _MIN_ROW_PX // row.shape[0])
+    strip = strip.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    save_png(workdir / "growth.png", label_grid(strip, [f"{side} px" for side in sides]))
+
+
+def _read_png(path: epath.Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.asarray(Image.open(file))
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Slices of `size` images and a shorter last one."""
+    return (slice(i, min(i + size, n)) for i in range(0, n, size))

@@ -1,0 +1,205 @@
+"""Looks at data sets and converts them: folders of images, zips, LSUN, TFRecords, CIFAR-10.
+
+    python -m stylegan_jax.tools.dataset prepare --name=ffhq --source=PATH --resolution=256
+    python -m stylegan_jax.tools.dataset prepare --name=mine --source=PATH --resolution=256 \\
+        --crop=center-crop
+    python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
+    python -m stylegan_jax.tools.dataset show --source=PATH --out=sheet.png
+    python -m stylegan_jax.tools.dataset stats --source=PATH --json
+    python -m stylegan_jax.tools.dataset export --source=PATH --out=FILE.zip
+
+prepare writes a data set for training: images of one size, labels, in few large files. check lists
+every bad file with its reason, and exits with 1 if there is one. show draws a contact sheet. stats
+counts and measures. export writes a zip for NVIDIA's repositories. Wrong options exit with 1 too,
+data sets that cannot be read with 2.
+"""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags, logging
+from etils import epath
+
+from stylegan_jax.data import DATA_DIR, catalog
+from stylegan_jax.data.archives import Archive, open_archive
+from stylegan_jax.data.builders import DATASET_SPECS
+from stylegan_jax.data.builders.base import SKIPPED_FILE
+from stylegan_jax.data.codecs import encode
+from stylegan_jax.data.preparation.records import STORED_AS
+from stylegan_jax.data.preparation.transforms import CROPS, FILTERS
+from stylegan_jax.tools.dataset.checks import count_reasons, find_problems
+from stylegan_jax.tools.dataset.contact_sheet import contact_sheet
+from stylegan_jax.tools.dataset.export import export_zip
+from stylegan_jax.tools.dataset.statistics import measure
+
+
+def prepare(
+    *,
+    name: str,
+    resolution: int,
+    source: str | None = None,
+    variant: str = "",
+    crop: str | None = None,
+    filter: str = "lanczos",
+    channels: int | None = None,
+    encoding: str = "source",
+    max_images: int = 0,
+    allow_partial: bool = False,
+    skip_bad: bool = False,
+    num_workers: int | None = None,
+    data_dir: str = DATA_DIR,
+) -> int:
+    """Writes the data set in the form that training reads."""
+    folder = catalog.prepare(**locals())
+    if (skipped := folder / SKIPPED_FILE).exists():
+        print(f"{len(json.loads(skipped.read_text()))} image(s) were left out, listed in {skipped}")
+    settings = {"dataset": f"{name}/{variant}" if variant else name, "resolution": resolution}
+    if data_dir != DATA_DIR:
+        settings["data_dir"] = data_dir
+    given = " ".join(f"--config.data.{key}={value}" for key, value in settings.items())
+    print(f"{folder}\nTrain on it with {given}")
+    return 0
+
+
+def check(
+    source: str,
+    *,
+    resolution: int | None = None,
+    labels: bool = False,
+    report: str | None = None,
+    num_workers: int | None = None,
+) -> int:
+    """Prints what is wrong with which image; 1 if anything is."""
+    archive = _open(source, resolution)
+    problems = find_problems(archive, resolution=resolution, labels=labels, num_threads=num_workers)
+    for problem in problems:
+        print(problem)
+    counts = count_reasons(problems)
+    bad = len({problem.file for problem in problems})
+    print(f"{archive.name}: {len(archive)} images, {bad} with problems")
+    for reason, count in counts.items():
+        print(f"  {reason:20s} {count}")
+    if report:
+        content = {
+            "source": source,
+            "images": len(archive),
+            "counts": counts,
+            "problems": [vars(problem) for problem in problems],
+        }
+        _write(report, json.dumps(content, indent=1).encode())
+    return 1 if problems else 0
+
+
+def show(source: str, *, out: str, count: int = 64, seed: int = 0, labels: bool = False) -> int:
+    """Writes a contact sheet."""
+    if not out.lower().endswith(".png"):
+        raise app.UsageError(f"--out={out}: give the name of a PNG file.")
+    picture, note = contact_sheet(_open(source), count=count, seed=seed, labels=labels)
+    _write(out, encode(picture))
+    print(f"wrote {out}: {note}")
+    return 0
+
+
+def export(source: str, *, out: str, num_workers: int | None = None) -> int:
+    """Writes an NVIDIA data set zip."""
+    archive = _open(source)
+    export_zip(archive, out, num_threads=num_workers)
+    print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
+    return 0
+
+
+def stats(source: str, *, json: bool = False, num_workers: int | None = None) -> int:
+    """Prints what the data set holds."""
+    found = measure(_open(source), num_threads=num_workers)
+    print(_dump(found.to_json()) if json else found.to_text())
+    return 0
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "prepare": prepare,
+    "check": check,
+    "show": show,
+    "export": export,
+    "stats": stats,
+}
+
+
+def _open(path: str, resolution: int | None = None) -> Archive:
+    """The data set at a path."""
+    return open_archive(path, resolution=resolution)
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=1)
+
+
+def _write(path: str, content: bytes) -> None:
+    """Writes a file into a folder that need not exist."""
+    file = epath.Path(path).expanduser()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def define_flags() -> None:
+    """Declares the options; not on import, as two tools share names."""
+    flags.FLAGS.set_gnu_getopt(True)  # options after the command
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("source", None, "A folder, a zip or another file, local or gs://.")
+    text("out", None, "show: the PNG file to write. export: the zip.")
+    flags.DEFINE_bool("labels", False, "check: every image needs one. show: draw them.")
+    number("resolution", None, "check: wanted size. prepare: size to write.", lower_bound=1)
+    number("num_workers", None, "Images read at a time.", lower_bound=1)
+    text("report", None, "check: write what is found to this JSON file, too.")
+    number("count", 64, "show: how many images.", lower_bound=1)
+    number("seed", 0, "show: of the random choice.", lower_bound=0)
+    flags.DEFINE_bool("json", False, "stats: print JSON.")
+    names = ", ".join(DATASET_SPECS)
+    text("name", None, f"prepare: {names}, or a new name for images of your own.")
+    text("variant", "", "prepare: part of a data set, such as a category of LSUN.")
+    text("data_dir", DATA_DIR, "prepare: folder of prepared data sets, local or gs://.")
+    flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
+    flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
+    number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
+    number("max_images", None, "prepare: take the first ones only.", lower_bound=1)
+    flags.DEFINE_bool("allow_partial", False, "prepare: accept a data set with gaps.")
+    flags.DEFINE_bool("skip_bad", False, "prepare: leave out images that cannot be used.")
+
+
+def main(argv: list[str]) -> int:
+    """Reads the flags and runs a command."""
+    FLAGS = flags.FLAGS
+    if len(argv) != 2 or argv[1] not in COMMANDS:
+        raise app.UsageError(
+            f"Got {' '.join(argv[1:]) or 'no command'}; wanted one of {', '.join(COMMANDS)}, and "
+            "every option as --name=value."
+        )
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command = COMMANDS[argv[1]]
+    parameters = inspect.signature(command).parameters
+    known = {name for other in COMMANDS.values() for name in inspect.signature(other).parameters}
+    options = {name: FLAGS[name].value for name in known if FLAGS[name].present}
+    unused = sorted(options.keys() - parameters.keys())
+    if unused:
+        raise app.UsageError(f"{argv[1]} has no option --{', --'.join(unused)}.")
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.default is parameter.empty and name not in options
+    ]
+    if missing:
+        raise app.UsageError(f"{argv[1]} needs --{', --'.join(missing)}.")
+    try:
+        return command(**options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,264 @@
+"""What is wrong with the images of a data set, and with which: every one, not just the first."""
+
+import collections
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, ZipArchive
+from stylegan_jax.data.archives.folder import LABEL_FILE
+from stylegan_jax.data.codecs import ImageFormat, decode, read_format
+from stylegan_jax.data.fingerprint import hash_pixels
+from stylegan_jax.data.labels import parse_labels
+from stylegan_jax.tools.dataset.scanning import format_of, map_images
+
+REASONS = (
+    "unreadable",
+    "damaged",
+    "not square",
+    "not a power of two",
+    "size",
+    "type",
+    "duplicate",
+    "label missing",
+    "label kind",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one image.
+
+    Attributes:
+        file: Which image, as errors name it; the data set where no image can be named.
+        reason: One of `REASONS`.
+        detail: What was found and what was expected.
+    """
+
+    file: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        """One line for the terminal."""
+        return f"{self.file}: {self.reason}: {self.detail}"
+
+
+class _Finding(NamedTuple):
+    """A problem by the image's number; -1 for the whole data set."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+class _Scan(NamedTuple):
+    """What one image was found to be; `failure` is its reason and detail if it has no pixels."""
+
+    form: ImageFormat | None
+    file_hash: bytes
+    pixel_hash: bytes
+    failure: tuple[str, str] | None
+
+
+def find_problems(
+    archive: Archive,
+    *,
+    resolution: int | None = None,
+    labels: bool = False,
+    num_threads: int | None = None,
+) -> list[Problem]:
+    """Decodes all images and lists what would stop or spoil a training run.
+
+    Images that cannot be read or decoded; sizes that are not square, no power of two, or not that
+    of the others; other channels or another type than most have; an image that is there twice
+    (the first one counts as good).
+
+    Args:
+        archive: The data set.
+        resolution: Width and height that all should have. Default: what most of those have that
+            are square and a power of two.
+        labels: Whether every image should have a label, all of one kind.
+        num_threads: See `map_images`.
+
+    Returns:
+        All problems, in the order of the images; an image may have several.
+
+    Raises:
+        ValueError: `resolution` is no power of two.
+    """
+    if resolution is not None and not _is_power_of_two(resolution):
+        raise ValueError(f"resolution={resolution}: wanted a power of two, such as 256.")
+    images = range(len(archive))
+    scans = list(
+        map_images(
+            lambda index: _scan(archive, index), images, doing="checking", num_threads=num_threads
+        )
+    )
+    found = [_Finding(i, *scan.failure) for i, scan in enumerate(scans) if scan.failure]
+    forms = [scan.form for scan in scans]
+    found += _find_sizes(forms, resolution)
+    found += _find_types(forms)
+    found += _find_duplicates(archive, scans)
+    if labels:
+        found += _find_labels(archive)
+    # The sort is stable: problems of one image stay in the order of REASONS.
+    found.sort(key=lambda finding: finding.index)
+    return [Problem(_name(archive, i), reason, detail) for i, reason, detail in found]
+
+
+def count_reasons(problems: Iterable[Problem]) -> dict[str, int]:
+    """How many problems there are of each reason that occurs."""
+    counts = collections.Counter(problem.reason for problem in problems)
+    return {reason: counts[reason] for reason in REASONS if counts[reason]}
+
+
+def _name(archive: Archive, index: int) -> str:
+    return archive.name if index < 0 else archive.where(index)
+
+
+def _scan(archive: Archive, index: int) -> _Scan:
+    """Reads and decodes one image; nothing that a file contains may stop the others' check."""
+    reason, file_hash = "unreadable", b""
+    try:
+        content = archive.read(index)
+        if not isinstance(content, np.ndarray):
+            file_hash = hashlib.sha256(content).digest()
+            read_format(io.BytesIO(content))
+            reason = "damaged"
+            content = decode(content)
+    except Exception as error:
+        detail = str(error) if isinstance(error, ValueError) else repr(error)
+        return _Scan(None, file_hash, b"", (reason, detail))
+    return _Scan(format_of(content), file_hash, hash_pixels(content), None)
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
+
+
+def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> Iterator[_Finding]:
+    """Images of unwanted sizes, each with the first reason that holds."""
+    sizes = collections.Counter(
+        form.height
+        for form in forms
+        if form and form.height == form.width and _is_power_of_two(form.height)
+    )
+    wanted, by_whom = (resolution, "were asked for") if resolution else (None, "most have")
+    if wanted is None and sizes:
+        wanted = sizes.most_common(1)[0][0]
+    for index, form in enumerate(forms):
+        if form is None or form.height == form.width == wanted:
+            continue
+        size = f"{form.width}x{form.height} pixels"
+        if form.height != form.width:
+            yield _Finding(index, "not square", size)
+        elif not _is_power_of_two(form.height):
+            yield _Finding(index, "not a power of two", size)
+        else:
+            yield _Finding(index, "size", f"{size}, {wanted}x{wanted} {by_whom}")
+
+
+def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:
+    """Images of other channels or another number of bits than most."""
+    types = [form and f"{form.channels} channel(s), {form.dtype}" for form in forms]
+    counts = collections.Counter(type_ for type_ in types if type_)
+    for index, type_ in enumerate(types):
+        if type_ and type_ != counts.most_common(1)[0][0]:
+            usual = counts.most_common(1)[0][0]
+            yield _Finding(index, "type", f"{type_}; most have {usual}")
+
+
+def _find_duplicates(archive: Archive, scans: Sequence[_Scan]) -> Iterator[_Finding]:
+    """Images whose pixels an earlier one has, too."""
+    first: dict[bytes, int] = {}
+    for index, scan in enumerate(scans):
+        if scan.failure:
+            continue
+        twin = first.setdefault(scan.pixel_hash, index)
+        if twin != index:
+            same_file = scan.file_hash and scan.file_hash == scans[twin].file_hash
+            what = "the same file as" if same_file else "the same pixels as"
+            yield _Finding(index, "duplicate", f"{what} {archive.names[twin]}")
+
+
+def _find_labels(archive: Archive) -> Iterator[_Finding]:
+    """Images without a label, or with one that is unlike most others'."""
+    try:
+        items = _label_items(archive)
+        if items is None:
+            yield from _find_unlabelled(archive)
+            return
+    except ArchiveError as error:
+        yield _Finding(-1, "label kind", str(error))
+        return
+    if all(item is None for item in items):
+        yield _Finding(-1, "label missing", "no image has one")
+        return
+    kinds = [_kind_of_label(item) for item in items]
+    counts = collections.Counter(kind for kind, _ in kinds if kind)
+    usual = counts.most_common(1)[0][0] if counts else ""
+    for index, (kind, error) in enumerate(kinds):
+        if items[index] is None:
+            yield _Finding(index, "label missing", f"{LABEL_FILE} gives it none")
+        elif kind is None:
+            yield _Finding(index, "label kind", error)
+        elif kind != usual:
+            yield _Finding(index, "label kind", f"{kind}; most have {usual}")
+
+
+def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:
+    """Images outside the class folders; the whole data set if there are no classes.
+
+    Raises:
+        ArchiveError: The archive cannot make labels of what it holds.
+    """
+    if archive.labels.kind != "none":
+        return
+    stray = [index for index, name in enumerate(archive.names) if "/" not in name]
+    if 0 < len(stray) < len(archive):
+        for index in stray:
+            yield _Finding(index, "label missing", "lies in no class folder, as others do")
+    else:
+        yield _Finding(-1, "label missing", "no image has one")
+
+
+def _label_items(archive: Archive) -> list[Any] | None:
+    """What `dataset.json` says of each image; None where there is no such file.
+
+    `Archive.labels` is all or nothing: its error would name the first bad image alone.
+    """
+    try:
+        if isinstance(archive, FolderArchive) and (archive.root / LABEL_FILE).exists():
+            content = (archive.root / LABEL_FILE).read_bytes()
+        elif isinstance(archive, ZipArchive):
+            with archive.path.open("rb") as file, zipfile.ZipFile(file) as members:
+                if LABEL_FILE not in members.namelist():
+                    return None
+                content = members.read(LABEL_FILE)
+        else:
+            return None
+        labels = dict(json.loads(content).get("labels") or [])
+    except (OSError, zipfile.BadZipFile, ValueError, AttributeError, TypeError) as error:
+        wanted = '{"labels": [[name, label], ...]}'
+        raise ArchiveError(f"{LABEL_FILE}: wanted JSON of the form {wanted} ({error})") from error
+    return [labels.get(name) for name in archive.names]
+
+
+def _kind_of_label(item: Any) -> tuple[str | None, str]:
+    """What a label is, or None and why it cannot be one."""
+    if type(item) is int and item >= 0:  # parse_labels would name all classes below it
+        return "a class number", ""
+    try:
+        label = parse_labels([item])
+    except ValueError as error:
+        return None, str(error)
+    if label.kind == "vectors":
+        return f"a vector of length {label.c_dim}", ""
+    return ("a text" if label.kind == "captions" else label.kind), ""

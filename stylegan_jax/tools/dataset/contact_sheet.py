@@ -1,0 +1,243 @@
+"""A picture of some images of a data set, as they are, with what the data set says of them."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.tools.dataset.scanning import map_images
+
+_MAX_COLS = 16
+_LARGEST_PX, _SMALLEST_PX = 256, 96
+_GAP_PX, _LINE_PX, _FONT_PX = 6, 17, 13
+_CAPTION_LINES = 3
+# Greys show where an image ends, be its edge black or white.
+_PAPER, _BACKGROUND, _DAMAGED = (232, 232, 232), (128, 128, 128), (150, 40, 40)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """Images side by side, and the text to their left."""
+
+    text: str
+    indices: Sequence[int]
+
+
+def contact_sheet(
+    archive: Archive, *, count: int = 64, seed: int = 0, labels: bool = False
+) -> tuple[np.ndarray, str]:
+    """Draws images chosen at random; damaged ones become red cells.
+
+    Images are shrunk to 256 px, or all enlarged by one whole number if none has 96. Unequal ones
+    are centred on grey, and so is what lies behind transparent ones. Of 16 bits the upper 8 show.
+
+    Args:
+        archive: The data set.
+        count: Images, as far as there are so many; a few more if that fills the rows of classes.
+        seed: Of the choice.
+        labels: Show them: one class per row (or more, as many images as they get), with its name
+            to the left; captions and vectors below the images. Otherwise their names are there.
+
+    Returns:
+        uint8 picture [h, w, 3], and a line that says what it shows.
+
+    Raises:
+        ArchiveError: Labels are wanted, and there are none or they are damaged.
+        ValueError: `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count={count}: a sheet shows at least one image.")
+    kind = archive.labels.kind if labels else ""
+    if kind == "none":
+        raise ArchiveError(f"{archive.name} has no labels: leave --labels off.")
+    rng = np.random.default_rng(seed)
+    rows = _class_rows(archive, count, rng) if kind == "classes" else _rows(archive, count, rng)
+    indices = [index for row in rows for index in row.indices]
+    originals = dict(
+        zip(indices, map_images(lambda i: _read(archive, i), indices, doing="reading"))
+    )
+    cell_px, zoom = _cell_size([image.size for image in originals.values() if image])
+    cells = {index: _fit(image, cell_px, zoom) for index, image in originals.items()}
+    texts: dict[int, list[str]] = {}
+    if kind in ("captions", "vectors"):
+        texts = {i: _wrap(_label_text(archive, i), cell_px, _CAPTION_LINES) for i in indices}
+    elif not kind:
+        texts = {i: [_shorten(_without_suffix(archive.names[i]), cell_px)] for i in indices}
+    note = _describe(archive, originals, cell_px, zoom)
+    if kind == "classes":
+        shown = len({row.text for row in rows if row.text})
+        note += f", {shown} of {archive.labels.describe()}"
+    return _draw(rows, cells, texts, note), note
+
+
+def _rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
+    """About as many rows as columns, in the data set's order."""
+    chosen = np.sort(rng.permutation(len(archive))[:count]).tolist()
+    cols = min(_MAX_COLS, math.ceil(math.sqrt(len(chosen))))
+    return [_Row("", chosen[i : i + cols]) for i in range(0, len(chosen), cols)]
+
+
+def _class_rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
+    """The same number of images of each class; some classes, if there are too many for that."""
+    labels = archive.labels
+    classes, sizes = np.unique(labels.values, return_counts=True)
+    per_class = math.ceil(count / len(classes))
+    # One image tells little of a class: rather show fewer classes.
+    wanted = min(4, count, int(sizes.max()))
+    if per_class < wanted:
+        per_class = wanted
+        classes = np.sort(rng.permutation(classes)[: math.ceil(count / per_class)])
+    cols = min(_MAX_COLS, per_class)
+    rows = []
+    for number in classes:
+        members = np.flatnonzero(labels.values == number)
+        members = np.sort(rng.permutation(members)[:per_class]).tolist()
+        name = labels.class_names[number]
+        for start in range(0, len(members), cols):
+            rows.append(_Row("" if start else name, members[start : start + cols]))
+    return rows
+
+
+def _read(archive: Archive, index: int) -> Image.Image | None:
+    """An image as RGB; None if it is damaged."""
+    try:
+        pixels = archive.read_pixels(index)
+    except ValueError:
+        return None
+    if pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if image.mode == "RGBA":
+        background = Image.new("RGBA", image.size, _BACKGROUND)
+        image = Image.alpha_composite(background, image)
+    return image.convert("RGB")
+
+
+def _cell_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Side of a cell and by what whole number to enlarge all images."""
+    largest = max((max(size) for size in sizes), default=_SMALLEST_PX)
+    zoom = math.ceil(_SMALLEST_PX / largest)
+    return min(_LARGEST_PX, largest * zoom), zoom
+
+
+def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
+    """A square cell with the image in its middle."""
+    cell = Image.new("RGB", (cell_px, cell_px), _BACKGROUND if image else _DAMAGED)
+    if image is None:
+        centre = (cell_px // 2, cell_px // 2)
+        ImageDraw.Draw(cell).text(centre, "damaged", "white", _font(), anchor="mm")
+        return cell
+    width, height = image.width * zoom, image.height * zoom
+    if zoom > 1:
+        image = image.resize((width, height), Image.Resampling.NEAREST)
+    elif max(width, height) > cell_px:
+        scale = cell_px / max(width, height)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    cell.paste(image, ((cell_px - image.width) // 2, (cell_px - image.height) // 2))
+    return cell
+
+
+def _describe(
+    archive: Archive, originals: Mapping[int, Image.Image | None], cell_px: int, zoom: int
+) -> str:
+    """What the sheet shows and how."""
+    sizes = sorted({image.size for image in originals.values() if image})
+    note = f"{archive.name}: {len(originals)} of {len(archive)} images"
+    if len(sizes) == 1:
+        note += f", {sizes[0][0]}x{sizes[0][1]} pixels"
+    elif sizes:
+        note += f", {len(sizes)} sizes centred in cells of {cell_px}x{cell_px}"
+    if zoom > 1:
+        note += f", enlarged {zoom} times"
+    elif sizes and max(map(max, sizes)) > cell_px:
+        note += f", shrunk to {cell_px} pixels where larger"
+    damaged = sum(image is None for image in originals.values())
+    return note + (f", {damaged} damaged" if damaged else "")
+
+
+def _label_text(archive: Archive, index: int) -> str:
+    """A caption, or a vector in three digits."""
+    label = archive.labels.item(index)
+    return label if isinstance(label, str) else ", ".join(f"{value:.3g}" for value in label)
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(_FONT_PX)
+
+
+def _without_suffix(name: str) -> str:
+    return name.rsplit(".", 1)[0]
+
+
+def _shorten(text: str, width_px: int) -> str:
+    """A text that is too wide, without its middle: names differ at their ends."""
+    if _font().getlength(text) <= width_px:
+        return text
+    kept = len(text) - 1
+    while kept > 2 and _font().getlength(_without_middle(text, kept)) > width_px:
+        kept -= 1
+    return _without_middle(text, kept)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    """The first third and the last two thirds of `kept` characters."""
+    head = kept // 3
+    return f"{text[:head]}\u2026{text[len(text) - (kept - head) :]}"
+
+
+def _wrap(text: str, width_px: int, max_lines: int) -> list[str]:
+    """A text in lines; what does not fit is left out."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _font().getlength(longer) <= width_px:
+            lines[-1] = longer
+        elif lines[-1]:
+            lines.append(_shorten(word, width_px))
+        else:
+            lines[-1] = _shorten(word, width_px)
+    if len(lines) > max_lines:
+        lines = lines[:max_lines]
+        while lines[-1] and _font().getlength(lines[-1] + "\u2026") > width_px:
+            lines[-1] = lines[-1][:-1]
+        lines[-1] += "\u2026"
+    return lines
+
+
+def _draw(
+    rows: Sequence[_Row],
+    cells: Mapping[int, Image.Image],
+    texts: Mapping[int, Sequence[str]],
+    note: str,
+) -> np.ndarray:
+    """Puts note, rows and texts on one picture."""
+    cell_px = next(iter(cells.values())).width
+    step_x = cell_px + _GAP_PX
+    text_px = max(int(_font().getlength(row.text)) for row in rows)
+    left = _GAP_PX + (text_px + 2 * _GAP_PX if text_px else 0)
+    width = left + step_x * max(len(row.indices) for row in rows)
+    width = max(width, 2 * _LARGEST_PX)
+    lines = max((len(text) for text in texts.values()), default=0)
+    step_y = cell_px + lines * _LINE_PX + _GAP_PX
+    title = _wrap(note, width - 2 * _GAP_PX, 3)
+    top = 2 * _GAP_PX + len(title) * _LINE_PX
+    sheet = Image.new("RGB", (width, top + step_y * len(rows)), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(title):
+        draw.text((_GAP_PX, _GAP_PX + number * _LINE_PX), line, "black", _font())
+    for number, row in enumerate(rows):
+        y = top + number * step_y
+        draw.text((left - 2 * _GAP_PX, y + cell_px // 2), row.text, "black", _font(), anchor="rm")
+        for column, index in enumerate(row.indices):
+            x = left + column * step_x
+            sheet.paste(cells[index], (x, y))
+            for line, text in enumerate(texts.get(index, ())):
+                middle = (x + cell_px // 2, y + cell_px + line * _LINE_PX)
+                draw.text(middle, text, "black", _font(), anchor="ma")
+    return np.asarray(sheet)

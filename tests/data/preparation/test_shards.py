@@ -1,0 +1,446 @@
+"""Preparing: what is stored, what a kill, a full disk or bad images leave, who waits for whom."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from stylegan_jax.data.archives import (
+    Archive,
+    ArchiveError,
+    FolderArchive,
+    PreparedArchive,
+    open_archive,
+)
+from stylegan_jax.data.builders.base import ImageBuilder
+from stylegan_jax.data.codecs import ImageFormat, decode, encode
+from stylegan_jax.data.fingerprint import content_fingerprint, hash_pixels
+from stylegan_jax.data.labels import (
+    Labels,
+    class_labels,
+    no_labels,
+    read_labels,
+    write_labels,
+)
+from stylegan_jax.data.preparation import shards
+from stylegan_jax.data.preparation.records import (
+    Recipe,
+    convert_image,
+    make_recipe,
+)
+from stylegan_jax.data.preparation.shards import plan_shards, write_shards
+from stylegan_jax.data.preparation.transforms import Transform
+from stylegan_jax.data.sources import ArchiveSource
+from tests.data import foreign
+
+RESOLUTION = 8
+
+
+class ArrayArchive(Archive):
+    """Images of noise, some of them bad."""
+
+    name = "noise"
+
+    def __init__(self, n=10, *, channels=3, dtype="uint8", labels=None, bad=(), side=RESOLUTION):
+        rng = np.random.default_rng(0)
+        top = np.iinfo(dtype).max + 1
+        self.images = rng.integers(top, size=(n, side, side, channels)).astype(dtype)
+        self.names = [f"{i:04d}.png" for i in range(n)]
+        self.sizes = [len(encode(image)) for image in self.images]
+        self.bad, self._labels = bad, labels
+        self.num_reads = 0
+
+    def read(self, index):
+        self.num_reads += 1
+        content = encode(self.images[index])
+        return content[:-40] if index in self.bad else content
+
+    def read_format(self, index):
+        return ImageFormat(*self.images[index].shape, dtype=self.images.dtype.name)
+
+    def _read_labels(self):
+        return no_labels(len(self)) if self._labels is None else self._labels
+
+
+def open_prepared(folder, **options):
+    return ArchiveSource(PreparedArchive(folder), **options)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Four images in a shard."""
+    monkeypatch.setattr(shards, "_MAX_SHARD_IMAGES", 4)
+
+
+def make_builder(archive, data_dir, *, encoding="source", name="noise", **options):
+    recipe = make_recipe(archive, Transform(RESOLUTION), encoding=encoding)
+    return ImageBuilder(
+        archive, recipe, name=name, config=f"{RESOLUTION}", data_dir=data_dir, **options
+    )
+
+
+def prepare(archive, data_dir, **options):
+    builder = make_builder(archive, data_dir, **options)
+    builder.download_and_prepare()
+    return pathlib.Path(builder.data_dir)
+
+
+def images_of(folder):
+    return np.stack(list(open_prepared(folder)))
+
+
+@pytest.mark.parametrize("encoding", ["source", "png", "qoi", "raw"])
+def test_every_encoding_keeps_every_pixel(tmp_path, encoding):
+    archive = ArrayArchive()
+    folder = prepare(archive, tmp_path, encoding=encoding)
+    np.testing.assert_array_equal(images_of(folder), archive.images)
+    assert len(list(folder.glob("*array_record*"))) == 3
+    assert not list(tmp_path.rglob("*unfinished*")) and not (tmp_path / "downloads").exists()
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, "uint8"), (4, "uint8"), (3, "uint16")])
+@pytest.mark.parametrize("encoding", ["source", "raw"])
+def test_channels_and_bits_are_kept(tmp_path, channels, dtype, encoding):
+    archive = ArrayArchive(channels=channels, dtype=dtype)
+    source = open_prepared(prepare(archive, tmp_path, encoding=encoding))
+    assert (source.img_channels, source.format.dtype) == (channels, dtype)
+    np.testing.assert_array_equal(np.stack(list(source)), archive.images)
+
+
+def test_files_that_fit_keep_their_bytes(tmp_path):
+    archive = ArrayArchive()
+    builder = make_builder(archive, tmp_path)
+    builder.download_and_prepare()
+    skip = {"image": tfds.decode.SkipDecoding()}
+    records = builder.as_data_source("train", decoders=skip)
+    assert [r["image"] for r in records] == [archive.read(i) for i in range(10)]
+    assert [r["name"].decode() for r in records] == archive.names
+
+
+def test_tfds_reads_what_is_prepared(tmp_path):
+    labels = class_labels([i % 2 for i in range(10)], ["even", "odd"])
+    archive = ArrayArchive(labels=labels)
+    info = tfds.builder_from_directory(prepare(archive, tmp_path)).info
+    assert info.full_name == "noise/8/1.0.0" and info.splits["train"].shard_lengths == [4, 4, 2]
+    for i, record in enumerate(tfds.data_source("noise/8", data_dir=tmp_path, split="train")):
+        np.testing.assert_array_equal(record["image"], archive.images[i])
+        assert record["label"] == i % 2
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        class_labels([2, 0, 1], ["a", "b", "c"]),
+        Labels("vectors", np.array([[0.5, 1], [0, 0], [1, 1]], np.float32)),
+        Labels("captions", np.array(["a cat", "ein Hund", "\u732b"], object)),
+        no_labels(3),
+    ],
+    ids=lambda labels: labels.kind,
+)
+def test_labels_lie_beside_the_records(tmp_path, labels):
+    write_labels(tmp_path / "labels.json", labels)
+    found = read_labels(tmp_path / "labels.json", len(labels))
+    assert (found.kind, found.class_names) == (labels.kind, labels.class_names)
+    assert found.values.dtype == labels.values.dtype
+    np.testing.assert_array_equal(found.values, labels.values)
+    folder = prepare(ArrayArchive(3, labels=labels), tmp_path / "data")
+    found = read_labels(folder / "labels.json", len(labels))
+    np.testing.assert_array_equal(found.values, labels.values)
+
+
+def test_fingerprint_is_that_of_the_content(tmp_path):
+    archive = ArrayArchive()
+    folders = [prepare(archive, tmp_path / e, encoding=e) for e in ("png", "qoi")]
+    found = {open_prepared(folder).fingerprint for folder in folders}
+    archive.images[3] ^= 1
+    found.add(open_prepared(prepare(archive, tmp_path / "other")).fingerprint)
+    assert len(found) == 2
+
+
+def test_digest_knows_shape_and_type():
+    zeros = np.zeros((4, 4, 2), np.uint8)
+    digests = {hash_pixels(x) for x in (zeros, zeros.reshape(2, 8, 2), zeros.view(np.uint16))}
+    assert len(digests) == 3
+    labels = [no_labels(2), class_labels([0, 1], "ab"), class_labels([1, 0], "ab")]
+    assert len({content_fingerprint(["x", "y"], some) for some in labels}) == 3
+    assert content_fingerprint(["x", "y"], labels[0]) != content_fingerprint(["y", "x"], labels[0])
+
+
+def test_bad_images_are_all_listed_and_the_rest_is_kept(tmp_path):
+    archive = ArrayArchive(bad=(1, 8))
+    with pytest.raises(ValueError, match=r"2 of 10 images.*\n  0001.png: .*damaged.*\n  0008.png"):
+        prepare(archive, tmp_path)
+    assert not (tmp_path / "noise/8/1.0.0").exists()
+    archive.bad, archive.num_reads = (), 0
+    folder = prepare(archive, tmp_path)
+    # The second shard was whole.
+    assert archive.num_reads == 6
+    np.testing.assert_array_equal(images_of(folder), archive.images)
+
+
+def test_bad_images_are_left_out_when_asked(tmp_path):
+    labels = class_labels(range(10), [f"class {i}" for i in range(10)])
+    archive = ArrayArchive(bad=(1, 4, 5, 6, 7), labels=labels)
+    folder = prepare(archive, tmp_path, skip_bad=True)
+    kept = [0, 2, 3, 8, 9]
+    np.testing.assert_array_equal(images_of(folder), archive.images[kept])
+    assert read_labels(folder / "labels.json", len(kept)).values.tolist() == kept
+    skipped = json.loads((folder / "skipped.json").read_text())
+    assert [name for name, _ in skipped] == [archive.names[i] for i in archive.bad]
+    with pytest.raises(ValueError, match="none of the 2 images can be used"):
+        prepare(ArrayArchive(2, bad=(0, 1)), tmp_path, skip_bad=True, name="bad")
+
+
+def test_changed_images_are_written_again(tmp_path):
+    archive, recipe = ArrayArchive(), Recipe(Transform(RESOLUTION), 3)
+    write_shards(archive, tmp_path, recipe)
+    archive.num_reads = 0
+    write_shards(archive, tmp_path, recipe)
+    assert archive.num_reads == 0
+    archive.sizes[5] += 1
+    write_shards(archive, tmp_path, recipe)
+    assert archive.num_reads == 4
+    (tmp_path / "shard-00002.json").write_text("{")
+    write_shards(archive, tmp_path, recipe)
+    assert archive.num_reads == 6
+    write_shards(archive, tmp_path, Recipe(Transform(RESOLUTION), 3, encoding="qoi"))
+    assert archive.num_reads == 16
+
+
+def test_images_of_equal_size_are_told_apart(tmp_path):
+    names, images = ["0.bmp", "1.bmp"], foreign.drawings(3, RESOLUTION)
+    recipe = Recipe(Transform(RESOLUTION), 3)
+    foreign.write_folder(tmp_path / "a", images[:2], names)
+    ((_, before),) = write_shards(open_archive(tmp_path / "a"), tmp_path / "work", recipe)
+    foreign.write_folder(tmp_path / "a", images[1:], names)
+    os.utime(tmp_path / "a/1.bmp", ns=(1, 1))  # whatever the clock's resolution
+    ((_, after),) = write_shards(open_archive(tmp_path / "a"), tmp_path / "work", recipe)
+    assert before.digests != after.digests
+
+
+def test_names_of_any_bytes(tmp_path):
+    archive = ArrayArchive(2)
+    archive.names = ["\udcff.png", "\u00fc.png"]
+    builder = make_builder(archive, tmp_path)
+    builder.download_and_prepare()
+    assert [record["name"] for record in builder.as_data_source("train")] == [
+        b"\xff.png",
+        "\u00fc.png".encode(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"kind"', "{"), ("[2, 0, 1]", "[2, 0]"), ("[2, 0, 1]", "[3, 0, 1]"), ("classes", "other")],
+)
+def test_damaged_labels(tmp_path, old, new):
+    folder = prepare(ArrayArchive(3, labels=class_labels([2, 0, 1], "abc")), tmp_path)
+    file = folder / "labels.json"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ArchiveError, match="labels.json is damaged .* prepare it again"):
+        open_prepared(folder)
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "metadata.json"])
+def test_damaged_metadata(tmp_path, file):
+    folder = prepare(ArrayArchive(3), tmp_path)
+    (folder / file).write_text("{")
+    with pytest.raises(ArchiveError, match="damaged metadata .* prepare it again"):
+        PreparedArchive(folder)
+
+
+@pytest.mark.parametrize("encoding", ["source", "raw"])
+def test_damaged_records_are_named(tmp_path, encoding):
+    folder = prepare(ArrayArchive(3), tmp_path, encoding=encoding)
+    (shard,) = folder.glob("*array_record*")
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"0000.png")] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ArchiveError, match="record 0.: damaged .* prepare it again"):
+        open_prepared(folder)[0]
+
+
+def test_what_tfds_alone_wrote_is_read(tmp_path):
+    archive = ArrayArchive(3, labels=class_labels([2, 0, 1], "abc"))
+    folder = prepare(archive, tmp_path)
+    for file in ("metadata.json", "labels.json"):
+        (folder / file).unlink()
+    source = open_prepared(folder, labels=True)
+    np.testing.assert_array_equal(np.stack(list(source)), archive.images)
+    assert source.labels.values.tolist() == [2, 0, 1] and source.class_names == ("a", "b", "c")
+
+
+def test_other_labels_are_another_data_set(tmp_path):
+    prepare(ArrayArchive(3, labels=class_labels([2, 0, 1], "abc")), tmp_path)
+    with pytest.raises(ValueError, match="holds something else .other images or labels"):
+        prepare(ArrayArchive(3, labels=class_labels([0, 0, 1], "abc")), tmp_path)
+
+
+def test_channels_that_are_none():
+    with pytest.raises(ValueError, match="channels=2: give 1"):
+        make_recipe(ArrayArchive(), Transform(RESOLUTION), channels=2)
+
+
+def test_another_data_set_of_the_same_name_is_refused(tmp_path):
+    folder = prepare(ArrayArchive(), tmp_path)
+    before = images_of(folder)
+    with pytest.raises(ValueError, match="holds something else .*encoding: 'source' there, 'qoi'"):
+        prepare(ArrayArchive(), tmp_path, encoding="qoi")
+    with pytest.raises(ValueError, match="holds something else .*source_images: 10 there, 9"):
+        prepare(ArrayArchive(9), tmp_path)
+    np.testing.assert_array_equal(images_of(folder), before)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        ([[7]], 3, [7, 7, 7]),
+        ([[7]], 4, [7, 7, 7, 255]),
+        ([[1, 2, 3]], 4, [1, 2, 3, 255]),
+        ([[10, 20, 30, 0]], 3, [255, 255, 255]),
+        ([[10, 20, 30, 255]], 3, [10, 20, 30]),
+        ([[100, 0, 255, 51]], 3, [224, 204, 255]),
+    ],
+)
+def test_channels_are_converted(given, wanted, expected):
+    image = np.array([given], np.uint8)
+    converted = convert_image(image, Recipe(Transform(1), wanted))
+    np.testing.assert_array_equal(converted[0, 0], expected)
+
+
+def test_colours_do_not_become_grey():
+    with pytest.raises(ValueError, match="3 channels, wanted grey"):
+        convert_image(np.zeros((1, 1, 3), np.uint8), Recipe(Transform(1), 1))
+    with pytest.raises(ValueError, match="uint16 pixels, but the first image has uint8"):
+        convert_image(np.zeros((1, 1, 3), np.uint16), Recipe(Transform(1), 3))
+
+
+def test_unknown_encoding_and_what_qoi_cannot_hold():
+    with pytest.raises(ValueError, match="encoding='jpeg': choose one of source, png, qoi, raw"):
+        make_recipe(ArrayArchive(1), Transform(RESOLUTION), encoding="jpeg")
+    with pytest.raises(ValueError, match="1 channel.*take 'png' or 'raw'"):
+        make_recipe(ArrayArchive(1, channels=1), Transform(RESOLUTION), encoding="qoi")
+
+
+def test_shards_depend_on_the_data_alone():
+    parts = plan_shards(ArrayArchive(10), Recipe(Transform(RESOLUTION), 3))
+    assert parts == [range(0, 4), range(4, 8), range(8, 10)]
+
+
+# What follows runs in processes of its own.
+
+SCRIPT = """
+import sys
+from stylegan_jax.data import prepare
+from stylegan_jax.data.preparation import shards
+shards._MAX_SHARD_IMAGES, shards._FEW_IMAGES = 64, 0
+if __name__ == "__main__":
+    source, data_dir, workers = sys.argv[1:]
+    prepare("mine", source, resolution=64, encoding="png", num_workers=int(workers),
+            crop="center-crop", data_dir=data_dir)
+"""
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of 700 images that take a while."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    image = rng.integers(256, size=(64, 96, 3)).astype(np.uint8)
+    for i in range(700):
+        image[0, 0] = i % 256, i // 256, 0
+        (folder / f"{i:04d}.png").write_bytes(encode(image, level=1))
+    return folder
+
+
+def start(pictures, data_dir, *, workers=0):
+    command = [sys.executable, "-c", SCRIPT]
+    if workers:
+        script = pathlib.Path(data_dir).parent / "prepare_it.py"
+        script.write_text(SCRIPT)
+        command = [sys.executable, str(script)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.Popen(
+        [*command, str(pictures), str(data_dir), str(workers)],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_shards(data_dir, count, process):
+    deadline = time.monotonic() + 60
+    while len(list(pathlib.Path(data_dir).rglob("shard-*.json"))) < count:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def check_whole(pictures, data_dir):
+    folder = pathlib.Path(data_dir) / "mine/64/1.0.0"
+    source = open_prepared(folder)
+    assert len(source) == 700
+    archive = FolderArchive(pictures)
+    for i in (0, 63, 64, 500, 699):
+        expected = decode(archive.read(i))[:, 16:80]
+        np.testing.assert_array_equal(source[i], expected)
+    assert sorted(path.name for path in folder.parent.iterdir()) == [".1.0.0.lock", "1.0.0"]
+    return source.fingerprint
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_preparation_goes_on(pictures, tmp_path, workers):
+    data_dir = tmp_path / "data"
+    first = start(pictures, data_dir, workers=workers)
+    wait_for_shards(data_dir, 3, first)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert not (data_dir / "mine/64/1.0.0").exists()
+    kept = {p: p.stat().st_mtime_ns for p in data_dir.rglob("shard-*[0-9]") if p.suffix == ""}
+    second = start(pictures, data_dir, workers=workers)
+    _, err = second.communicate(timeout=120)
+    assert second.returncode == 0, err
+    assert "continuing in" in err and len(kept) >= 3
+    assert check_whole(pictures, data_dir)
+
+
+def test_script_without_a_guard_does_not_wait_for_itself(pictures, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+    command = [sys.executable, str(script), str(pictures), str(tmp_path / "data"), "2"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "A worker process died" in done.stderr and 'under `if __name__ == "' in done.stderr
+
+
+def test_two_at_once_prepare_one(pictures, tmp_path):
+    both = [start(pictures, tmp_path / "data") for _ in range(2)]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    assert sum("another process prepares" in error for error in errors) == 1
+    check_whole(pictures, tmp_path / "data")
+
+
+def test_full_disk(pictures, tmp_path):
+    limit = 3_000_000  # bytes per file, which RLIMIT_FSIZE refuses as a full disk does
+    script = (
+        "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    )
+    code = script + SCRIPT.replace("_IMAGES, ", "_IMAGES, shards._SHARD_BYTES, ").replace(
+        "= 64, 0", "= 512, 2**40, 0"
+    )
+    command = [sys.executable, "-c", code, str(pictures), str(tmp_path / "data"), "0"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "0 of 700 images are done and kept: make room and run the same" in done.stderr
+    assert not (tmp_path / "data/mine/64/1.0.0").exists()
+    assert not list((tmp_path / "data").rglob("*.partial"))

@@ -1,0 +1,206 @@
+"""Crops, filters and letterboxes against hand-written expectations."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan_jax.data.preparation.transforms import (
+    CROPS,
+    FILTERS,
+    TooSmallError,
+    Transform,
+    resize,
+)
+from tests.data import foreign
+
+
+@pytest.fixture
+def picture():
+    """A drawing as a wide uint8 image [40, 64, 3]."""
+    return foreign.drawings(1, 64)[0][11:51]
+
+
+def box_mean(pixels, height, width):
+    """The mean of the pixels with their centres in each area, in float64: a loop over the result.
+
+    A centre on the border of two areas belongs to the upper or left one, as in Pillow.
+    """
+    tall, wide = pixels.shape[0] / height, pixels.shape[1] / width
+    y, x = np.arange(pixels.shape[0]) + 0.5, np.arange(pixels.shape[1]) + 0.5
+    result = np.zeros((height, width, pixels.shape[2]))
+    for row in range(height):
+        for column in range(width):
+            rows = pixels[(row * tall < y) & (y <= (row + 1) * tall)]
+            area = rows[:, (column * wide < x) & (x <= (column + 1) * wide)]
+            result[row, column] = area.astype(np.float64).mean((0, 1))
+    return result
+
+
+def lanczos_weights(size, target):
+    """Each row: the weights of `size` pixels for one of `target`, as the Lanczos-3 filter has."""
+    scale = size / target
+    centers = (np.arange(target)[:, None] + 0.5) * scale
+    x = (np.arange(size) + 0.5 - centers) / scale
+    weights = np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)
+    return weights / weights.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_nothing_to_do_changes_no_byte(rng, crop, filter, dtype):
+    for channels in (1, 3, 4):
+        pixels = rng.integers(np.iinfo(dtype).max, size=(16, 16, channels), dtype=dtype)
+        wide_height = 16 if crop == "center-crop-wide" else None
+        result = Transform(16, crop, filter, wide_height)(pixels)
+        np.testing.assert_array_equal(result, pixels)
+        assert result.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((40, 64), np.s_[:, 12:52]),
+        ((64, 40), np.s_[12:52, :]),
+        ((40, 45), np.s_[:, 2:42]),  # the odd column of the margin lies at the right
+    ],
+)
+def test_center_crop_takes_the_middle(rng, shape, expected):
+    pixels = rng.integers(256, size=(*shape, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(Transform(40, "center-crop")(pixels), pixels[expected])
+    half = Transform(20, "center-crop", "box")(pixels)
+    assert np.abs(half - box_mean(pixels[expected], 20, 20)).max() <= 1
+
+
+@pytest.mark.parametrize("target", [20, 16, 15, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_box_of_8_bits_is_within_one(rng, target, channels):
+    pixels = rng.integers(256, size=(40, 40, channels), dtype=np.uint8)
+    result = Transform(target, filter="box")(pixels)
+    # Pillow rounds after the rows and again after the columns: 0.5 + 0.5.
+    assert np.abs(result - box_mean(pixels, target, target)).max() <= 1.01
+
+
+@pytest.mark.parametrize("target", [20, 16, 15, 13])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_box_of_16_bits_is_rounded_once(rng, target, channels):
+    pixels = rng.integers(65536, size=(40, 40, channels), dtype=np.uint16)
+    result = Transform(target, filter="box")(pixels)
+    assert result.dtype == np.uint16
+    # 0.5, and the float32 between rows and columns: 65535 / 2^24 twice.
+    assert np.abs(result - box_mean(pixels, target, target)).max() <= 0.51
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.uint8, 1.6), (np.uint16, 0.52)])
+def test_lanczos_is_the_windowed_sinc(rng, dtype, tolerance):
+    top = np.iinfo(dtype).max
+    # Away from the ends of the range, where values that overshoot are clipped.
+    pixels = rng.integers(top // 4, 3 * top // 4, size=(40, 40, 3), dtype=dtype)
+    weights = lanczos_weights(40, 16)
+    expected = np.einsum("yh,xw,hwc->yxc", weights, weights, pixels.astype(np.float64))
+    assert np.abs(Transform(16)(pixels) - expected).max() <= tolerance
+
+
+def test_lanczos_overshoot_is_clipped():
+    step = np.zeros((32, 32, 1), np.uint16)
+    step[:, 16:] = 65535
+    result = Transform(12)(step)
+    assert result.min() == 0 and result.max() == 65535 and (np.diff(result[..., 0]) >= 0).sum() > 0
+    assert result[:, :4].max() < 6000 and result[:, -4:].min() > 59000
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+def test_8_bits_are_pillows(picture, filter):
+    result = Transform(20, "center-crop", filter)(picture)
+    image = Image.fromarray(picture[:, 12:52]).resize((20, 20), FILTERS[filter])
+    np.testing.assert_array_equal(result, np.asarray(image))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_is_transparent_does_not_bleed(dtype):
+    top = np.iinfo(dtype).max
+    pixels = np.zeros((8, 8, 4), dtype)
+    pixels[..., 1] = top  # green, and transparent
+    pixels[::2, :, :] = (top, 0, 0, top)  # every other row red, and opaque
+    result = Transform(4, filter="box")(pixels)
+    assert (result == np.array([top, 0, 0, round(top / 2)], dtype)).all()
+    pixels[..., 3] = 0
+    assert (Transform(4)(pixels) == 0).all()
+
+
+def test_rgba_that_is_opaque_is_as_rgb(rng):
+    rgb = rng.integers(256, size=(32, 32, 3), dtype=np.uint8)
+    rgba = np.concatenate([rgb, np.full((32, 32, 1), 255, np.uint8)], axis=2)
+    result = Transform(12)(rgba)
+    assert (result[..., 3] == 255).all()
+    assert np.abs(result[..., :3].astype(int) - Transform(12)(rgb)).max() <= 2
+
+
+def test_center_crop_wide_letterboxes(rng):
+    # As wide as the result: round(64 * 60 / 64) = 60 rows, all of them, become 48.
+    pixels = rng.integers(1, 256, size=(60, 64, 3), dtype=np.uint8)
+    result = Transform(64, "center-crop-wide", "box")(pixels)
+    assert (result[:8] == 0).all() and (result[56:] == 0).all()
+    assert np.abs(result[8:56] - box_mean(pixels, 48, 64)).max() <= 1.01
+
+    # Wider: round(64 * 96 / 96) = 64 of 96 rows in the middle, 16 to 80.
+    pixels = rng.integers(1, 256, size=(96, 96, 3), dtype=np.uint8)
+    result = Transform(64, "center-crop-wide", "box", 40)(pixels)
+    assert (result[:12] == 0).all() and (result[52:] == 0).all()
+    assert np.abs(result[12:52] - box_mean(pixels[16:80], 40, 64)).max() <= 1.01
+
+
+def test_lsun_car_size():
+    result = Transform(512, "center-crop-wide")(np.full((512, 640, 3), 255, np.uint8))
+    assert result.shape == (512, 512, 3)
+    rows = np.flatnonzero(result.any(axis=(1, 2)))
+    assert rows[0] == 64 and rows[-1] == 447 and (result[64:448] == 255).all()
+
+
+def test_pad_keeps_the_whole_picture(picture):
+    result = Transform(32, "pad", "box")(picture)
+    assert np.abs(result[6:26] - box_mean(picture, 20, 32)).max() <= 1.01
+    assert (result[:6] == 0).all() and (result[26:] == 0).all()
+    tall = Transform(32, "pad", "box")(np.ascontiguousarray(picture.swapaxes(0, 1)))
+    assert (tall[:, :6] == 0).all() and tall[:, 6:26].any() and (tall[:, 26:] == 0).all()
+
+
+def test_bars_of_rgba_are_opaque_black():
+    result = Transform(8, "pad")(np.full((4, 8, 4), 77, np.uint8))
+    assert (result[:2] == (0, 0, 0, 255)).all() and (result[2:6] == 77).all()
+
+
+@pytest.mark.parametrize(
+    ("crop", "shape", "enough"),
+    [
+        ("none", (31, 31), (32, 32)),
+        ("center-crop", (31, 100), (32, 100)),
+        ("center-crop", (100, 31), (100, 32)),
+        ("center-crop-wide", (100, 31), (100, 32)),
+        ("center-crop-wide", (23, 32), (24, 32)),
+        ("center-crop-wide", (30, 44), (33, 44)),  # 32 * 30 / 44 = 22 rows, 24 are needed
+        ("pad", (31, 20), (32, 20)),
+    ],
+)
+def test_small_images_are_refused(crop, shape, enough):
+    pixels = np.ones((*shape, 3), np.uint8)
+    with pytest.raises(TooSmallError, match=f"{shape[1]}x{shape[0]} pixels, too small.*{crop}"):
+        Transform(32, crop)(pixels)
+    assert Transform(32, crop)(np.ones((*enough, 3), np.uint8)).shape == (32, 32, 3)
+    assert Transform(32, crop, allow_upscale=True)(pixels).shape == (32, 32, 3)
+
+
+def test_other_refusals():
+    with pytest.raises(ValueError, match="64x40 pixels, not square: choose crop=center-crop"):
+        Transform(8)(np.zeros((40, 64, 3), np.uint8))
+    for pixels in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 2), np.uint8)):
+        with pytest.raises(ValueError, match="wanted uint8 or uint16"):
+            resize(pixels, 4, 4, filter="box")
+    for options in (
+        {"crop": "square"},
+        {"filter": "nearest"},
+        {"wide_height": 9},
+        {"resolution": 0},
+    ):
+        with pytest.raises(ValueError, match="choose one of|give 1"):
+            Transform(**{"resolution": 8, **options})

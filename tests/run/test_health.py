@@ -1,0 +1,220 @@
+import json
+import math
+import pathlib
+
+import pytest
+
+from configs import ffhq, progan_celebahq, quickstart
+from stylegan_jax.run.alarms import EQUAL_TICKS, RULES, SCORE_RULE
+from stylegan_jax.run.health import MIN_TICKS, QUIET_TICKS, Diverged, HealthMonitor
+from stylegan_jax.training.build import make_config_levels
+from stylegan_jax.training.schedules import Level, find_span, make_spans
+
+# Metrics of whole quickstart runs, each with good samples at its end; four digits.
+SOUND_RUNS = json.loads((pathlib.Path(__file__).parent / "sound_runs.json").read_text())
+
+LEVEL = Level(resolution=1024, lod=0, batch_size=32, G_lr=0.002, D_lr=0.002)
+TICK = 320  # images: ten iterations
+SOUND = {
+    "Grad/Dmain": 2.0,
+    "Grad/Gmain": 5.0,
+    "Loss/D/loss": 0.8,
+    "Loss/G/loss": 1.5,
+    "Loss/pl_penalty": 0.1,
+    "Loss/r1_penalty": 0.05,
+    "Loss/scores/fake": -1.0,
+    "Loss/scores/real": 1.0,
+    "Loss/signs/fake": -0.8,
+    "Loss/signs/real": 0.8,
+    "Skipped/D": 0,
+    "Skipped/G": 0,
+}
+CRITIC = {"Loss/scores/fake": -8.0, "Loss/scores/real": 9.0, "Loss/gp_penalty": 0.1}
+
+
+class Run:
+    """A monitor that is fed one tick after another."""
+
+    def __init__(self, config=None, saved=None, nimg=0):
+        self.config = ffhq.get_config() if config is None else config
+        self.monitor, self.nimg, self.alarms = HealthMonitor(self.config, saved), nimg, 0
+        self.base = dict(SOUND)
+
+    def ticks(self, count, **changes):
+        for _ in range(count):
+            self.nimg += TICK
+            means = self.base | {name.replace("__", "/"): v for name, v in changes.items()}
+            self.alarms = self.monitor.tick(self.nimg, means, LEVEL)["Health/alarms"]
+        return self.alarms
+
+
+@pytest.fixture
+def sound():
+    run = Run()
+    assert run.ticks(MIN_TICKS) == 0
+    return run
+
+
+def alarms(capsys):
+    return [line for line in capsys.readouterr().out.splitlines() if line.startswith("ALARM")]
+
+
+@pytest.mark.parametrize("model", sorted(SOUND_RUNS))
+def test_sound_runs_raise_no_alarm(model, capsys):
+    config = quickstart.get_config(f"model={model}")
+    spans = make_spans(make_config_levels(config), round(config.schedule.total_kimg * 1000))
+    run, monitor = SOUND_RUNS[model], HealthMonitor(config)
+    scores = dict(run["swd"])
+    monitor.score(0, {"swd": scores[0]})
+    for row in run["ticks"]:
+        means = dict(zip(run["names"], row))
+        nimg = round(means.pop("kimg") * 1000)
+        level = find_span(spans, nimg - 1).level
+        assert monitor.tick(nimg, means, level) == {"Health/alarms": 0}
+        monitor.score(nimg, {"swd": scores[row[0]]} if row[0] in scores else {})
+    assert not monitor.is_diverged() and capsys.readouterr().out == ""
+    assert len(run["ticks"]) >= 80 and len(scores) >= 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "ticks", "title", "advice"),
+    [
+        (dict(Skipped__D=3), 1, "not finite", "set G.conv_clamp=256"),
+        (dict(Loss__G__loss=math.nan), 1, "not finite", "lower optimizer.G_lr from 0.002 to 0.001"),
+        (dict(Grad__Gmain=51.0), 1, "exploded", "lower optimizer.G_lr"),
+        (dict(Loss__D__loss=10.5), 1, "exploded", "raise loss.r1_gamma from 10 to 30"),
+        (dict(Loss__signs__real=0.99, Loss__signs__fake=-0.98), 5, "too strong", "data.mirror"),
+        (dict(Loss__scores__real=30.0), 5, "drift apart", "raise loss.r1_gamma"),
+        (dict(Loss__scores__real=-0.98), EQUAL_TICKS, "tells nothing", "r1_gamma from 10 to 1"),
+        (dict(Grad__Gmain=0.04), 2, "vanished", "lower optimizer.D_lr"),
+        (dict(Loss__r1_penalty=0.6), 1, "penalty of D grows", "lower optimizer.D_lr"),
+        (dict(Loss__pl_penalty=1.2), 1, "path lengths", "lower loss.pl_weight from 2 to 0.5"),
+    ],
+)
+def test_an_alarm_is_raised_once_in_plain_words(sound, capsys, changes, ticks, title, advice):
+    config = sound.config.unlock()
+    config.G.num_bf16_res, config.data.mirror, config.G.conv_clamp = 4, False, None
+    if ticks > 1:
+        assert sound.ticks(ticks - 1, **changes) == 0
+    assert sound.ticks(1, **changes) == 1
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("ALARM at ") and title in first
+    assert [line.split(":")[0].strip() for line in rest] == ["seen", "means", "try"]
+    assert advice in rest[-1]
+    sound.ticks(1, **changes)
+    assert not alarms(capsys)
+
+
+def test_every_rule_is_tried_above():
+    tried = {"non_finite", "explosion", "D_too_strong", "wide_gap", "D_collapsed", "G_vanishing"}
+    assert {rule.name for rule in RULES} == tried | {"R1_growing", "PL_diverging"}
+    assert SCORE_RULE.name == "swd_worse"
+
+
+def test_what_comes_back_after_recovery_is_said_again(sound, capsys):
+    def explode(ticks=1):
+        return sound.ticks(ticks, Grad__Dmain=30.0)
+
+    explode()
+    assert sound.ticks(QUIET_TICKS - 1) == 1, "one sound tick is no recovery"
+    explode()
+    assert len(alarms(capsys)) == 1
+    assert sound.ticks(QUIET_TICKS) == 0
+    assert "alarm over at 5.4 kimg: a loss or a gradient has exploded" in capsys.readouterr().out
+    explode()
+    assert len(alarms(capsys)) == 1
+
+
+def test_small_numbers_of_any_size_are_sound(sound):
+    """What has grown a lot but weighs nothing, as in the first hours of a run."""
+    assert sound.ticks(9, Loss__G__loss=9.0, Loss__r1_penalty=0.19, Loss__pl_penalty=0.4) == 0
+    assert sound.ticks(EQUAL_TICKS - 1, Loss__scores__real=-0.99) == 0
+
+
+def test_a_new_resolution_has_no_past(sound, capsys):
+    half = Level(resolution=512, lod=1, batch_size=32, G_lr=0.002, D_lr=0.002)
+    sound.monitor.tick(sound.nimg + TICK, SOUND | {"Grad/Gmain": 500.0}, half)
+    assert not alarms(capsys)
+
+
+def test_a_critic_has_neither_signs_nor_scale(capsys):
+    run = Run(progan_celebahq.get_config())
+    run.base |= CRITIC
+    assert run.ticks(MIN_TICKS, Loss__signs__real=1.0, Loss__signs__fake=-1.0) == 0
+    assert run.ticks(5, Loss__scores__real=90.0, Loss__G__loss=80.0) == 0
+    assert run.ticks(5, Loss__scores__real=900.0) == 1
+    assert "raise loss.gp_weight from 10 to 30" in capsys.readouterr().out
+
+
+def test_the_rate_of_a_growing_network_is_that_of_its_resolution(capsys):
+    run = Run(progan_celebahq.get_config())
+    run.base |= CRITIC
+    run.ticks(MIN_TICKS)
+    run.ticks(1, Grad__Gmain=90.0)
+    assert "lower growth.learning_rates.b1024 from 0.003 to 0.0015" in capsys.readouterr().out
+
+
+def rolling(**changes):
+    config = ffhq.get_config().unlock()
+    config.health.rollback = True
+    config.health.update(changes)
+    return config.lock()
+
+
+def test_a_tick_without_a_finite_update_is_a_divergence(capsys):
+    run = Run(rolling())
+    run.ticks(2)
+    run.ticks(1, Skipped__D=9)
+    run.monitor.check()
+    run.ticks(1, Skipped__D=19)
+    assert run.monitor.is_diverged()
+    with pytest.raises(Diverged, match="at 1.28 kimg: no update of D was finite") as error:
+        run.monitor.check()
+    assert error.value.healthy_nimg == 2 * TICK
+    back = HealthMonitor(run.config, run.monitor.meta()["health"], error.value)
+    assert back.rollbacks == 1 and run.monitor.rollbacks == 0
+
+
+def test_scores_twice_as_bad_as_the_best_are_a_divergence(capsys):
+    run = Run(rolling())
+    for swd in (100.0, 40.0, 79.0, 81.0, 50.0, 90.0):
+        run.monitor.score(run.nimg, {"swd": swd})
+        run.ticks(1)
+        run.monitor.check()
+    assert len(alarms(capsys)) == 2
+    run.monitor.score(run.nimg, {"swd": 120.0})
+    with pytest.raises(Diverged, match="swd is 120.0, and was 40.0 at its best") as error:
+        run.monitor.check()
+    assert error.value.healthy_nimg == 4 * TICK
+
+
+def test_a_divergence_is_only_said_where_going_back_is_not_wanted(sound, capsys):
+    sound.ticks(1, Skipped__G=10)
+    assert sound.monitor.is_diverged()
+    sound.monitor.check()
+    assert "health.rollback=True goes back" in capsys.readouterr().out
+    sound.ticks(1, Skipped__G=10)
+    assert not sound.monitor.is_diverged()
+
+
+def test_going_back_ends_after_a_few_times(capsys):
+    run = Run(rolling(max_rollbacks=2), saved={"rollbacks": 2})
+    run.ticks(1, Skipped__G=10)
+    with pytest.raises(RuntimeError, match="health.max_rollbacks=5") as error:
+        run.monitor.check()
+    assert not isinstance(error.value, Diverged)
+
+
+def test_a_resumed_monitor_goes_on_as_if_nothing_had_happened(capsys):
+    whole, half = Run(), Run()
+    sound, skip, explode = {}, dict(Skipped__G=1), dict(Grad__Dmain=90.0, Skipped__G=1)
+    events = [sound] * 12 + [skip] + [explode] * 3 + [sound] * 9
+    for number, event in enumerate(events):
+        whole.ticks(1, **event)
+        saved = json.loads(json.dumps(half.monitor.meta()["health"]))
+        half = Run(saved=saved, nimg=number * TICK)
+        half.ticks(1, **event)
+        assert half.alarms == whole.alarms
+        assert half.monitor.meta() == whole.monitor.meta()
+    lines = alarms(capsys)
+    assert lines[::2] == lines[1::2] and len(lines) == 4

@@ -1,0 +1,257 @@
+"""Every kind of bad file is found, named and explained; good ones are not."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan_jax.data.archives import Archive, FolderArchive, ZipArchive
+from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
+from stylegan_jax.data.codecs import encode
+from stylegan_jax.data.labels import no_labels
+from stylegan_jax.tools.dataset.checks import REASONS, count_reasons, find_problems
+
+FLAGS = list_drawings("flags")
+
+
+def flag(number, size=16):
+    return np.array(render_drawing(FLAGS[number], size, fill_square=True))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five flags, 16 px."""
+    root = tmp_path / "flags"
+    root.mkdir()
+    for number in range(5):
+        (root / f"{number}.png").write_bytes(encode(flag(number)))
+    return root
+
+
+def found(archive, **kwargs):
+    """File name, reason and detail of all problems."""
+    problems = find_problems(archive, **kwargs)
+    assert all(problem.reason in REASONS for problem in problems)
+    return [(p.file.split("/")[-1], p.reason, p.detail) for p in problems]
+
+
+def write_labels(root, pairs):
+    (root / "dataset.json").write_text(json.dumps({"labels": pairs}))
+
+
+def test_nothing_is_wrong(folder):
+    assert found(FolderArchive(folder)) == []
+    assert found(FolderArchive(folder), resolution=16, num_threads=1) == []
+
+
+def test_files_that_do_not_decode(folder):
+    good = (folder / "0.png").read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 0xFF
+    (folder / "a.png").write_text("not an image")
+    (folder / "b.png").write_bytes(b"")
+    (folder / "c.png").write_bytes(good[:-20])
+    (folder / "d.png").write_bytes(flipped)
+    (folder / "e.jpg").write_bytes(jpeg(flag(6))[:-20])
+    Image.new("CMYK", (16, 16)).save(folder / "f.jpg")
+    (folder / "g.qoi").write_bytes(encode(flag(7), "qoi")[:-30])
+    (folder / "h.qoi").write_bytes(encode(flag(8), "qoi")[:12] + b"\x07" + bytes(40) + b"\x01")
+    problems = found(FolderArchive(folder))
+    assert [problem[:2] for problem in problems] == [
+        ("a.png", "unreadable"),
+        ("b.png", "unreadable"),
+        ("c.png", "damaged"),
+        ("d.png", "damaged"),
+        ("e.jpg", "damaged"),
+        ("f.jpg", "unreadable"),
+        ("g.qoi", "damaged"),
+        ("h.qoi", "damaged"),
+    ]
+    details = {file: detail for file, _, detail in problems}
+    assert "not a readable image" in details["a.png"]
+    assert "cut off" in details["c.png"]
+    assert "CMYK" in details["f.jpg"]
+
+
+def jpeg(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="JPEG")
+    return file.getvalue()
+
+
+def test_a_file_that_goes_away(folder):
+    archive = FolderArchive(folder)
+    (folder / "3.png").unlink()
+    [(file, reason, detail)] = found(archive)
+    assert (file, reason) == ("3.png", "unreadable") and "No such file" in detail
+
+
+def test_a_zip_with_a_wrong_checksum(folder, tmp_path):
+    path = tmp_path / "flags.zip"
+    with zipfile.ZipFile(path, "w") as members:
+        for number in range(3):
+            members.write(folder / f"{number}.png", f"{number}.png")
+    content = path.read_bytes()
+    png = (folder / "1.png").read_bytes()
+    path.write_bytes(content.replace(png, png[:-30] + bytes(1) + png[-29:]))
+    [(file, reason, detail)] = found(ZipArchive(path))
+    assert reason == "unreadable" and file.endswith("1.png") and "CRC" in detail
+
+
+def test_sizes(folder):
+    (folder / "a.png").write_bytes(encode(flag(5, 32)))
+    (folder / "b.png").write_bytes(encode(flag(6, 24)))
+    (folder / "c.png").write_bytes(encode(flag(7)[:8]))
+    others = [
+        ("a.png", "size", "32x32 pixels, 16x16 most have"),
+        ("b.png", "not a power of two", "24x24 pixels"),
+        ("c.png", "not square", "16x8 pixels"),
+    ]
+    assert found(FolderArchive(folder)) == others
+    asked = found(FolderArchive(folder), resolution=32)
+    assert asked[:5] == [
+        (f"{number}.png", "size", "16x16 pixels, 32x32 were asked for") for number in range(5)
+    ]
+    assert asked[5:] == others[1:]
+
+
+def test_the_commonest_size_is_one_that_can_be_trained_on(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(encode(flag(number, 20)))
+    (tmp_path / "3.png").write_bytes(encode(flag(3, 32)))
+    assert {reason for _, reason, _ in found(FolderArchive(tmp_path))} == {"not a power of two"}
+
+
+def test_types(folder):
+    (folder / "a.png").write_bytes(encode(flag(5)[..., :1]))
+    (folder / "b.png").write_bytes(encode(flag(6).astype(np.uint16) * 257))
+    (folder / "c.png").write_bytes(encode(np.dstack([flag(7), flag(7)[..., :1]])))
+    usual = "most have 3 channel(s), uint8"
+    assert found(FolderArchive(folder)) == [
+        ("a.png", "type", f"1 channel(s), uint8; {usual}"),
+        ("b.png", "type", f"3 channel(s), uint16; {usual}"),
+        ("c.png", "type", f"4 channel(s), uint8; {usual}"),
+    ]
+
+
+def test_duplicates(folder):
+    (folder / "again.png").write_bytes((folder / "3.png").read_bytes())
+    (folder / "other.png").write_bytes(encode(flag(1), level=0))
+    (folder / "qoi.qoi").write_bytes(encode(flag(1), "qoi"))
+    assert found(FolderArchive(folder)) == [
+        ("again.png", "duplicate", "the same file as 3.png"),
+        ("other.png", "duplicate", "the same pixels as 1.png"),
+        ("qoi.qoi", "duplicate", "the same pixels as 1.png"),
+    ]
+
+
+def test_equal_bytes_of_another_shape_are_no_duplicates(tmp_path):
+    for name, shape in {"a": (8, 8, 3), "b": (4, 16, 3), "c": (16, 4, 3)}.items():
+        (tmp_path / f"{name}.png").write_bytes(encode(np.zeros(shape, np.uint8)))
+    assert [reason for _, reason, _ in found(FolderArchive(tmp_path))] == ["not square"] * 2
+
+
+def test_one_image_with_several_problems(folder):
+    for name in "ab":
+        (folder / f"{name}.png").write_bytes(encode(flag(5, 24)[..., :1]))
+    problems = find_problems(FolderArchive(folder))
+    reasons = [problem.reason for problem in problems if problem.file.endswith("b.png")]
+    assert reasons == ["not a power of two", "type", "duplicate"]
+    assert count_reasons(problems) == {"not a power of two": 2, "type": 2, "duplicate": 1}
+    assert str(problems[0]) == f"{folder}/a.png: not a power of two: 24x24 pixels"
+
+
+LABEL_CASES = {
+    "missing": ([0, 1, None, 2, 0], [("2.png", "label missing", "dataset.json gives it none")]),
+    "text": ([0, 1, 2, "three", 0], [("3.png", "label kind", "a text; most have a class number")]),
+    "lengths": (
+        [[1, 0], [0, 1], [1], [1, 0], [1, 0]],
+        [("2.png", "label kind", "a vector of length 1; most have a vector of length 2")],
+    ),
+    "nan": (
+        [[1, 0], [0, 1], [1, float("nan")], [1, 0], [1, 0]],
+        [("2.png", "label kind", "a vector with NaN, infinity or a number too large for float32")],
+    ),
+    "none": ([None] * 5, [("flags", "label missing", "no image has one")]),
+    "good": (["a", "b", "c", "d", "e"], []),
+}
+
+
+@pytest.mark.parametrize("case", LABEL_CASES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_labels(folder, tmp_path, case, packed):
+    labels, expected = LABEL_CASES[case]
+    write_labels(folder, [(f"{number}.png", label) for number, label in enumerate(labels)])
+    archive = FolderArchive(folder)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "flags.zip", "w") as members:
+            for file in folder.iterdir():
+                members.write(file, f"x/{file.name}" if file.suffix == ".png" else file.name)
+            pairs = [(f"x/{number}.png", label) for number, label in enumerate(labels)]
+            members.writestr("extra.txt", json.dumps(pairs))
+        archive = rewritten(tmp_path / "flags.zip", pairs)
+    assert found(archive) == []
+    assert found(archive, labels=True) == expected
+
+
+def rewritten(path, pairs):
+    """The zip with other labels."""
+    with zipfile.ZipFile(path) as old:
+        content = {m: old.read(m) for m in old.namelist() if m.endswith(".png")}
+    with zipfile.ZipFile(path, "w") as new:
+        for name, data in content.items():
+            new.writestr(name, data)
+        new.writestr("dataset.json", json.dumps({"labels": pairs}))
+    return ZipArchive(path)
+
+
+@pytest.mark.parametrize("label", [-1, True, {"class": 1}, [], ["a"], 0.5])
+def test_labels_that_are_none(folder, label):
+    write_labels(folder, [(f"{n}.png", label if n == 4 else n) for n in range(5)])
+    [(file, reason, _)] = found(FolderArchive(folder), labels=True)
+    assert (file, reason) == ("4.png", "label kind")
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"labels": [1]}', '{"labels": 3}'])
+def test_a_damaged_label_file(folder, content):
+    (folder / "dataset.json").write_text(content)
+    [(file, reason, detail)] = found(FolderArchive(folder), labels=True)
+    assert (file, reason) == ("flags", "label kind") and "wanted JSON" in detail
+
+
+def test_class_folders(folder):
+    assert found(FolderArchive(folder), labels=True) == [
+        ("flags", "label missing", "no image has one")
+    ]
+    for number in range(4):
+        (folder / "ab"[number % 2]).mkdir(exist_ok=True)
+        (folder / f"{number}.png").rename(folder / "ab"[number % 2] / f"{number}.png")
+    assert found(FolderArchive(folder), labels=True) == [
+        ("4.png", "label missing", "lies in no class folder, as others do")
+    ]
+    (folder / "4.png").unlink()
+    assert found(FolderArchive(folder), labels=True) == []
+
+
+def test_an_archive_of_arrays():
+    class Arrays(Archive):
+        name, names, sizes = "arrays", ["0", "1", "2"], [768] * 3
+
+        def read(self, index):
+            return flag(index % 2)
+
+        def _read_labels(self):
+            return no_labels(3)
+
+    assert found(Arrays(), labels=True) == [
+        ("arrays", "label missing", "no image has one"),
+        ("2", "duplicate", "the same pixels as 0"),
+    ]
+
+
+def test_resolutions_that_cannot_be(folder):
+    with pytest.raises(ValueError, match="resolution=20: wanted a power of two"):
+        find_problems(FolderArchive(folder), resolution=20)

@@ -1,0 +1,147 @@
+"""The commands: what they print and write, how they exit, and which options they refuse."""
+
+import functools
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl import app, flags
+from PIL import Image
+
+from stylegan_jax.data.archives import ZipArchive
+from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
+from stylegan_jax.data.codecs import encode
+from stylegan_jax.tools.dataset import __main__ as dataset
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four flags of two classes, 16 px."""
+    for number, name in enumerate(list_drawings("flags")[:4]):
+        file = tmp_path / "flags" / "ab"[number % 2] / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(np.array(render_drawing(name, 16, fill_square=True))))
+    return tmp_path / "flags"
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Runs the tool within this process, with flags of its own."""
+
+    def run(*argv):
+        values = flags.FlagValues()
+        flags.DEFINE_integer("verbosity", -1, "", flag_values=values)
+        with monkeypatch.context() as patch:
+            patch.setattr(flags, "FLAGS", values)
+            for kind in ("string", "integer", "bool", "enum"):
+                define = getattr(flags, f"DEFINE_{kind}")
+                own = functools.partial(define, flag_values=values)
+                patch.setattr(flags, f"DEFINE_{kind}", own)
+            dataset.define_flags()
+            return dataset.main(values(["dataset", *map(str, argv)]))
+
+    return run
+
+
+def test_check(command, folder, tmp_path, capsys):
+    report = tmp_path / "new" / "report.json"
+    options = [f"--source={folder}", "--resolution=16", "--labels", f"--report={report}"]
+    assert command("check", *options) == 0
+    assert capsys.readouterr().out == "flags: 4 images, 0 with problems\n"
+    assert json.loads(report.read_text())["problems"] == []
+    (folder / "a" / "bad.png").write_text("no image")
+    (folder / "b" / "twin.png").write_bytes(next(folder.glob("b/1*.png")).read_bytes())
+    assert command("check", *options) == 1
+    out = capsys.readouterr().out
+    assert f"{folder}/a/bad.png: unreadable: not a readable image\n" in out
+    assert re.search(r"twin.png: duplicate: the same file as b/1\S+.png\n", out)
+    assert re.search(r"flags: 6 images, 2 with problems\n  unreadable +1\n  dup\w+ +1\n$", out)
+    written = json.loads(report.read_text())
+    assert written["images"] == 6 and written["counts"] == {"unreadable": 1, "duplicate": 1}
+    assert written["problems"][0] == {
+        "file": f"{folder}/a/bad.png",
+        "reason": "unreadable",
+        "detail": "not a readable image",
+    }
+
+
+def test_show(command, folder, tmp_path, capsys):
+    out = tmp_path / "new" / "sheet.png"
+    assert command("show", f"--source={folder}", f"--out={out}", "--labels", "--count=4") == 0
+    assert "4 of 4 images, 16x16 pixels, enlarged 6 times, 2 of 2 cl" in capsys.readouterr().out
+    with Image.open(out) as image:
+        assert image.mode == "RGB" and image.height > 192
+    with pytest.raises(app.UsageError, match="give the name of a PNG file"):
+        command("show", f"--source={folder}", "--out=sheet.jpg")
+
+
+def test_export_and_stats(command, folder, tmp_path, capsys):
+    out = tmp_path / "flags.zip"
+    assert command("export", f"--source={folder}", f"--out={out}") == 0
+    assert f"wrote {out}: 4 images, 2 classes" in capsys.readouterr().out
+    assert ZipArchive(out).labels.values.tolist() == [0, 0, 1, 1]
+    found = []
+    for source in (folder, out):
+        assert command("stats", f"--source={source}", "--json") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]
+    assert found[0]["mean"] == found[1]["mean"]
+    assert command("stats", f"--source={out}", "--num_workers=1") == 0
+    assert f"fingerprint  {found[0]['fingerprint']}" in capsys.readouterr().out
+    assert command("export", f"--source={folder}", f"--out={out}") == 2
+    assert f"error: {out} exists" in capsys.readouterr().err
+
+
+def test_prepare_then_look_at_it(command, folder, tmp_path, capsys):
+    where = ["--name=mine", f"--source={folder}", f"--data_dir={tmp_path}"]
+    options = ["--resolution=8", "--crop=center-crop", "--encoding=qoi", "--max_images=3"]
+    assert command("prepare", *where, *options, "--channels=4") == 0
+    prepared = tmp_path / "mine/8/1.0.0"
+    out = capsys.readouterr().out
+    assert f"{prepared}\n" in out and "--config.data.dataset=mine" in out
+    assert command("stats", f"--source={prepared}", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["formats"] == {"8x8 pixels, 4 channel(s), uint8": 3}
+    metadata = json.loads((prepared / "metadata.json").read_text())
+    assert metadata["fingerprint"] == found["fingerprint"]
+    assert command("prepare", *where, *options) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "Got no command; wanted one of prepare, check, show, export, stats"),
+        (["chekc"], "Got chekc; wanted one of"),
+        (["check", "flags"], "Got check flags; wanted one of"),
+        (["check", "--out=x.zip"], "check has no option --out"),
+        (["stats", "--seed=1", "--report=x"], "stats has no option --report, --seed"),
+        (["export"], "export needs --out"),
+        (["prepare"], "prepare needs --name, --resolution"),
+    ],
+)
+def test_wrong_commands(command, folder, argv, message):
+    with pytest.raises(app.UsageError, match=re.escape(message)):
+        command(*argv, f"--source={folder}")
+
+
+def test_sources_that_are_none(command, tmp_path, capsys):
+    assert command("stats", f"--source={tmp_path / 'nowhere'}") == 2
+    assert "There is no" in capsys.readouterr().err
+    assert command("stats", f"--source={tmp_path / 'nowhere.zip'}") == 2
+    assert "nowhere.zip. Wanted a prepared" in capsys.readouterr().err
+
+
+def test_the_command_line(folder):
+    (folder / "a" / "bad.png").write_text("no image")
+    argv = [sys.executable, "-m", "stylegan_jax.tools.dataset", "check", f"--source={folder}"]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "a/bad.png: unreadable" in done.stdout and not done.stderr

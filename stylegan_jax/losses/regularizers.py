@@ -1,6 +1,7 @@
 """Gradient penalties: R1, R2 and WGAN-GP of the discriminator, path length of the generator."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +12,33 @@ from stylegan_jax.ops.partition import batch_mean
 
 
 def r1_penalty(
-    discriminator: Callable[[Array], Array], img: Float[Array, "n h w c"]
-) -> tuple[Float[Array, " n"], Float[Array, "n 1"]]:
+    discriminator: Callable[[Array], tuple[Array, Any]], img: Float[Array, "n h w c"]
+) -> tuple[Float[Array, " n"], Float[Array, "n 1"], Any]:
     """Squared gradient norm of the logits, summed over pixels and channels.
 
     Args:
-        discriminator: Maps images to logits `[n, 1]`.
+        discriminator: Maps images to `(logits [n, 1], aux)`.
         img: Images in [-1, 1]; at reals the penalty is R1, at fakes R2.
 
     Returns:
-        `(penalty, logits)`, float32; the loss is `gamma / 2 * penalty`.
+        `(penalty, logits, aux)`, float32; the loss is `gamma / 2 * penalty`.
 
     Source: Mescheder et al. 2018, eqs. 9 and 10. Checked: tests/parity, cases `loss_*`,
     `sg1_losses`.
     """
 
-    def total(img: Array) -> tuple[Array, Array]:
-        logits = discriminator(img)
-        return jnp.sum(logits), logits
+    def total(img: Array) -> tuple[Array, Any]:
+        logits, aux = discriminator(img)
+        # An image moves its own logit alone: the sum's gradient holds all of theirs.
+        return jnp.sum(logits), (logits, aux)
 
-    grads, logits = jax.grad(total, has_aux=True)(img)
-    return jnp.sum(jnp.square(grads.astype(jnp.float32)), axis=(1, 2, 3)), logits
+    grads, (logits, aux) = jax.grad(total, has_aux=True)(img)
+    penalty = jnp.sum(jnp.square(grads.astype(jnp.float32)), axis=(1, 2, 3))  # [n]
+    return penalty, logits, aux
 
 
 def gradient_penalty(
-    discriminator: Callable[[Array], Array],
+    discriminator: Callable[[Array], tuple[Array, Any]],
     real_img: Float[Array, "n h w c"],
     fake_img: Float[Array, "n h w c"],
     mix: Float[Array, "n 1 1 1"],
@@ -46,7 +49,7 @@ def gradient_penalty(
     """Squared relative distance of the critic's gradient norm from a target, between the images.
 
     Args:
-        discriminator: Maps images to logits `[n, 1]`.
+        discriminator: Maps images to `(logits [n, 1], aux)`.
         real_img: Real images in [-1, 1].
         fake_img: As many fakes.
         mix: Uniform numbers in [0, 1): the gradient is taken at `real + (fake - real) * mix`.
@@ -60,17 +63,17 @@ def gradient_penalty(
     Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3; target as in ProGAN, appendix A.1.
     Checked: tests/parity, cases `pggan_losses`, `sg1_losses`.
     """
-    squared, _ = r1_penalty(discriminator, real_img + (fake_img - real_img) * mix)
+    squared, _, _ = r1_penalty(discriminator, real_img + (fake_img - real_img) * mix)
     return jnp.square((jnp.sqrt(squared) * gradient_gain - target) / target)
 
 
 def path_lengths(
-    synthesis: Callable[[Array], Array],
+    synthesis: Callable[[Array], tuple[Array, Any]],
     ws: Float[Array, "n l d"],
     pl_noise: Float[Array, "n h w c"],
     *,
     num_pixels: int | None = None,
-) -> Float[Array, " n"]:
+) -> tuple[Float[Array, " n"], Any]:
     """Length of `J_w^T y` per image: root of its squared norm, averaged over the layers.
 
     The length is taken as the slope of `y^T synthesis(w)` along `J_w^T y`, of unit length. It has
@@ -78,10 +81,13 @@ def path_lengths(
     holds less in memory than reverse over reverse. Second derivatives are not those of the length.
 
     Args:
-        synthesis: Maps styles to images.
+        synthesis: Maps styles to `(images, aux)`.
         ws: Styles of each layer.
         pl_noise: Unit normal image-shaped directions; divided by sqrt(num_pixels) here.
         num_pixels: Pixels of an image; default `h * w`, which packed images have fewer of.
+
+    Returns:
+        `(lengths, aux)`.
 
     Source: Karras et al. 2020 (StyleGAN2), section 3.2, eq. 4.
     Checked: tests/parity, cases `loss_*`.
@@ -89,12 +95,20 @@ def path_lengths(
     scale = 1 / jnp.sqrt(float(num_pixels or pl_noise.shape[1] * pl_noise.shape[2]))
 
     def projections(ws: Array) -> Array:
-        return jnp.sum(synthesis(ws) * pl_noise * scale, axis=(1, 2, 3))
+        """`y^T synthesis(w)` per image."""
+        return jnp.sum(synthesis(ws)[0] * pl_noise * scale, axis=(1, 2, 3))
 
-    grads = lax.stop_gradient(jax.grad(lambda ws: jnp.sum(projections(ws)))(ws))
-    lengths = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(grads), axis=2), axis=1))
+    def total(ws: Array) -> tuple[Array, Any]:
+        img, aux = synthesis(ws)
+        return jnp.sum(jnp.sum(img * pl_noise * scale, axis=(1, 2, 3))), aux
+
+    # J_w^T y, the direction of steepest ascent, which stands still from here on.
+    grads, aux = jax.grad(total, has_aux=True)(ws)  # [n, l, d]
+    grads = lax.stop_gradient(grads)
+    lengths = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(grads), axis=2), axis=1))  # [n]
     direction = grads / (lengths[:, None, None] * ws.shape[1])
-    return jax.jvp(projections, (ws,), (direction,))[1]
+    # The slope along it: as long as J_w^T y, and differentiable by one more reverse pass.
+    return jax.jvp(projections, (ws,), (direction,))[1], aux
 
 
 def path_length_penalty(

@@ -16,15 +16,31 @@ from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 NoiseLayers = tuple[tuple[str, str, int], ...]
 # {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
 Noise = dict[str, dict[str, Any]]
+# Values that a network moves as it works (averages, spectral vectors), nested as its parameters.
+Moving = dict[str, Any]
 
 
-class BaseGenerator(nnx.Module):
+class Network(nnx.Module):
+    """What generators and discriminators share; a network holds parameters and nothing else."""
+
+    def init_moving(self) -> Moving:
+        """Returns the first values of what the network moves; empty where it moves nothing."""
+        return {}
+
+    def packing_at(self, resolution: int) -> Packing:
+        """Returns how the network holds images of a resolution (`ops/packing.py`)."""
+        del resolution
+        return UNPACKED
+
+
+class BaseGenerator(Network):
     """A mapping and a synthesis network, `(z, c, noise) -> img`.
 
     Attributes:
         mapping: `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`.
-        synthesis: `(ws [n, num_ws, w_dim], noise, resolution=, fade=, packing=, recompute=)
-            -> img`; `recompute` lets its `Formulation` trade time for memory in the gradient.
+        synthesis: `(ws [n, num_ws, w_dim], noise, moving, resolution=, fade=, packing=,
+            recompute=) -> (img, moved)`; `recompute` lets its `Formulation` trade time for memory
+            in the gradient.
         z_dim: Length of the latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
@@ -47,6 +63,7 @@ class BaseGenerator(nnx.Module):
         z: Float[Array, "n z"],
         c: Float[Array, "n c"] | None,
         noise: Noise | None,
+        moving: Moving,
         *,
         w_avg: Float[Array, " w"] | None = None,
         truncation_psi: float | Float[Array, "..."] = 1.0,
@@ -62,12 +79,8 @@ class BaseGenerator(nnx.Module):
         ws = broadcast_ws(self.mapping(z, c), self.num_ws)
         if w_avg is not None:
             ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
-        return self.synthesis(ws, noise, resolution=resolution, fade=fade)
-
-    def packing_at(self, resolution: int) -> Packing:
-        """How the network holds images of a resolution (`ops/packing.py`)."""
-        del resolution
-        return UNPACKED
+        img, _ = self.synthesis(ws, noise, moving, resolution=resolution, fade=fade)
+        return img
 
 
 def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.models.blocks import (
     BaseGenerator,
+    Moving,
     Noise,
     apply_block,
     blend_colors,
@@ -133,13 +134,14 @@ class Synthesis(nnx.Module):
     def __call__(
         self,
         ws: Float[Array, "n l w_dim"],
-        noise: Noise | None = None,
+        noise: Noise | None,
+        moving: Moving,
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
-    ) -> Float[Array, "n h w c"]:
+    ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images at `resolution`, packed by `packing`; there is no noise input."""
         del noise
         x = ws[:, 0]
@@ -148,7 +150,7 @@ class Synthesis(nnx.Module):
             block = getattr(self, f"b{res}")
             again = recompute and self.formulation.recomputes(res)
             coarse, x = x, apply_block(block, x, recompute=again)
-        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
+        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing), moving
 
 
 class Generator(BaseGenerator):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.blocks import growing_resolutions
+from stylegan_jax.models.blocks import Moving, Network, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
@@ -18,7 +18,7 @@ from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
-from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, packing_of
+from stylegan_jax.ops.packing import depth_to_space, packing_of
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
@@ -117,8 +117,8 @@ class DiscriminatorEpilogue(nnx.Module):
         return x if c is None else jnp.sum(x * c, axis=-1, keepdims=True)
 
 
-class ProgressiveDiscriminator(nnx.Module):
-    """Discriminator of ProGAN and StyleGAN 1, `(img, c [n, c_dim]) -> logits [n, 1]`.
+class ProgressiveDiscriminator(Network):
+    """Discriminator of ProGAN and StyleGAN 1, `(img, c [n, c_dim], moving) -> (logits, moved)`.
 
     Source: Karras et al. 2018 (ProGAN), table 2 and figure 2; Karras et al. 2019 (StyleGAN).
     Checked: tests/parity, cases `pggan_D_*`, `sg1_D_*`.
@@ -200,9 +200,10 @@ class ProgressiveDiscriminator(nnx.Module):
         self,
         img: Float[Array, "n h w ch"],
         c: Float[Array, "n c"] | None,
+        moving: Moving,
         *,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n 1"]:
+    ) -> tuple[Float[Array, "n 1"], Moving]:
         """Scores images in [-1, 1], packed or not; higher is more real.
 
         The image's own size says which blocks work; `fade` is the share of the path that enters
@@ -217,12 +218,7 @@ class ProgressiveDiscriminator(nnx.Module):
             if res == side and fade is not None:
                 small = average_pixels(img, 2).astype(x.dtype)
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
-        return self.b4(x, c if self.is_conditional else None)
-
-    def packing_at(self, resolution: int) -> Packing:
-        """How the network holds images of a resolution (`ops/packing.py`)."""
-        del resolution
-        return UNPACKED
+        return self.b4(x, c if self.is_conditional else None), moving
 
     def _dtype(self, res: int) -> jnp.dtype:
         """What the block of a resolution computes in."""

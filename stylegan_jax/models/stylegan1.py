@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.models.blocks import (
     BaseGenerator,
+    Moving,
     Noise,
     apply_block,
     blend_colors,
@@ -252,12 +253,13 @@ class Synthesis(nnx.Module):
         self,
         ws: Float[Array, "n l w_dim"],
         noise: Noise | None,
+        moving: Moving,
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
-    ) -> Float[Array, "n h w c"]:
+    ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
         `packing` is that of the image: `ops/packing.py`.
@@ -274,7 +276,7 @@ class Synthesis(nnx.Module):
             again = recompute and self.formulation.recomputes(res)
             coarse, x = x, apply_block(block, *args, recompute=again)
         assert x is not None
-        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing)
+        return space_to_depth(blend_colors(self, res, x, coarse, fade), packing), moving
 
 
 class Generator(BaseGenerator):

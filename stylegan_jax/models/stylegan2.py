@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.models.blocks import (
     BaseGenerator,
+    Moving,
     Noise,
     apply_block,
     growing_resolutions,
@@ -318,12 +319,13 @@ class Synthesis(nnx.Module):
         self,
         ws: Float[Array, "n l w_dim"],
         noise: Noise | None,
+        moving: Moving,
         *,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
-    ) -> Float[Array, "n h w c"]:
+    ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
         `packing` is that of the image: `ops/packing.py`.
@@ -349,7 +351,7 @@ class Synthesis(nnx.Module):
         if fade is not None:
             coarse_img = repeat_pixels(depth_to_space(coarse_img, block.img_packing_in), 2)
             img = fade_to(img, space_to_depth(coarse_img, block.img_packing), fade)
-        return repack(img, block.img_packing, packing)
+        return repack(img, block.img_packing, packing), moving
 
 
 class Generator(BaseGenerator):

@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.blocks import growing_resolutions
+from stylegan_jax.models.blocks import Moving, Network, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
@@ -186,8 +186,8 @@ class DiscriminatorEpilogue(nnx.Module):
         return jnp.sum(x * cmap, axis=-1, keepdims=True) / float(np.sqrt(self.cmap_dim))
 
 
-class Discriminator(nnx.Module):
-    """StyleGAN2 discriminator, `(img [n, res, res, c], c [n, c_dim]) -> logits [n, 1]`.
+class Discriminator(Network):
+    """StyleGAN2 discriminator, `(img [n, res, res, c], c [n, c_dim], moving) -> (logits, moved)`.
 
     Source: Karras et al. 2020 (StyleGAN2), figure 7; label projection as in StyleGAN2-ADA.
     Checked: tests/parity, cases `sg2_D_*`.
@@ -295,9 +295,10 @@ class Discriminator(nnx.Module):
         self,
         img: Float[Array, "n h w ch"],
         c: Float[Array, "n c"] | None,
+        moving: Moving,
         *,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n 1"]:
+    ) -> tuple[Float[Array, "n 1"], Moving]:
         """Scores images in [-1, 1], packed or not; higher is more real.
 
         In the progressive architecture the image's own size says which blocks work, and `fade` is
@@ -313,7 +314,8 @@ class Discriminator(nnx.Module):
                 small = average_pixels(depth_to_space(img, packed), 2)
                 small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
-        return self.b4(x, rest, self.mapping(None, c) if self.cmap_dim > 0 else None)
+        cmap = self.mapping(None, c) if self.cmap_dim > 0 else None
+        return self.b4(x, rest, cmap), moving
 
     def packing_at(self, resolution: int) -> Packing:
         """How the network holds images of a resolution."""

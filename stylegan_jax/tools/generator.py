@@ -253,7 +253,7 @@ def _synthesis_program(
 
     def synthesize(params, ws, noise):
         G = nnx.merge(graphdef, params)
-        img = G.synthesis(ws, noise, resolution=resolution, fade=fade)
+        img, _ = G.synthesis(ws, noise, {}, resolution=resolution, fade=fade)
         return repeat_pixels(img, G.img_resolution // resolution)
 
     return jax.jit(synthesize)

@@ -209,7 +209,7 @@ def make_sampler(graphdef: nnx.GraphDef, mesh: Mesh) -> Callable[..., jax.Array]
 
             drawn = jax.tree.map(jnp.concatenate, jax.vmap(draw)(keys))
             noise = split_over_data(mesh, drawn)
-        img = network(z, c, noise, resolution=resolution, fade=fade)
+        img = network(z, c, noise, {}, resolution=resolution, fade=fade)
         return repeat_pixels(img, network.img_resolution // resolution)
 
     return sample

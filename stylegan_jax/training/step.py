@@ -206,15 +206,15 @@ def _g_loss(
     if phase.main:
         gen = inputs["gen"]
         ws, stats = _styles(G, gen, stats, "Gmain", networks, hyper)
-        logits = D(G.synthesis(ws, gen["noise"], **where), gen["c"], fade=fade)
+        logits = D(G.synthesis(ws, gen["noise"], {}, **where)[0], gen["c"], {}, fade=fade)[0]
         losses = ADVERSARIAL_LOSSES[hyper.adversarial][0](logits)
         report |= _scores("fake", logits) | {"Loss/G/loss": losses}
         loss += jnp.mean(losses)
     if phase.reg:
         pl = inputs["pl"]
         ws, stats = _styles(G, pl, stats, "Greg", networks, hyper)
-        lengths = path_lengths(
-            lambda ws: G.synthesis(ws, pl["noise"], recompute=True, **where),
+        lengths, _ = path_lengths(
+            lambda ws: G.synthesis(ws, pl["noise"], {}, recompute=True, **where),
             ws,
             space_to_depth(pl["directions"], packing),
             num_pixels=level.resolution**2,
@@ -247,8 +247,8 @@ def _d_loss(
     def judge(img: Array, c: Array, gamma: float, name: str) -> Array:
         """Logits, and the penalty on their gradient where it is asked for."""
         if not (phase.reg and gamma):
-            return D(img, c, fade=fade)
-        penalty, logits = r1_penalty(lambda img: D(img, c, fade=fade), img)
+            return D(img, c, {}, fade=fade)[0]
+        penalty, logits, _ = r1_penalty(lambda img: D(img, c, {}, fade=fade), img)
         # The originals differentiate for images enlarged to full size by repeated pixels.
         penalty = penalty * 4.0**-level.lod
         penalties[name] = penalty * (gamma / 2)
@@ -263,12 +263,12 @@ def _d_loss(
         gen = inputs["gen"]
         ws, stats = _styles(G, gen, stats, "Dmain", networks, hyper)
         where = dict(resolution=level.resolution, fade=fade, packing=packing)
-        img = G.synthesis(ws, gen["noise"], **where)
+        img, _ = G.synthesis(ws, gen["noise"], {}, **where)
         img = lax.stop_gradient(img)
         fake_logits = judge(img, gen["c"], hyper.r2_gamma, "r2")
         if "mix" in inputs:
             penalty = gradient_penalty(
-                lambda img: D(img, real["c"], fade=fade),
+                lambda img: D(img, real["c"], {}, fade=fade),
                 real["img"],
                 img,
                 inputs["mix"],

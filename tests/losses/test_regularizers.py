@@ -15,9 +15,12 @@ def test_r1_of_a_linear_discriminator(rng):
     """The gradient of `<a, x>` is a, whatever x is."""
     a = jnp.asarray(rng.normal(size=(4, 4, 3)), jnp.float32)
     img = jnp.asarray(rng.normal(size=(5, 4, 4, 3)), jnp.float32)
-    penalty, logits = r1_penalty(lambda x: jnp.sum(x * a, axis=(1, 2, 3))[:, None], img)
+    penalty, logits, aux = r1_penalty(
+        lambda x: (jnp.sum(x * a, axis=(1, 2, 3))[:, None], jnp.sum(x)), img
+    )
     np.testing.assert_allclose(penalty, np.full(5, np.sum(np.square(a))), rtol=1e-5)
     np.testing.assert_allclose(logits[:, 0], np.sum(img * a, axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(aux, np.sum(img), rtol=1e-4)
 
 
 def test_gradient_penalty_of_a_linear_critic(rng):
@@ -28,7 +31,7 @@ def test_gradient_penalty_of_a_linear_critic(rng):
     norm = np.sqrt(np.sum(np.square(a)))
 
     def critic(x):
-        return jnp.sum(x * a, axis=(1, 2, 3))[:, None]
+        return jnp.sum(x * a, axis=(1, 2, 3))[:, None], {}
 
     penalty = gradient_penalty(critic, real, fake, mix, target=2.0, gradient_gain=0.5)
     np.testing.assert_allclose(penalty, np.full(5, ((norm / 2 - 2) / 2) ** 2), rtol=1e-4)
@@ -39,7 +42,7 @@ def test_gradient_penalty_is_taken_between_the_images(rng):
     real, fake = (jnp.asarray(rng.normal(size=(2, 2, 2, 1)), jnp.float32) for _ in range(2))
     mix = jnp.asarray([0.25, 1.0], jnp.float32)[:, None, None, None]
     penalty = gradient_penalty(
-        lambda x: jnp.sum(x**3, axis=(1, 2, 3))[:, None] / 3, real, fake, mix
+        lambda x: (jnp.sum(x**3, axis=(1, 2, 3))[:, None] / 3, {}), real, fake, mix
     )
     at = np.asarray(real + (fake - real) * mix)
     norm = np.sqrt(np.sum(at**4, axis=(1, 2, 3)))
@@ -52,13 +55,12 @@ def test_penalties_of_small_images_as_of_enlarged_ones(rng):
     small = jnp.asarray(rng.normal(size=(3, 4, 4, 3)), jnp.float32)
 
     def judge(img):
-        return jnp.sum(jnp.tanh(average_pixels(img, img.shape[1] // 4) * weights), (1, 2, 3))[
-            :, None
-        ]
+        small = average_pixels(img, img.shape[1] // 4)
+        return jnp.sum(jnp.tanh(small * weights), (1, 2, 3))[:, None], {}
 
     for lod in (1, 2):
-        enlarged, _ = r1_penalty(judge, repeat_pixels(small, 2**lod))
-        native, _ = r1_penalty(judge, small)
+        enlarged, _, _ = r1_penalty(judge, repeat_pixels(small, 2**lod))
+        native, _, _ = r1_penalty(judge, small)
         np.testing.assert_allclose(native * 4.0**-lod, enlarged, rtol=1e-4)
 
 
@@ -69,11 +71,12 @@ def test_path_length_of_a_linear_synthesis(rng):
     y = rng.normal(size=(4, 2, 2, 1)).astype(np.float32)
 
     def synthesis(ws):
-        return jnp.einsum("nlw,lwp->np", ws, matrix).reshape(4, 2, 2, 1)
+        return jnp.einsum("nlw,lwp->np", ws, matrix).reshape(4, 2, 2, 1), jnp.sum(ws)
 
-    got = path_lengths(synthesis, ws, jnp.asarray(y))
+    got, aux = path_lengths(synthesis, ws, jnp.asarray(y))
     jty = np.einsum("np,lwp->nlw", y.reshape(4, -1) / 2, matrix)
     np.testing.assert_allclose(got, np.sqrt((jty**2).sum(2).mean(1)), rtol=1e-5)
+    np.testing.assert_allclose(aux, jnp.sum(ws), rtol=1e-5)
 
 
 def test_penalty_moves_the_mean_first_and_differentiates_through_it():

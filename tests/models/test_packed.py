@@ -70,13 +70,13 @@ def test_generator_and_path_lengths(architecture, names):
 
         def penalty(params, ws, packing=packing, graphdef=graphdef, noise=noise, where=where):
             synthesis = nnx.merge(graphdef, params).synthesis
-            lengths = path_lengths(
-                lambda ws: synthesis(ws, noise, packing=packing, recompute=True, **where),
+            lengths, _ = path_lengths(
+                lambda ws: synthesis(ws, noise, {}, packing=packing, recompute=True, **where),
                 ws,
                 space_to_depth(directions, packing),
                 num_pixels=16 * 16,
             )
-            return jnp.sum((lengths - 1) ** 2), (lengths, synthesis(ws, noise, **where))
+            return jnp.sum((lengths - 1) ** 2), (lengths, synthesis(ws, noise, {}, **where)[0])
 
         results[name] = jax.jit(jax.grad(penalty, (0, 1), has_aux=True))(params, ws)
     assert results["plain"][1][1].shape == (2, 16, 16, 3)
@@ -105,7 +105,7 @@ def test_discriminator_and_r1(architecture, names):
         def penalty(params, img, packing=packing, graphdef=graphdef, where=where):
             D = nnx.merge(graphdef, params)
             img = space_to_depth(img, packing)
-            penalties, logits = r1_penalty(lambda img: D(img, None, **where), img)
+            penalties, logits, _ = r1_penalty(lambda img: D(img, None, {}, **where), img)
             return jnp.sum(penalties) + jnp.sum(jax.nn.softplus(-logits)), (penalties, logits)
 
         results[name] = jax.jit(jax.grad(penalty, (0, 1), has_aux=True))(params, img)

@@ -61,9 +61,13 @@ def test_a_fade_leads_from_one_resolution_to_the_next(name):
     def draw(params, fade):
         G = nnx.merge(graphdef, params)
         at = dict(resolution=8, fade=fade)
-        return G.synthesis(ws, noise, **at), G.synthesis(ws, noise, resolution=8)
+        return G.synthesis(ws, noise, {}, **at)[0], G.synthesis(ws, noise, {}, resolution=8)[0]
 
-    coarse = jax.jit(lambda p: nnx.merge(graphdef, p).synthesis(ws, noise, resolution=4))(params)
+    @jax.jit
+    def draw_coarse(params):
+        return nnx.merge(graphdef, params).synthesis(ws, noise, {}, resolution=4)[0]
+
+    coarse = draw_coarse(params)
     assert coarse.shape == (2, 4, 4, 3)
     begin, alone = draw(params, jnp.float32(1))
     np.testing.assert_allclose(begin, repeat_pixels(coarse, 2), atol=1e-5)
@@ -82,7 +86,7 @@ def test_a_faded_discriminator_sees_the_smaller_image(name):
     @jax.jit
     def judge(params, img, fade):
         D = nnx.merge(graphdef, params)
-        return D(img, c, fade=fade), D(img, c)
+        return D(img, c, {}, fade=fade)[0], D(img, c, {})[0]
 
     small = average_pixels(img, 2)
     begin, alone = judge(params, img, jnp.float32(1))
@@ -103,7 +107,8 @@ def test_what_has_not_grown_has_no_gradient(name):
     def grads(params):
         def total(params):
             G = nnx.merge(graphdef, params)
-            return jnp.sum(G.synthesis(ws, None, resolution=8, fade=jnp.float32(0.5)) ** 2)
+            img, _ = G.synthesis(ws, None, {}, resolution=8, fade=jnp.float32(0.5))
+            return jnp.sum(img**2)
 
         return jax.grad(total)(params)["synthesis"]
 
@@ -154,7 +159,7 @@ def test_bfloat16_blocks_stay_close_to_float32(name):
         G = nnx.merge(graphdef, params)
         noise = make_noise(jax.random.key(3), 2, G.noise_layers, 16)
         z = jax.random.normal(jax.random.key(1), (2, 8))
-        draw = jax.jit(lambda p, z, n, g=graphdef: nnx.merge(g, p)(z, jnp.eye(2), n))
+        draw = jax.jit(lambda p, z, n, g=graphdef: nnx.merge(g, p)(z, jnp.eye(2), n, {}))
         images.append(draw(params, z, noise))
         assert images[-1].dtype == jnp.float32
     # Two blocks of 8-bit mantissas: a few percent on average.
@@ -168,10 +173,10 @@ def test_fixed_networks_refuse_to_work_below_full_size():
     G = nnx.merge(graphdef, params)
     ws = jnp.zeros((1, G.num_ws, G.w_dim))
     with pytest.raises(ValueError, match="resolution=8: give 16: this network is fixed"):
-        G.synthesis(ws, None, resolution=8)
+        G.synthesis(ws, None, {}, resolution=8)
     graphdef, params = build(DISCRIMINATORS, "progressive", dict(grows=False))
     with pytest.raises(ValueError, match="resolution=8"):
-        nnx.merge(graphdef, params)(jnp.zeros((4, 8, 8, 3)), jnp.zeros((4, 2)))
+        nnx.merge(graphdef, params)(jnp.zeros((4, 8, 8, 3)), jnp.zeros((4, 2)), {})
     grown = nnx.merge(*build(GENERATORS, "progan", GENERATOR_SETTINGS["progan"]))
     with pytest.raises(ValueError, match="resolution=12: give one of"):
-        grown.synthesis(jnp.zeros((1, 1, 10)), None, resolution=12)
+        grown.synthesis(jnp.zeros((1, 1, 10)), None, {}, resolution=12)

@@ -46,11 +46,11 @@ def test_first_images_have_the_scale_of_images(architecture):
     graphdef, init = make_model(GENERATORS["stylegan2"], architecture=architecture, **SMALL_G)
     params = jax.jit(init)(jax.random.key(0))
     z = jax.random.normal(jax.random.key(1), (64, 8))
-    img = jax.jit(lambda p, z: nnx.merge(graphdef, p)(z, None, None))(params, z)
+    img = jax.jit(lambda p, z: nnx.merge(graphdef, p)(z, None, None, {}))(params, z)
     assert img.shape == (64, 16, 16, 3) and img.dtype == jnp.float32
     assert 0.2 < float(jnp.std(img)) < 3
     graphdef, init = make_model(DISCRIMINATORS["stylegan2"], architecture=architecture, **SMALL)
-    logits = jax.jit(lambda p, x: nnx.merge(graphdef, p)(x, None))(
+    logits = jax.jit(lambda p, x: nnx.merge(graphdef, p)(x, None, {})[0])(
         jax.jit(init)(jax.random.key(2)), img
     )
     assert logits.shape == (64, 1) and 0.01 < float(jnp.std(logits)) < 10
@@ -90,7 +90,7 @@ def test_bfloat16_blocks_stay_close_to_float32():
         noise = make_noise(jax.random.key(3), 4, G.noise_layers, 16)
         assert G.synthesis.b4.dtype == jnp.float32
         assert G.synthesis.b16.dtype == (jnp.bfloat16 if num_bf16_res else jnp.float32)
-        draw = jax.jit(lambda p, z, noise, g=graphdef: nnx.merge(g, p)(z, None, noise))
+        draw = jax.jit(lambda p, z, noise, g=graphdef: nnx.merge(g, p)(z, None, noise, {}))
         images.append(draw(params, z, noise))
     # Two blocks of 8-bit mantissas against images of order 1.
     np.testing.assert_allclose(images[1], images[0], atol=0.15)

@@ -147,7 +147,8 @@ def generator_cases(case: Case) -> None:
 
     @functools.partial(jax.jit, static_argnames="resolution")
     def draw(params, ws, resolution=None, fade=None):
-        return nnx.merge(graphdef, params).synthesis(ws, noise, resolution=resolution, fade=fade)
+        G = nnx.merge(graphdef, params)
+        return G.synthesis(ws, noise, {}, resolution=resolution, fade=fade)[0]
 
     def styles(params):
         G = nnx.merge(graphdef, params)
@@ -178,7 +179,7 @@ def discriminator_cases(case: Case) -> None:
 
     @jax.jit
     def score(params, img, fade):
-        return nnx.merge(graphdef, params)(img, c, fade=fade)
+        return nnx.merge(graphdef, params)(img, c, {}, fade=fade)[0]
 
     for name in case.below("out/"):
         at = at_lod(float(name.removeprefix("scores_lod")), kwargs["resolution"])

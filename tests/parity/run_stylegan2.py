@@ -78,14 +78,14 @@ def generator_cases(case: Case) -> None:
         mixed = jnp.concatenate([ws[:1, :cutoff], ws[1:2, cutoff:]], axis=1)
         out = {"ws": ws, "w_avg_after_update": w.mean(0) + (w_avg - w.mean(0)) * beta}
         img = {
-            "const": G.synthesis(ws, noise_const),
-            "none": G.synthesis(ws, None),
-            "random_noise": G.synthesis(ws, noise_random),
-            "stylemix_0_1": G.synthesis(mixed, noise_const),
+            "const": G.synthesis(ws, noise_const, {})[0],
+            "none": G.synthesis(ws, None, {})[0],
+            "random_noise": G.synthesis(ws, noise_random, {})[0],
+            "stylemix_0_1": G.synthesis(mixed, noise_const, {})[0],
         }
         for name, ws_psi in psi.items():
             out[f"ws{name}"] = ws_psi
-            img[f"const{name}"] = G.synthesis(ws_psi, noise_const)
+            img[f"const{name}"] = G.synthesis(ws_psi, noise_const, {})[0]
         return out, img
 
     noise = _noise_const_like(case.below("in/noise/"))
@@ -101,7 +101,7 @@ def _generator_gradients(case, graphdef, params, noise, z, c) -> None:
     weights = to_nhwc(case["in/R"])
 
     def loss(params, z):
-        img = nnx.merge(graphdef, params)(z, c, noise)
+        img = nnx.merge(graphdef, params)(z, c, noise, {})
         return jnp.sum(img * weights), img
 
     (value, img), (grads, grad_z) = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(
@@ -129,7 +129,7 @@ def discriminator_cases(case: Case) -> None:
             x, rest = getattr(D, f"b{res}")(x, rest)
             out[f"feat_b{res}"] = x
         cmap = D.mapping(None, c) if D.cmap_dim > 0 else None
-        logits = D(img, c)
+        logits, _ = D(img, c, {})
         return jnp.sum(logits * weights) if weights is not None else 0.0, (logits, out, cmap)
 
     grad = jax.jit(jax.value_and_grad(outputs, argnums=(0, 1), has_aux=True))

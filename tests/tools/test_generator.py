@@ -27,7 +27,8 @@ def test_images_are_those_of_the_network(workdir, generator):
     z = jnp.float32([np.random.RandomState(seed).randn(16) for seed in (3, 8)])
     psi, w_avg = jnp.float32([0.7, -1]), trees["stats"]["w_avg"]
     for noise_mode, noise in (("const", trees["stats"]["noise_const"]), ("none", None)):
-        want = G(z, jnp.zeros((2, 0)), noise, w_avg=w_avg, truncation_psi=psi, truncation_cutoff=3)
+        truncation = dict(w_avg=w_avg, truncation_psi=psi, truncation_cutoff=3)
+        want = G(z, jnp.zeros((2, 0)), noise, {}, **truncation)
         got = generator.images(
             [3, 8], truncation_psi=[0.7, -1], truncation_cutoff=3, noise_mode=noise_mode
         )

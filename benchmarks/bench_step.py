@@ -22,11 +22,9 @@ from stylegan_jax.training.build import (
     ImageShape,
     check_config,
     make_config_levels,
-    make_hyperparameters,
-    make_networks,
+    make_setup,
 )
-from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.programs import compile_programs
+from stylegan_jax.training.programs import compile_steps
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
@@ -56,52 +54,39 @@ class _Stepper:
 
     def __init__(self, config, level):
         shape = ImageShape(config.data.resolution, 3, 0)
-        networks, init = make_networks(config, shape)
+        setup, init = make_setup(config, shape)
+        setup = setup.at(level)
         mesh = make_mesh()
         everywhere = replicated(mesh)
         self.state = jax.jit(init, out_shardings=everywhere)(jax.random.key(0))
         start = time.perf_counter()
-        self.programs = compile_programs(
-            networks,
-            make_hyperparameters(config),
-            level,
-            mesh,
-            self.state,
-            shape,
-        )
+        self.steps = compile_steps(setup, mesh, self.state, shape)
         self.compile_sec = time.perf_counter() - start
         image = (level.batch_size, level.resolution, level.resolution, 3)
         batch = {
             "image": np.random.default_rng(0).integers(0, 256, image, dtype=np.uint8),
             "label": np.zeros((level.batch_size, 0), np.float32),
         }
-        key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), everywhere)
-        packing = networks.packing(level.resolution)
-        self.args = (key, put_batch(mesh, batch, level.batch_size, packing), labels)
+        key = jax.device_put(jax.random.key(1), everywhere)
+        self.args = (key, put_batch(mesh, batch, level.batch_size, setup.packing), {})
 
-    def run(self, name: str) -> object:
-        program = self.programs.run[name]
-        if name == "EMA":
-            self.state = program(self.state)
-        else:
-            self.state, _ = program(self.state, *self.args)
+    def run(self, step) -> object:
+        self.state, _ = step.run(self.state, *self.args)
         return self.state
 
 
 def measure(config, level, repeats: int, peak: float) -> None:
     """Measures and prints one level."""
     stepper = _Stepper(config, level)
-    intervals = {phase.name: phase.interval for phase in make_phases(make_hyperparameters(config))}
     print(f"\n{level.resolution} px, batch {level.batch_size}")
-    print(f"{'program':>8} {'every':>6} {'ms':>9} {'GFLOP':>9} {'GFLOP/s':>9} {'of matmul':>10}")
+    print(f"{'program':>9} {'every':>6} {'ms':>9} {'GFLOP':>9} {'GFLOP/s':>9} {'of matmul':>10}")
     total = 0.0
-    for name, program in stepper.programs.run.items():
-        seconds = median_seconds(lambda name=name: stepper.run(name), repeats)
-        flops = program.cost_analysis()["flops"]
-        interval = intervals.get(name, 1)
-        total += seconds / interval
+    for step in stepper.steps:
+        seconds = median_seconds(lambda step=step: stepper.run(step), repeats)
+        flops = step.run.cost_analysis()["flops"]
+        total += seconds / step.interval
         print(
-            f"{name:>8} {interval:>6} {1000 * seconds:>9.1f} {flops / 1e9:>9.2f} "
+            f"{step.name:>9} {step.interval:>6} {1000 * seconds:>9.1f} {flops / 1e9:>9.2f} "
             f"{flops / seconds / 1e9:>9.1f} {flops / seconds / peak:>10.0%}"
         )
     print(
@@ -116,7 +101,7 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     if config.cpu_devices:
         jax.config.update("jax_num_cpu_devices", config.cpu_devices)
-    check_config(config, jax.device_count(), 1)
+    check_config(config, jax.device_count())
     peak = matmul_flops_per_second(_REPEATS.value)
     print(f"{jax.device_count()} x {jax.devices()[0].device_kind}; matmul {peak / 1e9:.1f} GFLOP/s")
     for level in make_config_levels(config):

@@ -15,13 +15,8 @@ import jax
 import numpy as np
 
 from configs import lsun
-from stylegan_jax.training.build import (
-    ImageShape,
-    make_config_levels,
-    make_hyperparameters,
-    make_networks,
-)
-from stylegan_jax.training.programs import compile_programs
+from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.training.programs import compile_steps, run_iteration
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 
 BATCH = 16
@@ -43,36 +38,34 @@ def make_config(model: str, resolution: int):
 def compile_level(config, resolution: int, *, seconds: bool) -> dict[str, float]:
     """FLOPs per image, bytes and milliseconds of an iteration at one resolution."""
     shape = ImageShape(config.data.resolution, 3, 0)
-    networks, init = make_networks(config, shape)
+    setup, init = make_setup(config, shape)
     (level,) = [lv for lv in make_config_levels(config) if lv.resolution == resolution]
     mesh = make_mesh(jax.devices()[:1])
     state = jax.jit(init, out_shardings=replicated(mesh))(jax.random.key(0))
-    hyper = make_hyperparameters(config)
-    programs = compile_programs(networks, hyper, level, mesh, state, shape)
-    costs = [program.cost_analysis() for program in programs.run.values()]
-    memory = [program.memory_analysis() for program in programs.run.values()]
+    steps = compile_steps(setup.at(level), mesh, state, shape)
+    costs = [step.run.cost_analysis() for step in steps]
+    memory = [step.run.memory_analysis() for step in steps]
     result = {
         "flops": sum(cost["flops"] for cost in costs) / BATCH,
         "bytes": max(m.temp_size_in_bytes for m in memory),
     }
     if seconds:
-        result["ms"] = _milliseconds(programs, state, mesh)
+        result["ms"] = _milliseconds(steps, state, mesh, resolution)
     return result
 
 
-def _milliseconds(programs, state, mesh, repeats: int = 10) -> float:
+def _milliseconds(steps, state, mesh, side: int, repeats: int = 10) -> float:
     """Median time of an iteration."""
-    side = programs.level.resolution
     batch = {
         "image": np.zeros((BATCH, side, side, 3), np.uint8),
         "label": np.zeros((BATCH, 0), np.float32),
     }
     batch = put_batch(mesh, batch, len(batch["image"]))
-    key, labels = jax.device_put((jax.random.key(1), np.zeros(1, np.int32)), replicated(mesh))
+    key = jax.device_put(jax.random.key(1), replicated(mesh))
     times = []
     for index in range(repeats + 1):
         start = time.perf_counter()
-        state, _ = programs.iteration(state, key, batch, labels, index)
+        state, _ = run_iteration(steps, state, key, batch, {}, index)
         jax.block_until_ready(state)
         times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times[1:]))

@@ -79,7 +79,8 @@ def main(argv: list[str]) -> None:
     from stylegan_jax.train import train
 
     try:
-        state = train(config, _WORKDIR.value, profile=_PROFILE.value)
+        overrides = config_flags.get_override_values(flags.FLAGS["config"])
+        state = train(config, _WORKDIR.value, profile=_PROFILE.value, overrides=overrides)
     except Exception:
         leave_after_error()
         raise

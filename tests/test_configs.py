@@ -13,10 +13,10 @@ from stylegan_jax.training.build import (
     check_grows,
     make_config_levels,
     make_hyperparameters,
-    make_networks,
+    make_setup,
 )
-from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.programs import trace_programs
+from stylegan_jax.training.objectives import make_phases
+from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.sharding import make_mesh
 
 
@@ -61,14 +61,13 @@ def test_every_variant_traces_at_every_level(recipe, arg):
     config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1)
     shape = ImageShape(config.data.resolution, 3, 0)
-    networks, init = make_networks(config, shape)
+    setup, init = make_setup(config, shape)
     state = jax.eval_shape(init, jax.random.key(0))
     levels = make_config_levels(config)
-    check_grows(networks, init, levels)
+    check_grows(setup, init, levels)
     mesh = make_mesh(jax.devices()[:1])
-    hyper = make_hyperparameters(config)
     for level in levels:
-        for _, trace in trace_programs(networks, hyper, level, mesh, state, shape):
+        for _, trace in trace_steps(setup.at(level), mesh, state, shape):
             trace().lower()
 
 

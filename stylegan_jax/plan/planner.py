@@ -120,7 +120,8 @@ class Compiler:
 
     def finish(self, found: list[dict[str, Any]], memory_bytes: int) -> list[dict[str, Any]]:
         """Compiles to the end those that fit; the others stay as they were found."""
-        fitting = [{k: r[k] for k in ("level", "program", "label")} for r in found if r["fits"]]
+        keys = ("level", "program", "label", "interval", "reads_batch")
+        fitting = [{key: r[key] for key in keys} for r in found if r["fits"]]
         whole = {(r["level"], r["program"]): r for r in self.run(fitting, memory_bytes)}
         return [whole.get((r["level"], r["program"]), r) for r in found]
 
@@ -131,7 +132,7 @@ class Compiler:
         (folder / "job.json").write_text(json.dumps(whole))
         env = worker_environment(self._target)
         flags = f"--xla_dump_to={folder}/dump --xla_dump_hlo_as_text"
-        pattern = ".*(phase|average).*"
+        pattern = ".*step_.*"  # as `training/programs.py` calls them
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {flags} --xla_dump_hlo_module_re={pattern}"
         command = [sys.executable, "-m", "stylegan_jax.plan.worker", str(folder / "job.json")]
         with open(folder / "stderr", "w") as stderr:
@@ -272,7 +273,7 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
         trial.schedule.batch_size = per_device * hardware["num_batch_devices"]
         trial.growth.batch_sizes = ConfigDict()
         for program in order:
-            if program["program"] == "EMA":
+            if not program["reads_batch"]:
                 continue
             label = f"{program['program']} with {per_device} per device"
             job = {"level": program["level"], "program": program["program"], "label": label}

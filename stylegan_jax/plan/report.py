@@ -6,12 +6,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.plan.targets import Topology
 from stylegan_jax.run.progress import describe_duration
-from stylegan_jax.training.build import (
-    ImageShape,
-    make_config_levels,
-    make_hyperparameters,
-)
-from stylegan_jax.training.phases import make_phases
+from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.schedules import make_spans
 
 _ESTIMATES = ("schedule", "roofline")
@@ -37,16 +32,14 @@ def assemble(
     programs: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Everything that is known, as it is written to disk; sizes and FLOPs are per device."""
-    intervals = {phase.name: phase.interval for phase in make_phases(make_hyperparameters(config))}
     levels = make_config_levels(config)
     for program in programs:
         level = levels[program["level"]]
         program["resolution"] = level.resolution
-        program["interval"] = intervals.get(program["program"], 1)
         image = level.resolution**2 * shape.img_channels
         batch = level.batch_size // hardware["num_batch_devices"] * image
         program["state_bytes"] = hardware["state_bytes"]
-        program["batch_bytes"] = 0 if program["program"] == "EMA" else batch
+        program["batch_bytes"] = batch if program["reads_batch"] else 0
         fixed = program["state_bytes"] + program["batch_bytes"] + program.get("output_bytes", 0)
         program["activation_bytes"] = max(program["total_bytes"] - fixed, 0)
         if "wire" in program:

@@ -25,15 +25,11 @@ from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo, wire
 from stylegan_jax.plan.targets import Topology, parse_topology, topology_devices, usable_memory
-from stylegan_jax.training.build import (
-    ImageShape,
-    make_config_levels,
-    make_hyperparameters,
-    make_networks,
-)
-from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.programs import trace_programs
+from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.training.objectives import make_steps
+from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.sharding import make_mesh, num_batch_devices, shard_state
+from stylegan_jax.training.step import COUNT
 
 
 def describe(job: dict[str, Any]) -> dict[str, Any]:
@@ -41,13 +37,19 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
     topology = parse_topology(job["topology"])
     devices = topology_devices(topology)
     config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
-    levels, phases = make_config_levels(config), make_phases(make_hyperparameters(config))
+    setup, init = make_setup(config, shape, FORMULATIONS[job["formulation"]])
     programs = [
-        {"level": index, "program": name, "label": f"{name} {level.resolution} px"}
-        for index, level in enumerate(levels)
-        for name in (*(phase.name for phase in phases), "EMA")
+        {
+            "level": index,
+            "program": step.name,
+            "label": f"{step.name} {level.resolution} px",
+            "interval": step.interval,
+            "reads_batch": step.reads_batch,
+        }
+        for index, level in enumerate(make_config_levels(config))
+        for step in make_steps(setup)
+        if step.name != COUNT  # moves one number
     ]
-    _, init = make_networks(config, shape, FORMULATIONS[job["formulation"]])
     mesh = make_mesh(devices, **config.mesh)
     state = jax.tree.leaves(shard_state(mesh, jax.eval_shape(init, jax.random.key(0))))
     return {
@@ -116,10 +118,10 @@ def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
 
 def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str):
     """Names the programs of a level and how to trace them, for images of the data's shape."""
-    networks, init = make_networks(config, shape, FORMULATIONS[formulation])
+    setup, init = make_setup(config, shape, FORMULATIONS[formulation])
     state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
-    hyper, levels = make_hyperparameters(config), make_config_levels(config)
-    return trace_programs(networks, hyper, levels[level], mesh, state, shape)
+    setup = setup.at(make_config_levels(config)[level])
+    return ((step.name, trace) for step, trace in trace_steps(setup, mesh, state, shape))
 
 
 def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:

@@ -13,9 +13,12 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
 from stylegan_jax.training.build import ImageShape
+from stylegan_jax.training.inputs import Constants
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.sharding import local_rows
+from stylegan_jax.training.sharding import local_rows, put_everywhere
 
+# Labels of a whole data set lie on every device up to this size; above, fakes get those of a batch.
+_MAX_LABELS_BYTES = 2**24
 # A run that waits for data more than this share of its time is told so.
 _INPUT_BOUND = 0.2
 
@@ -45,6 +48,18 @@ def open_config_source(config: ConfigDict) -> ImageSource:
 def image_shape(source: ImageSource) -> ImageShape:
     """What networks and programs must know of the data."""
     return ImageShape(source.img_resolution, source.img_channels, source.c_dim, source.format.dtype)
+
+
+def make_constants(source: ImageSource, mesh: Mesh) -> Constants:
+    """Places what all steps read and none changes: the labels that fakes are given.
+
+    Labels of more than 16 MiB are left where they are, and fakes are given labels of the batch's
+    reals: as exact, since a batch is a function of the seed and the image count.
+    """
+    values = source.labels.values
+    if source.c_dim == 0 or values.nbytes > _MAX_LABELS_BYTES:
+        return {}
+    return {"labels": put_everywhere(mesh, values)}
 
 
 class InputStream(Iterator[dict[str, np.ndarray]]):

@@ -69,7 +69,7 @@ def _as_shown(line: str) -> str:
 
 
 @contextlib.contextmanager
-def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[None]:
+def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
     """Copies prints, warnings, log messages and a final traceback to `log.txt` in the run's folder.
 
     A resumed run appends. A progress bar leaves only its last state. What C++ code writes straight
@@ -78,9 +78,12 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[None]:
     Args:
         workdir: Folder of the run, made if missing; in a bucket the log follows as `Mirror` says.
         enabled: False on all processes but the first: nothing is written.
+
+    Yields:
+        A function that writes text to the log alone: what is too long for a terminal.
     """
     if not enabled:
-        yield
+        yield lambda text: None
         return
     lock = threading.Lock()
     with (
@@ -97,8 +100,13 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[None]:
                 stack.callback(handler.setStream, sys.stderr)
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
+
+        def write_log(text: str) -> None:
+            with lock:
+                log.write(text.rstrip("\n") + "\n")
+
         try:
-            yield
+            yield write_log
         except BaseException as error:
             if not isinstance(error, SystemExit):
                 log.write(traceback.format_exc())  # the terminal gets it from Python
@@ -209,6 +217,13 @@ def describe_duration(seconds: float) -> str:
     if hours:
         return f"{h}h {m:02d}m"
     return f"{m}m {s:02d}s" if minutes else f"{s}s"
+
+
+def describe_network(params: Mapping[str, Any], name: str) -> str:
+    """Says in one line how large a network is; `param_table` lists it."""
+    leaves = jax.tree.leaves(params)
+    total = sum(math.prod(leaf.shape) for leaf in leaves)
+    return f"{name}: {total:,} parameters in {len(leaves)} arrays"
 
 
 def param_table(params: Mapping[str, Any], name: str) -> str:

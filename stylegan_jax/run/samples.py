@@ -21,9 +21,9 @@ from stylegan_jax.run.images import (
     save_png,
     to_uint8,
 )
-from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.setup import Networks
 from stylegan_jax.training.sharding import num_batch_devices
 from stylegan_jax.training.state import TrainState
 

@@ -15,9 +15,9 @@ from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.metrics import evaluate_swd, num_levels, real_descriptors, swd_floor
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.samples import CHUNK, chunks
-from stylegan_jax.training.phases import Networks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.setup import Networks
 from stylegan_jax.training.sharding import num_batch_devices
 from stylegan_jax.training.state import TrainState
 

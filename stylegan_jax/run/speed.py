@@ -12,13 +12,8 @@ from ml_collections import ConfigDict
 from stylegan_jax.cost.chips import Chip, find_chip
 from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
-from stylegan_jax.training.build import (
-    ImageShape,
-    make_hyperparameters,
-    make_networks,
-)
-from stylegan_jax.training.phases import make_phases
-from stylegan_jax.training.programs import trace_programs
+from stylegan_jax.training.build import ImageShape, make_setup
+from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import shard_state
 
@@ -31,13 +26,10 @@ def model_flops_per_image(config: ConfigDict, shape: ImageShape, level: Level, m
 
     Those of the plain networks: a formulation that computes more does not raise its own score.
     """
-    networks, init = make_networks(config, shape, FORMULATIONS["plain"])
+    setup, init = make_setup(config, shape, FORMULATIONS["plain"])
     state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
-    hyper = make_hyperparameters(config)
-    programs = dict(trace_programs(networks, hyper, level, mesh, state, shape))
-    iteration = sum(
-        count_flops(programs[phase.name]().jaxpr) / phase.interval for phase in make_phases(hyper)
-    )
+    steps = trace_steps(setup.at(level), mesh, state, shape)
+    iteration = sum(count_flops(trace().jaxpr) / step.interval for step, trace in steps)
     return iteration / level.batch_size
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,12 +11,14 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
+from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.models.layers import block_resolutions
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
-from stylegan_jax.training.optimizer import make_optimizer
-from stylegan_jax.training.phases import Hyperparameters, Networks
+from stylegan_jax.training.objectives import init_stats
+from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
-from stylegan_jax.training.state import TrainState, init_state, init_stats
+from stylegan_jax.training.setup import Hyperparameters, Networks, Setup
+from stylegan_jax.training.state import TrainState, init_state
 
 # Arguments of a network that are no settings of a recipe.
 _NOT_SETTINGS = {"self", "rngs", "formulation"}
@@ -39,9 +41,9 @@ def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulati
     return _make_model(GENERATORS, config.G, "G", shape, formulation)
 
 
-def make_networks(
+def make_setup(
     config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None
-) -> tuple[Networks, Any]:
+) -> tuple[Setup, Callable[[jax.Array], TrainState]]:
     """Builds what does not change during a run.
 
     Args:
@@ -50,28 +52,21 @@ def make_networks(
         formulation: How the networks are computed; None: as suits the platform of this process.
 
     Returns:
-        `(networks, init)`; `init(key)` is the state before the first image, a pure function.
+        `(setup, init)`: the setup at the run's first level; `init(key)` is the state before the
+        first image, a pure function.
 
     Raises:
         ValueError: A setting that the network does not have.
     """
     G, init_G = make_generator(config, shape, formulation)
     D, init_D = _make_model(DISCRIMINATORS, config.D, "D", shape, formulation)
-    optimizers = {
-        f"opt_{net}": make_optimizer(
-            betas=(config.optimizer.beta1, config.optimizer.beta2),
-            eps=config.optimizer.eps,
-            reg_interval=config.schedule[f"{net.lower()}_reg_interval"],
-            absent_grads=config.optimizer.absent_grads,
-        )
-        for net in "GD"
-    }
     generator = nnx.merge(G, jax.eval_shape(init_G, jax.random.key(0)))
     discriminator = nnx.merge(D, jax.eval_shape(init_D, jax.random.key(0)))
     networks = Networks(
         G=G,
         D=D,
-        **optimizers,
+        opt_G=_make_optimizer(config, config.schedule.g_reg_interval),
+        opt_D=_make_optimizer(config, config.schedule.d_reg_interval),
         z_dim=generator.z_dim,
         num_ws=generator.num_ws,
         noise_layers=generator.noise_layers,
@@ -83,18 +78,30 @@ def make_networks(
     def init(key: jax.Array) -> TrainState:
         key_G, key_D, key_noise = jax.random.split(key, 3)
         stats = init_stats(
-            key_noise,
             w_dim=generator.w_dim,
-            noise_layers=generator.noise_layers,
-            img_resolution=shape.img_resolution,
+            moving_G=generator.init_moving(),
+            moving_D=discriminator.init_moving(),
         )
-        return init_state(init_G(key_G), init_D(key_D), *optimizers.values(), stats)
+        noise = make_noise(key_noise, 1, generator.noise_layers, shape.img_resolution)
+        stats["noise_const"] = noise
+        return init_state(init_G(key_G), init_D(key_D), networks.opt_G, networks.opt_D, stats)
 
-    return networks, init
+    first = make_config_levels(config)[0]
+    return Setup(networks, make_hyperparameters(config), first), init
+
+
+def _make_optimizer(config: ConfigDict, reg_interval: int | None) -> Optimizer:
+    """Adam of one network, corrected for its lazy regularisation."""
+    return make_optimizer(
+        betas=(config.optimizer.beta1, config.optimizer.beta2),
+        eps=config.optimizer.eps,
+        reg_interval=reg_interval,
+        absent_grads=config.optimizer.absent_grads,
+    )
 
 
 def make_hyperparameters(config: ConfigDict) -> Hyperparameters:
-    """Numbers of the losses and averages."""
+    """Reads the numbers of the losses and averages."""
     settings = config.loss.to_dict() | config.schedule.to_dict()
     fields = {field.name for field in dataclasses.fields(Hyperparameters)}
     return Hyperparameters(**{name: value for name, value in settings.items() if name in fields})
@@ -190,14 +197,15 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     make_spans(levels, round(config.schedule.total_kimg * 1000))
 
 
-def check_grows(networks: Networks, init: Any, levels: Sequence[Level]) -> None:
+def check_grows(setup: Setup, init: Any, levels: Sequence[Level]) -> None:
     """Refuses networks without a way to colours below full size, where a run begins there.
 
     Raises:
         ValueError: Names the networks and what would do.
     """
     state = jax.eval_shape(init, jax.random.key(0))
-    G, D = nnx.merge(networks.G, state.G).synthesis, nnx.merge(networks.D, state.D)
+    G = nnx.merge(setup.networks.G, state.G).synthesis
+    D = nnx.merge(setup.networks.D, state.D)
     fixed = [name for name, network in (("G", G), ("D", D)) if not network.grows]
     if len(levels) > 1 and fixed:
         raise ValueError(

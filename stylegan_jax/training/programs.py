@@ -1,17 +1,14 @@
-"""The compiled programs of a run: one per phase, the end of an iteration, and sampling."""
+"""The compiled programs of a run: one per step of an iteration, and sampling."""
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import functools
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import lax
 from jax.sharding import Mesh
@@ -19,14 +16,9 @@ from jax.sharding import Mesh
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.pyramid import repeat_pixels
 from stylegan_jax.training.build import ImageShape
-from stylegan_jax.training.phases import (
-    Hyperparameters,
-    Networks,
-    Phase,
-    draw_inputs,
-    make_phases,
-)
-from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.inputs import Batch, Constants
+from stylegan_jax.training.objectives import make_steps
+from stylegan_jax.training.setup import Setup
 from stylegan_jax.training.sharding import (
     batch_sharding,
     replicated,
@@ -34,92 +26,63 @@ from stylegan_jax.training.sharding import (
     split_over_data,
 )
 from stylegan_jax.training.state import TrainState
-from stylegan_jax.training.step import Report, average_G, run_phase
-
-Batch = dict[str, jax.Array]
+from stylegan_jax.training.step import Report, Step
 
 # Most of a step on the CPU is spent in libraries; the rest is as fast with less optimisation, and
 # compiled in three quarters of the time.
 _COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
-# Those of one image without any, where only speed and memory matter.
-_NO_LABELS = np.full(1, -1, np.int32)
 
 
-@dataclasses.dataclass(frozen=True)
-class Programs:
-    """Compiled programs of a level; a state that goes into one is donated and is used up."""
+def run_iteration(
+    steps: Sequence[Step],
+    state: TrainState,
+    key: jax.Array,
+    batch: Batch,
+    constants: Constants,
+    index: int,
+) -> tuple[TrainState, list[Report]]:
+    """Runs the steps that are due in iteration `index`, one after the other.
 
-    level: Level
-    phases: tuple[Phase, ...]
-    run: dict[str, Callable[..., Any]]
-    count: Callable[[jax.Array], jax.Array]
+    Args:
+        steps: From `compile_steps`.
+        state: State before; donated, and used up.
+        key: The run's key.
+        batch: Real images and labels, split over `data`.
+        constants: What all steps read and none changes.
+        index: Number of the iteration, from 0.
 
-    def iteration(
-        self, state: TrainState, key: jax.Array, batch: Batch, labels: jax.Array, index: int
-    ) -> tuple[TrainState, list[Report]]:
-        """Runs the phases that are due in iteration `index`; `G_ema` moves behind those of D.
-
-        Args:
-            state: State before; donated.
-            key: The run's key; each phase folds in the image counter and its own number.
-            batch: Real images and labels, split over `data`.
-            labels: Labels of all training images.
-            index: Number of the iteration, from 0.
-
-        Returns:
-            `(state, reports)`, on the devices: nothing is waited for.
-        """
-        reports = []
-        for net, phases in itertools.groupby(self.phases, lambda phase: phase.net):
-            for phase in phases:
-                if index % phase.interval == 0:
-                    state, report = self.run[phase.name](state, key, batch, labels)
-                    reports.append(report)
-            if net == "D":
-                state = self.run["EMA"](state)
-        return dataclasses.replace(state, nimg=self.count(state.nimg)), reports
+    Returns:
+        `(state, reports)`, on the devices: nothing is waited for.
+    """
+    reports = []
+    for step in steps:
+        if index % step.interval == 0:
+            state, report = step.run(state, key, batch, constants)
+            reports.append(report)
+    return state, reports
 
 
-def phase_program(
-    phase: Phase, number: int, networks: Networks, hyper: Hyperparameters, level: Level, mesh: Mesh
-) -> Callable[..., tuple[TrainState, Report]]:
-    """A phase as the function that is compiled: draws its inputs, then steps."""
-
-    def program(state: TrainState, key: jax.Array, batch: Batch, labels: jax.Array):
-        # Randomness depends on the seed, the image counter and the phase, on nothing else.
-        key = jax.random.fold_in(jax.random.fold_in(key, state.nimg), number)
-        statics = dict(networks=networks, hyper=hyper, level=level)
-        fade = level.fade(state.nimg)
-        inputs = draw_inputs(key, phase, batch, labels, fade=fade, mesh=mesh, **statics)
-        return run_phase(state, inputs, phase, **statics)
-
-    program.__name__ = f"phase_{phase.name}"
-    return program
-
-
-def trace_programs(
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
+def trace_steps(
+    setup: Setup,
     mesh: Mesh,
     state: Any,
     shape: ImageShape,
-    labels: Any = _NO_LABELS,
-) -> Iterator[tuple[str, Callable[[], jax.stages.Traced]]]:
-    """Names every program of a level's iteration and how to trace it.
+    constants: Constants | None = None,
+) -> Iterator[tuple[Step, Callable[[], jax.stages.Traced]]]:
+    """Lists the steps of a level's iteration, and how to trace the program of each.
 
     Args:
-        networks: Structures and optimisers.
-        hyper: Numbers of the losses.
-        level: Resolution, batch and learning rates.
+        setup: Networks, numbers and level.
         mesh: Devices.
         state: Shapes of the state with shardings, from `shard_state`, or the state.
         shape: Channels and labels of the images.
-        labels: Labels of all training images, see `draw_inputs`, or their shape.
+        constants: Arrays that lie where the run has them; None: the labels of a single image, where
+            only speed and memory matter.
     """
-    whole, split, spread = replicated(mesh), batch_sharding(mesh), shardings(state)
-    n, side = level.batch_size, level.resolution
-    py, px = networks.packing(side)
+    whole = replicated(mesh)
+    split = batch_sharding(mesh)
+    n, side = setup.level.batch_size, setup.level.resolution
+    py, px = setup.packing
     image = (n, side // py, side // px, py * px * shape.img_channels)
     batch = {
         "image": jax.ShapeDtypeStruct(image, shape.img_dtype, sharding=split),
@@ -127,19 +90,24 @@ def trace_programs(
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
-    labels = jax.ShapeDtypeStruct(labels.shape, labels.dtype, sharding=whole)
-    for number, phase in enumerate(make_phases(hyper)):
+    if constants is None:
+        one = jax.ShapeDtypeStruct((1,), jnp.int32, sharding=whole)
+        constants = {"labels": one} if shape.c_dim else {}
+    for step in make_steps(setup, mesh):
         jitted = jax.jit(
-            phase_program(phase, number, networks, hyper, level, mesh),
-            donate_argnames="state",
-            out_shardings=(spread, whole),
+            _named(step), donate_argnames="state", out_shardings=(shardings(state), whole)
         )
-        args = (state, key, batch, labels)
-        yield phase.name, functools.partial(_trace, mesh, jitted, *args)
-    average = jax.jit(
-        lambda state: average_G(state, hyper, level), donate_argnums=0, out_shardings=spread
-    )
-    yield "EMA", functools.partial(_trace, mesh, average, state)
+        yield step, functools.partial(_trace, mesh, jitted, state, key, batch, constants)
+
+
+def _named(step: Step) -> Callable[..., tuple[TrainState, Report]]:
+    """A step as a function whose name its compiled program bears, in profiles and dumps."""
+
+    def program(state: TrainState, key: jax.Array, batch: Batch, constants: Constants):
+        return step.run(state, key, batch, constants)
+
+    program.__name__ = f"step_{step.name}"
+    return program
 
 
 def _trace(mesh: Mesh, jitted: Any, *args: Any) -> jax.stages.Traced:
@@ -153,37 +121,40 @@ def _quietly(*_: Any) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext()
 
 
-def compile_programs(
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
+def compile_steps(
+    setup: Setup,
     mesh: Mesh,
     state: Any,
     shape: ImageShape,
-    labels: Any = _NO_LABELS,
+    constants: Constants | None = None,
     *,
     announce: Callable[[str, int, int], contextlib.AbstractContextManager] = _quietly,
-) -> Programs:
+) -> tuple[Step, ...]:
     """Compiles a level's iteration ahead of time, in parallel.
 
-    Arguments are those of `trace_programs`; `announce(name, number, total)` surrounds each.
+    Args:
+        setup: See `trace_steps`, as the other arguments.
+        mesh: Devices.
+        state: Shapes of the state with shardings.
+        shape: Channels and labels of the images.
+        constants: Arrays that lie where the run has them.
+        announce: `(name, number, total)` to what surrounds a compilation.
+
+    Returns:
+        The steps, which run compiled programs now; a state that goes into one is used up.
     """
-    jobs = list(trace_programs(networks, hyper, level, mesh, state, shape, labels))
-
-    def compile_one(job: tuple[int, tuple[str, Callable[[], jax.stages.Traced]]]):
-        index, (name, trace) = job
-        with announce(f"{name} {level.resolution} px", index + 1, len(jobs)):
-            return trace().lower().compile(compiler_options=options)
-
+    jobs = list(trace_steps(setup, mesh, state, shape, constants))
     options = _COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
+
+    def compile_one(number: int, step: Step, trace: Callable[[], jax.stages.Traced]) -> Step:
+        with announce(f"{step.name} {setup.level.resolution} px", number, len(jobs)):
+            program = trace().lower().compile(compiler_options=options)
+        return step._replace(run=program)
+
     workers = max(os.cpu_count() or 1, 2)
     with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
-        compiled = list(pool.map(compile_one, enumerate(jobs)))
-    run = {name: program for (name, _), program in zip(jobs, compiled)}
-    count = jax.jit(
-        lambda nimg: nimg + level.batch_size, donate_argnums=0, out_shardings=replicated(mesh)
-    )
-    return Programs(level, make_phases(hyper), run, count.lower(state.nimg).compile())
+        futures = [pool.submit(compile_one, i + 1, *job) for i, job in enumerate(jobs)]
+        return tuple(future.result() for future in futures)
 
 
 def make_sampler(graphdef: nnx.GraphDef, mesh: Mesh) -> Callable[..., jax.Array]:

@@ -90,7 +90,7 @@ class Span:
     Attributes:
         level: Where the iterations happen.
         start_nimg: Image count before the first one.
-        end_nimg: Image count behind the last one.
+        end_nimg: Image count after the last one.
         first_iteration: Its number, from 0 at the start of the run.
     """
 
@@ -205,6 +205,11 @@ def make_spans(levels: Sequence[Level], total_nimg: int) -> tuple[Span, ...]:
     return tuple(spans)
 
 
+def spans_from(spans: Sequence[Span], nimg: int) -> tuple[Span, ...]:
+    """Lists the spans that still have iterations after `nimg` images."""
+    return tuple(span for span in spans if span.end_nimg > nimg)
+
+
 def find_span(spans: Sequence[Span], nimg: int) -> Span:
-    """The span that the iteration beginning at `nimg` belongs to; behind the end, the last."""
+    """The span that the iteration beginning at `nimg` belongs to; after the end, the last."""
     return next((span for span in spans if nimg < span.end_nimg), spans[-1])

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
-from stylegan_jax.models.blocks import NoiseLayers, make_noise
 from stylegan_jax.training.optimizer import Optimizer
 
 Params = dict[str, Any]
+# Moving values by name: arrays, or nested as a network has them.
+Stats = dict[str, Any]
 
 
 @jax.tree_util.register_dataclass
@@ -24,7 +24,8 @@ class TrainState:
         G_ema: Moving average of G, the one to sample from.
         opt_G: Adam state of G, shared by its main and regularisation phases.
         opt_D: Adam state of D.
-        stats: Moving values: `w_avg` [w_dim], `pl_mean` [], and `noise_const`, the stored noise.
+        stats: Moving values: `w_avg` [w_dim], `pl_mean` [], those of the networks under `G` and
+            `D`; and `noise_const`, the stored noise.
         skipped: Updates left out because of non-finite gradients, int32 per network.
         nimg: Real images seen, int32.
     """
@@ -34,24 +35,27 @@ class TrainState:
     G_ema: Params
     opt_G: Any
     opt_D: Any
-    stats: dict[str, Any]
+    stats: Stats
     skipped: dict[str, Any]
     nimg: Any
 
 
-def init_stats(
-    key: Array, *, w_dim: int, noise_layers: NoiseLayers, img_resolution: int
-) -> dict[str, Any]:
-    """First moving values; the stored noise is drawn once and kept."""
-    return {
-        "w_avg": jnp.zeros((w_dim,)),
-        "pl_mean": jnp.zeros(()),
-        "noise_const": make_noise(key, 1, noise_layers, img_resolution),
-    }
+# The stored noise is drawn once, with the networks, and never moves.
+_FIXED = ("noise_const",)
+
+
+def moving_stats(stats: Stats) -> Stats:
+    """Returns the values that a step may move."""
+    return {name: value for name, value in stats.items() if name not in _FIXED}
+
+
+def fixed_stats(stats: Stats) -> Stats:
+    """Returns the values that no step moves."""
+    return {name: value for name, value in stats.items() if name in _FIXED}
 
 
 def init_state(
-    G: Params, D: Params, opt_G: Optimizer, opt_D: Optimizer, stats: dict[str, Any]
+    G: Params, D: Params, opt_G: Optimizer, opt_D: Optimizer, stats: Stats
 ) -> TrainState:
     """State before the first image; `G_ema` starts as a copy of G."""
     return TrainState(

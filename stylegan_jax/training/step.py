@@ -1,322 +1,212 @@
-"""One training iteration as pure functions: phases of G and D, then the moving average of G.
+"""The machine of a training step: it takes any loss and knows neither networks nor papers.
 
-An iteration runs `Gmain`, every few times `Greg` (path length), `Dmain`, every few times `Dreg`
-(R1), and `average_G`; or D first. Each phase is a function of (state, inputs) with latents of its
-own. Networks that grow work at the resolution of a `Level`, and so do their losses.
+A loss is a function `(state, inputs, constants) -> (loss, (stats, report))`: a scalar, the moving
+values after it, and what is to be logged. The machine differentiates it with respect to one entry
+of the state, micro-batch by micro-batch on every device, sums the gradients over the devices once,
+and takes the optimiser's step, unless a gradient is not finite.
 """
 
 import dataclasses
 import functools
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import nnx
 from jax import lax
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
-from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
-from stylegan_jax.losses.regularizers import (
-    gradient_penalty,
-    path_length_penalty,
-    path_lengths,
-    r1_penalty,
-)
-from stylegan_jax.models.blocks import broadcast_ws
-from stylegan_jax.ops.packing import space_to_depth
-from stylegan_jax.ops.partition import BATCH_AXES, batch_mean
+from stylegan_jax.ops.partition import BATCH_AXES
 from stylegan_jax.training.grown import grown_part, with_grown_part
-from stylegan_jax.training.phases import (
-    Hyperparameters,
-    Inputs,
-    Networks,
-    Phase,
-    split_micro_batches,
-)
-from stylegan_jax.training.schedules import Level, ema_beta
+from stylegan_jax.training.inputs import Batch, Constants, split_micro_batches
+from stylegan_jax.training.schedules import ema_beta
+from stylegan_jax.training.setup import Setup
 from stylegan_jax.training.sharding import gather_state, mean_over_devices, state_specs
-from stylegan_jax.training.state import TrainState
+from stylegan_jax.training.state import Stats, TrainState, fixed_stats, moving_stats
 
+# Logged values by name: per image inside a step, means of the batch outside.
 Report = dict[str, Array]
+Loss = Callable[[TrainState, Any, Constants], tuple[Float[Array, ""], tuple[Stats, Report]]]
 
 
-def run_phase(
+class Step(NamedTuple):
+    """An entry of the list that an iteration is.
+
+    Attributes:
+        name: What it is called in logs, metrics and plans.
+        run: `(state, key, batch, constants) -> (state, report)`; `key` is the run's.
+        interval: It is done in every `interval`-th iteration, beginning with the first.
+        reads_batch: Whether what it needs depends on the images.
+    """
+
+    name: str
+    run: Callable[[TrainState, Array, Batch, Constants], tuple[TrainState, Report]]
+    interval: int = 1
+    reads_batch: bool = True
+
+
+# The step that ends every iteration.
+COUNT = "count"
+
+
+def gradient_step(
     state: TrainState,
-    inputs: Inputs,
-    phase: Phase,
+    inputs: Any,
+    constants: Constants,
+    loss: Loss,
     *,
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
+    net: str,
+    name: str,
+    is_reg: bool,
+    setup: Setup,
 ) -> tuple[TrainState, Report]:
-    """One optimiser step; left out, and counted, where a gradient is not finite.
+    """Takes one optimiser step; leaves it out, and counts that, where a gradient is not finite.
 
     Args:
         state: State before.
-        inputs: As `draw_inputs` gives them.
-        phase: Which network and which losses.
-        networks: Structures and optimisers.
-        hyper: Numbers of the losses.
-        level: Where the networks stand, with the learning rates.
+        inputs: What the loss reads, arrays whose leading axis is that of the images.
+        constants: What the loss reads besides.
+        loss: See the module's docstring.
+        net: The entry of the state that is stepped, with `opt_<net>` beside it.
+        name: The step's name, for the report.
+        is_reg: Whether the loss is a regulariser alone.
+        setup: Optimisers, rates and micro-batches.
 
     Returns:
-        `(state, report)`: the report holds the means of the losses and the gradient's norm.
+        `(state, report)`: the report holds the means of what the loss reports, and the gradient's
+        norm.
     """
-    statics = dict(networks=networks, hyper=hyper, level=level)
-    grads, stats, report = phase_gradients(state, inputs, phase, **statics)
+    resolution = setup.level.resolution
+    grads, stats, report = gradients(state, inputs, constants, loss, net=net, setup=setup)
     report = {name: jnp.mean(value) for name, value in report.items()}
-    norm = optax.tree.norm(grown_part(grads, level.resolution))
-    report[f"Grad/{phase.name}"] = norm
+    norm = optax.tree.norm(grown_part(grads, resolution))
+    report[f"Grad/{name}"] = norm
     is_finite = jnp.isfinite(norm)
 
     # Only the blocks that have grown are stepped; the others pass through untouched.
-    net, optimizer = phase.net, getattr(networks, f"opt_{phase.net}")
-    whole = {name: getattr(state, name) for name in (net, f"opt_{net}")}
-    old = grown_part(whole, level.resolution)
+    optimizer = getattr(setup.networks, f"opt_{net}")
+    whole = {entry: getattr(state, entry) for entry in (net, f"opt_{net}")}
+    old = grown_part(whole, resolution)
     params, opt_state = optimizer.update(
-        grown_part(grads, level.resolution),
+        grown_part(grads, resolution),
         old[f"opt_{net}"],
         old[net],
-        learning_rate=level.G_lr if net == "G" else level.D_lr,
-        is_reg=not phase.main,
+        learning_rate=getattr(setup.level, f"{net}_lr"),
+        is_reg=is_reg,
     )
     new = {net: params, f"opt_{net}": opt_state}
+
+    # A bad gradient changes nothing but the counter.
     new, stats = jax.tree.map(
-        lambda a, b: jnp.where(is_finite, a, b), (new, stats), (old, state.stats)
+        lambda after, before: jnp.where(is_finite, after, before),
+        (new, stats),
+        (old, moving_stats(state.stats)),
     )
-    new = with_grown_part(whole, new)
     skipped = dict(state.skipped)
     skipped[net] += jnp.where(is_finite, 0, 1)
+    new = with_grown_part(whole, new)
+    stats = fixed_stats(state.stats) | stats
     return dataclasses.replace(state, **new, stats=stats, skipped=skipped), report
 
 
-def average_G(state: TrainState, hyper: Hyperparameters, level: Level) -> TrainState:
-    """Moves the average of G."""
-    beta = hyper.ema_decay
-    if beta is None:
-        half_life = dict(ema_kimg=hyper.ema_kimg, ema_rampup=hyper.ema_rampup)
-        beta = ema_beta(state.nimg, batch_size=level.batch_size, **half_life)
-    old, G = (grown_part(tree, level.resolution) for tree in (state.G_ema, state.G))
-    G_ema = jax.tree.map(lambda ema, p: p + (ema - p) * beta, old, G)
-    return dataclasses.replace(state, G_ema=with_grown_part(state.G_ema, G_ema))
-
-
-def restart_optimizers(state: TrainState, networks: Networks) -> TrainState:
-    """Adam as before its first step: moments and step counts are zero."""
-    opt_G, opt_D = networks.opt_G.init(state.G), networks.opt_D.init(state.D)
-    return dataclasses.replace(state, opt_G=opt_G, opt_D=opt_D)
-
-
-def phase_gradients(
-    state: TrainState,
-    inputs: Inputs,
-    phase: Phase,
-    *,
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
-) -> tuple[dict[str, Any], dict[str, Any], Report]:
-    """Gradients of a phase's loss, averaged over micro-batches and devices.
+def gradients(
+    state: TrainState, inputs: Any, constants: Constants, loss: Loss, *, net: str, setup: Setup
+) -> tuple[dict[str, Any], Stats, Report]:
+    """Differentiates a loss, averaged over micro-batches and devices.
 
     With a mesh in the context every device sums its own images, all micro-batches of them, before
     the sums of the devices meet once.
 
     Returns:
-        `(grads, stats, report)`: gradients of the phase's network, split as `state_specs` has it,
-        the moved statistics, and per-image values.
+        `(grads, stats, report)`: gradients with respect to the state's entry `net`, split as
+        `state_specs` says, the moved statistics, and per-image values.
     """
     own = functools.partial(
-        _own_gradients, phase=phase, networks=networks, hyper=hyper, level=level
+        _own_gradients, loss=loss, net=net, num_micro_batches=setup.hyper.num_micro_batches
     )
+    state = dataclasses.replace(state, stats=moving_stats(state.stats))
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
-        return own(state, inputs)
-    moving = {name: x for name, x in state.stats.items() if name != "noise_const"}
-    state, stored = dataclasses.replace(state, stats=moving), state.stats
+        return own(state, inputs, constants)
     specs = state_specs(state, mesh)
-    split, net = PartitionSpec(BATCH_AXES), getattr(specs, phase.net)
+    net_specs = getattr(specs, net)
+    split = PartitionSpec(BATCH_AXES)
+    whole = PartitionSpec()
 
-    def on_device(state: TrainState, inputs: Inputs):
-        grads, stats, report = own(gather_state(state, specs), inputs)
-        return mean_over_devices(grads, net), stats, report
+    def on_device(state: TrainState, inputs: Any, constants: Constants):
+        grads, stats, report = own(gather_state(state, specs), inputs, constants)
+        # Every moving value is averaged here, whether its loss has thought of the devices or not:
+        # `out_specs` would take the unequal values of the devices for equal ones.
+        stats = lax.pmean(stats, BATCH_AXES)
+        return mean_over_devices(grads, net_specs), stats, report
 
-    grads, stats, report = jax.shard_map(
+    return jax.shard_map(
         on_device,
-        in_specs=(specs, split),
-        out_specs=(net, PartitionSpec(), split),
+        in_specs=(specs, split, whole),
+        out_specs=(net_specs, whole, split),
         axis_names=set(BATCH_AXES),
         check_vma=False,  # our own operations do not say what varies over devices
-    )(state, inputs)
-    return grads, stored | stats, report
+    )(state, inputs, constants)
 
 
 def _own_gradients(
     state: TrainState,
-    inputs: Inputs,
+    inputs: Any,
+    constants: Constants,
     *,
-    phase: Phase,
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
-) -> tuple[dict[str, Any], dict[str, Any], Report]:
+    loss: Loss,
+    net: str,
+    num_micro_batches: int,
+) -> tuple[dict[str, Any], Stats, Report]:
     """Gradients on the images that are given, averaged over micro-batches."""
-    loss = _g_loss if phase.net == "G" else _d_loss
 
-    def gradients(stats: dict[str, Any], inputs: Inputs):
+    def grad(stats: Stats, inputs: Any):
         def total(params: dict[str, Any]):
-            trial = dataclasses.replace(state, **{phase.net: params}, stats=stats)
-            return loss(trial, inputs, phase, networks=networks, hyper=hyper, level=level)
+            trial = dataclasses.replace(state, **{net: params}, stats=stats)
+            return loss(trial, inputs, constants)
 
-        return jax.grad(total, has_aux=True)(getattr(state, phase.net))
+        return jax.grad(total, has_aux=True)(getattr(state, net))
 
-    if hyper.num_micro_batches == 1:
-        grads, (stats, report) = gradients(state.stats, inputs)
+    if num_micro_batches == 1:
+        grads, (stats, report) = grad(state.stats, inputs)
         return grads, stats, report
 
-    def body(carry: tuple, micro: Inputs):
+    def body(carry: tuple, micro: Any):
         total, stats = carry
-        grads, (stats, report) = gradients(stats, micro)
+        grads, (stats, report) = grad(stats, micro)
         return (jax.tree.map(jnp.add, total, grads), stats), report
 
-    zeros = jax.tree.map(jnp.zeros_like, getattr(state, phase.net))
-    micros = split_micro_batches(inputs, hyper.num_micro_batches)
+    # One micro-batch after the other: their images are never in memory together.
+    zeros = jax.tree.map(jnp.zeros_like, getattr(state, net))
+    micros = split_micro_batches(inputs, num_micro_batches)  # [m, n / m, ...]
     (grads, stats), report = lax.scan(body, (zeros, state.stats), micros)
-    grads = jax.tree.map(lambda g: g / hyper.num_micro_batches, grads)
+    grads = jax.tree.map(lambda g: g / num_micro_batches, grads)
     return grads, stats, jax.tree.map(jnp.ravel, report)
 
 
-def _g_loss(
-    state: TrainState,
-    inputs: Inputs,
-    phase: Phase,
-    *,
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
-) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
-    """Adversarial loss and path length penalty of G."""
-    G = nnx.merge(networks.G, state.G)
-    D = nnx.merge(networks.D, state.D)
-    fade = level.fade(state.nimg)
-    packing = G.packing_at(level.resolution)
-    where = dict(resolution=level.resolution, fade=fade, packing=packing)
-    stats, report, loss = state.stats, {}, jnp.float32(0)
-    if phase.main:
-        gen = inputs["gen"]
-        ws, stats = _styles(G, gen, stats, "Gmain", networks, hyper)
-        logits = D(G.synthesis(ws, gen["noise"], {}, **where)[0], gen["c"], {}, fade=fade)[0]
-        losses = ADVERSARIAL_LOSSES[hyper.adversarial][0](logits)
-        report |= _scores("fake", logits) | {"Loss/G/loss": losses}
-        loss += jnp.mean(losses)
-    if phase.reg:
-        pl = inputs["pl"]
-        ws, stats = _styles(G, pl, stats, "Greg", networks, hyper)
-        lengths, _ = path_lengths(
-            lambda ws: G.synthesis(ws, pl["noise"], {}, recompute=True, **where),
-            ws,
-            space_to_depth(pl["directions"], packing),
-            num_pixels=level.resolution**2,
-        )
-        penalty, pl_mean = path_length_penalty(lengths, stats["pl_mean"], pl_decay=hyper.pl_decay)
-        stats = dict(stats, pl_mean=pl_mean)
-        losses = penalty * hyper.pl_weight
-        report |= {"Loss/pl_penalty": penalty, "Loss/G/reg": losses}
-        loss += jnp.mean(losses) * phase.interval
-    return loss, (stats, report)
+def average_G(state: TrainState, setup: Setup) -> TrainState:
+    """Moves the average of G: `ema = p + (ema - p) * beta` (Karras et al. 2018, section 6.2)."""
+    hyper, level = setup.hyper, setup.level
+    beta = hyper.ema_decay
+    if beta is None:
+        half_life = dict(ema_kimg=hyper.ema_kimg, ema_rampup=hyper.ema_rampup)
+        beta = ema_beta(state.nimg, batch_size=level.batch_size, **half_life)
+    old = grown_part(state.G_ema, level.resolution)
+    G = grown_part(state.G, level.resolution)
+    G_ema = jax.tree.map(lambda ema, p: p + (ema - p) * beta, old, G)
+    return dataclasses.replace(state, G_ema=with_grown_part(state.G_ema, G_ema))
 
 
-def _d_loss(
-    state: TrainState,
-    inputs: Inputs,
-    phase: Phase,
-    *,
-    networks: Networks,
-    hyper: Hyperparameters,
-    level: Level,
-) -> tuple[Float[Array, ""], tuple[dict[str, Any], Report]]:
-    """Adversarial loss and gradient penalties of D."""
-    G = nnx.merge(networks.G, state.G)
-    D = nnx.merge(networks.D, state.D)
-    fade = level.fade(state.nimg)
-    # All images are held as D holds them: so are their gradients.
-    packing = networks.packing(level.resolution)
-    stats, report, penalties = state.stats, {}, {}
-
-    def judge(img: Array, c: Array, gamma: float, name: str) -> Array:
-        """Logits, and the penalty on their gradient where it is asked for."""
-        if not (phase.reg and gamma):
-            return D(img, c, {}, fade=fade)[0]
-        penalty, logits, _ = r1_penalty(lambda img: D(img, c, {}, fade=fade), img)
-        # The originals differentiate for images enlarged to full size by repeated pixels.
-        penalty = penalty * 4.0**-level.lod
-        penalties[name] = penalty * (gamma / 2)
-        report[f"Loss/{name}_penalty"] = penalty
-        return logits
-
-    real = inputs["real"]
-    real_logits = judge(real["img"], real["c"], hyper.r1_gamma, "r1")
-    report |= _scores("real", real_logits)
-    loss = jnp.float32(0)
-    if "gen" in inputs:
-        gen = inputs["gen"]
-        ws, stats = _styles(G, gen, stats, "Dmain", networks, hyper)
-        where = dict(resolution=level.resolution, fade=fade, packing=packing)
-        img, _ = G.synthesis(ws, gen["noise"], {}, **where)
-        img = lax.stop_gradient(img)
-        fake_logits = judge(img, gen["c"], hyper.r2_gamma, "r2")
-        if "mix" in inputs:
-            penalty = gradient_penalty(
-                lambda img: D(img, real["c"], {}, fade=fade),
-                real["img"],
-                img,
-                inputs["mix"],
-                target=hyper.gp_target,
-                gradient_gain=2.0**-level.lod,
-            )
-            penalties["gp"] = penalty * hyper.gp_weight
-            report["Loss/gp_penalty"] = penalty
-        if phase.main:
-            losses = ADVERSARIAL_LOSSES[hyper.adversarial][1](fake_logits, real_logits)
-            losses += hyper.drift_weight * jnp.square(real_logits)
-            report |= _scores("fake", fake_logits) | {"Loss/D/loss": losses}
-            loss += jnp.mean(losses)
-    if penalties:
-        report["Loss/D/reg"] = sum(penalties.values())
-        loss += jnp.mean(report["Loss/D/reg"]) * phase.interval
-    return loss, (stats, report)
+def count_images(state: TrainState, setup: Setup) -> TrainState:
+    """Ends an iteration: its images have been seen."""
+    return dataclasses.replace(state, nimg=state.nimg + setup.level.batch_size)
 
 
-def _styles(
-    G: Any,
-    latents: dict[str, Any],
-    stats: dict[str, Any],
-    where: Literal["Gmain", "Greg", "Dmain"],
-    networks: Networks,
-    hyper: Hyperparameters,
-) -> tuple[Float[Array, "n l w"], dict[str, Any]]:
-    """Maps latents to the layers' styles, mixes two of them, and moves the mean style.
-
-    Source: Karras et al. 2019 (StyleGAN), section 3.1 (mixing regularisation).
-    """
-    z, c = latents["z"][:, None], latents["c"][:, None]
-    if "z_mix" in latents:
-        # Both in one pass: the weights are read, and their gradients summed, once.
-        z = jnp.stack([latents["z"], latents["z_mix"]], axis=1)
-        c = jnp.broadcast_to(c, (*z.shape[:2], c.shape[2]))
-    w = G.mapping(z, c)
-    if hyper.w_avg_update in ("every_pass", where):
-        mean = lax.stop_gradient(batch_mean(w[:, 0]))
-        stats = dict(stats, w_avg=mean + (stats["w_avg"] - mean) * hyper.w_avg_beta)
-    ws = broadcast_ws(w[:, 0], networks.num_ws)
-    if "z_mix" in latents:
-        layer = jnp.arange(networks.num_ws)[None, :, None]
-        ws_mix = broadcast_ws(w[:, 1], networks.num_ws)
-        ws = jnp.where(layer < latents["cutoff"][:, None, None], ws, ws_mix)
-    return ws, stats
-
-
-def _scores(kind: str, logits: Array) -> Report:
-    """Logits and their signs, under the names that StyleGAN logs use."""
-    return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": jnp.sign(logits)}
+def restart_optimizers(state: TrainState, setup: Setup) -> TrainState:
+    """Returns the state with Adam as before its first step: moments and step counts are zero."""
+    networks = setup.networks
+    return dataclasses.replace(
+        state, opt_G=networks.opt_G.init(state.G), opt_D=networks.opt_D.init(state.D)
+    )

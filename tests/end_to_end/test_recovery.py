@@ -39,25 +39,27 @@ def assert_same_bits(got, want):
 @contextlib.contextmanager
 def illness(at_nimg, times=1):
     """In the iteration that begins at `at_nimg`, D becomes NaN: from then on nothing is finite."""
-    compile_programs, left = module.compile_programs, [times]
+    compile_steps = module.compile_steps
+    left = [times]
 
-    def compile_ill(*args):
-        programs = compile_programs(*args)
+    def compile_ill(*args, **kwargs):
+        *steps, last = compile_steps(*args, **kwargs)
 
-        def average(state):
-            state = programs.run["EMA"](state)
-            if left[0] and jax.device_get(state.nimg) == at_nimg:
+        def count(state, *rest):
+            nimg = jax.device_get(state.nimg)
+            state, report = last.run(state, *rest)
+            if left[0] and nimg == at_nimg:
                 left[0] -= 1
                 nan = jax.tree.map(
                     lambda x: jax.device_put(np.full(x.shape, np.nan, x.dtype), x.sharding), state.D
                 )
                 state = dataclasses.replace(state, D=nan)
-            return state
+            return state, report
 
-        return dataclasses.replace(programs, run=programs.run | {"EMA": average})
+        return *steps, last._replace(run=count)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "compile_programs", compile_ill)
+        patch.setattr(module, "compile_steps", compile_ill)
         yield
 
 

@@ -48,14 +48,14 @@ def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):
         os.kill(os.getpid(), signal.SIGKILL)
     usual(self, activity, nimg)
 
-def compile_in_turn(*args, usual=train.compile_programs):
+def compile_in_turn(*args, usual=train.compile_steps, **kwargs):
     if number == "0":
-        compiled = usual(*args)
+        compiled = usual(*args, **kwargs)
     processes.wait_for_all("the first has compiled")
-    return compiled if number == "0" else usual(*args)
+    return compiled if number == "0" else usual(*args, **kwargs)
 
 watchdog.Watchdog.beat = beat
-train.compile_programs = compile_in_turn
+train.compile_steps = compile_in_turn
 programs._COMPILER_OPTIONS.clear()
 sys.addaudithook(note)
 runpy.run_module("stylegan_jax.main", run_name="__main__")

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stylegan_jax.convert import stylegan2
-from stylegan_jax.training.phases import Hyperparameters
+from stylegan_jax.training.setup import Hyperparameters
 
 Convert = Callable[[dict[str, np.ndarray]], tuple[dict[str, Any], dict[str, Any]]]
 
@@ -97,6 +97,10 @@ class Case:
         """Official tensors below `prefix` as our parameters and buffers."""
         return jax.tree.map(jnp.asarray, self.convert(self.below(prefix)))
 
+    def labels(self, name: str, n: int) -> jax.Array:
+        """Stored label vectors; a missing name stands for n images without labels."""
+        return jnp.asarray(self.arrays.get(name, np.zeros((n, 0), np.float32)))
+
     def filter(self, name: str | None) -> np.ndarray | None:
         """A stored FIR filter; a missing name or size 0 stands for none."""
         if name is None:
@@ -108,6 +112,11 @@ class Case:
         """Compares one output in its own layout."""
         self.compared.add(name)
         self._compare(name, np.asarray(got), self.arrays[name])
+
+    def offer(self, name: str, got: Any) -> None:
+        """Compares one output where it is stored; `finish` sees to it that none is forgotten."""
+        if name in self.arrays:
+            self.check(name, got)
 
     def check_official(self, prefix: str, params: Any, buffers: Any = None, absent=()) -> None:
         """Compares trees of ours with all official tensors stored under `prefix`.

@@ -1,6 +1,5 @@
 """Runners of the StyleGAN2 networks, losses and training trajectories."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -11,11 +10,13 @@ from flax import nnx
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
 from stylegan_jax.models.blocks import broadcast_ws, truncate
+from stylegan_jax.training.inputs import Inputs, Latents, Reals
+from stylegan_jax.training.objectives import LOSSES, init_stats
 from stylegan_jax.training.optimizer import make_optimizer
-from stylegan_jax.training.phases import Hyperparameters, Networks, Phase
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.setup import Networks, Phase, Setup
 from stylegan_jax.training.state import TrainState
-from stylegan_jax.training.step import average_G, phase_gradients, run_phase
+from stylegan_jax.training.step import average_G, count_images, gradient_step, gradients
 from tests.parity.case import Case, hyperparameters, to_nchw, to_nhwc
 
 _RENAMED = {
@@ -60,8 +61,10 @@ def generator_cases(case: Case) -> None:
     graphdef, init = make_generator(kwargs)
     params, buffers = case.trees("params/")
     check_shapes(init, params)
-    w_avg, noise_const = buffers["mapping"]["w_avg"], _noise_const(buffers)
-    z, c = jnp.asarray(case["in/z"]), jnp.asarray(case["in/c"])
+    w_avg = _w_avg(case, buffers)
+    noise_const = _noise_const(buffers)
+    z = jnp.asarray(case["in/z"])
+    c = case.labels("in/c", len(z))
     if "in/R" in case:
         return _generator_gradients(case, graphdef, params, noise_const, z, c)
 
@@ -91,9 +94,9 @@ def generator_cases(case: Case) -> None:
     noise = _noise_const_like(case.below("in/noise/"))
     out, img = jax.jit(outputs)(params, noise)
     for name, value in out.items():
-        case.check(f"out/{name}", value)
+        case.offer(f"out/{name}", value)
     for name, value in img.items():
-        case.check(f"out/img_{name}", to_nchw(value))
+        case.offer(f"out/img_{name}", to_nchw(value))
 
 
 def _generator_gradients(case, graphdef, params, noise, z, c) -> None:
@@ -107,9 +110,9 @@ def _generator_gradients(case, graphdef, params, noise, z, c) -> None:
     (value, img), (grads, grad_z) = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(
         params, z
     )
-    case.check("out/img", to_nchw(img))
-    case.check("out/loss", value)
-    case.check("out/grad_z", grad_z)
+    case.offer("out/img", to_nchw(img))
+    case.offer("out/loss", value)
+    case.offer("out/grad_z", grad_z)
     case.check_official("out/grad/", grads)
 
 
@@ -118,7 +121,8 @@ def discriminator_cases(case: Case) -> None:
     graphdef, init = make_discriminator(case.args["kwargs"])
     params, _ = case.trees("params/")
     check_shapes(init, params)
-    img, c = jnp.asarray(to_nhwc(case["in/img"])), jnp.asarray(case["in/c"])
+    img = to_nhwc(case["in/img"])
+    c = case.labels("in/c", len(img))
     weights = jnp.asarray(case["in/R"]) if "in/R" in case else None
 
     def outputs(params, img):
@@ -134,23 +138,23 @@ def discriminator_cases(case: Case) -> None:
 
     grad = jax.jit(jax.value_and_grad(outputs, argnums=(0, 1), has_aux=True))
     (_, (logits, features, cmap)), (grads, grad_img) = grad(params, img)
-    case.check("out/logits", logits)
+    case.offer("out/logits", logits)
     for name, value in features.items():
-        if f"out/{name}" in case:
-            case.check(f"out/{name}", to_nchw(value))
-    if "out/cmap" in case:
-        case.check("out/cmap", cmap)
+        case.offer(f"out/{name}", to_nchw(value))
+    case.offer("out/cmap", cmap)
     if weights is not None:
-        case.check("out/grad_img", to_nchw(grad_img))
+        case.offer("out/grad_img", to_nchw(grad_img))
         case.check_official("out/grad/", grads)
 
 
 # The two originals differ in which passes move w_avg, and in what Adam does without a gradient.
 _SEMANTICS = {
     "NVlabs/stylegan2-ada-pytorch": dict(
-        w_avg_update="every_pass", w_avg_beta=0.995, absent_grads="zero"
+        w_avg_update="every_pass", w_avg_beta=0.995, absent_grads="zero", pl_weight=2.0
     ),
-    "NVlabs/stylegan3": dict(w_avg_update="Dmain", w_avg_beta=0.998, absent_grads="skip"),
+    "NVlabs/stylegan3": dict(
+        w_avg_update="Dmain", w_avg_beta=0.998, absent_grads="skip", pl_weight=0.0
+    ),
 }
 
 
@@ -158,69 +162,72 @@ def _semantics(case: Case) -> dict[str, Any]:
     return _SEMANTICS[case.entry["origin"].split("@")[0]]
 
 
-def _networks(case: Case, opt_G: Any, opt_D: Any) -> Networks:
-    """Both networks of a training case."""
-    graphdef, _ = make_generator(case.args["G"])
-    z_dim, res = case.args["G"]["z_dim"], case.args["G"]["img_resolution"]
-    return Networks(
-        G=graphdef,
+def _setup(case: Case, opt_G: Any, opt_D: Any, level: dict[str, Any], **hyper: Any) -> Setup:
+    """Networks and numbers of a training case; what an entry does not say is as in the original."""
+    loss = case.args["loss"]
+    assert loss.get("style_mixing_prob", 0) == 0
+    semantics = _semantics(case)
+    resolution = case.args["G"]["img_resolution"]
+    networks = Networks(
+        G=make_generator(case.args["G"])[0],
         D=make_discriminator(case.args["D"])[0],
         opt_G=opt_G,
         opt_D=opt_D,
-        z_dim=z_dim,
-        num_ws=2 * int(np.log2(res)) - 2,
+        z_dim=case.args["G"]["z_dim"],
+        num_ws=2 * int(np.log2(resolution)) - 2,
         noise_layers=(),  # noise is given
     )
-
-
-def _level(case: Case, **overrides: Any) -> Level:
-    """The only level of networks that do not grow."""
-    values = dict(
-        resolution=case.args["G"]["img_resolution"], lod=0, batch_size=4, G_lr=0.0, D_lr=0.0
-    )
-    return Level(**(values | overrides))
-
-
-def _hyper(case: Case, **overrides: Any) -> Hyperparameters:
-    """Numbers of the losses; what an entry does not say is the originals' default."""
-    loss = case.args["loss"]
-    assert loss.get("style_mixing_prob", 0) == 0
-    values = dict(
-        r1_gamma=loss["r1_gamma"],
-        pl_weight=loss["pl_weight"],
+    numbers = dict(
+        r1_gamma=loss.get("r1_gamma", 10.0),
+        pl_weight=loss.get("pl_weight", semantics["pl_weight"]),
         pl_decay=loss.get("pl_decay", 0.01),
         pl_batch_shrink=loss.get("pl_batch_shrink", 2),
-        w_avg_beta=_semantics(case)["w_avg_beta"],
-        w_avg_update=_semantics(case)["w_avg_update"],
+        w_avg_beta=semantics["w_avg_beta"],
+        w_avg_update=semantics["w_avg_update"],
     )
-    return hyperparameters(**(values | overrides))
+    whole = dict(resolution=resolution, lod=0, batch_size=4, G_lr=0.0, D_lr=0.0)
+    return Setup(networks, hyperparameters(**(numbers | hyper)), Level(**(whole | level)))
 
 
-def _inputs(
-    phase: Phase, hyper: Hyperparameters, noise: Any, *, z, c, pl_noise, real
-) -> dict[str, Any]:
-    """Inputs of one phase; the stored noise serves every image, path length the first latents."""
+def _inputs(case: Case, prefix: str, real: str, phase: Phase, setup: Setup, noise: Any) -> Inputs:
+    """Inputs of one phase; the stored noise serves every image, path length the first latents.
 
-    def latents(z, c):
-        n = len(z)
-        copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape[1:])), noise)
-        return {"z": jnp.asarray(z), "c": jnp.asarray(c), "noise": copies}
+    Args:
+        case: Its arrays.
+        prefix: Of the names of latents and directions.
+        real: Of the names of the reals.
+        phase: What is wanted.
+        setup: For the micro-batches.
+        noise: The stored noise.
+    """
+    z = case[f"{prefix}gen_z"]
+    c = case.labels(f"{prefix}gen_c", len(z))
+    micro = setup.hyper.num_micro_batches
 
-    inputs = {}
+    def latents(z: Any, c: Any) -> Latents:
+        copies = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(z), *x.shape[1:])), noise)
+        return Latents(jnp.asarray(z), jnp.asarray(c), copies)
+
+    inputs = Inputs()
     if phase.main:
-        inputs["gen"] = latents(z, c)
+        inputs = inputs._replace(gen=latents(z, c))
     if phase.net == "G" and phase.reg:
-        n = len(pl_noise)
+        directions = _pl_noise(case, prefix)
+        per = len(directions) // micro
         # Each micro-batch measures path lengths on the first of its own latents.
-        micro, per = hyper.num_micro_batches, n // hyper.num_micro_batches
-        first = np.concatenate(
-            [np.arange(i * len(z) // micro, i * len(z) // micro + per) for i in range(micro)]
-        )
-        inputs["pl"] = latents(z[first], c[first])
-        inputs["pl"]["directions"] = jnp.asarray(to_nhwc(pl_noise))
+        first = np.concatenate([i * len(z) // micro + np.arange(per) for i in range(micro)])
+        inputs = inputs._replace(pl=latents(z[first], c[first]), directions=to_nhwc(directions))
     if phase.net == "D":
-        inputs["real"] = {"img": jnp.asarray(to_nhwc(real[0])), "c": jnp.asarray(real[1])}
-    return jax.tree.map(lambda x: _deal(x, hyper.num_micro_batches), inputs)
+        img = to_nhwc(case[f"{real}real_img"])
+        inputs = inputs._replace(real=Reals(img, case.labels(f"{real}real_c", len(img))))
+    return jax.tree.map(lambda x: _deal(x, micro), inputs)
+
+
+def _pl_noise(case: Case, prefix: str) -> np.ndarray:
+    """Directions of the path lengths, stored for the batch or by micro-batch."""
+    parts = case.below(f"{prefix}pl_noise_unit")
+    names = sorted(parts, key=lambda name: int(name.removeprefix("_") or 0))
+    return np.concatenate([parts[name] for name in names])
 
 
 def _deal(x: Any, num_micro_batches: int) -> Any:
@@ -235,78 +242,80 @@ def _check_report(case: Case, prefix: str, report: dict[str, Any]) -> None:
         case.check(prefix + name, np.ravel(report[name.replace(".", "/")]))
 
 
+def _phase(name: str, interval: int) -> Phase:
+    """A phase by its name: `Gmain`, `Dreg`, `Gboth`."""
+    return Phase(name, name[0], name[1:] != "reg", name[1:] != "main", interval)
+
+
+def _stats(case: Case, buffers: Any, pl_mean: Any) -> dict[str, Any]:
+    """Moving values as the case has them."""
+    none = init_stats(w_dim=case.args["G"]["w_dim"], moving_G={}, moving_D={})
+    return none | {"w_avg": _w_avg(case, buffers), "pl_mean": jnp.asarray(pl_mean, jnp.float32)}
+
+
+def _w_avg(case: Case, buffers: Any) -> Any:
+    """The stored mean style; zeros where the original keeps none."""
+    kwargs = case.args.get("kwargs", case.args.get("G"))
+    return buffers.get("mapping", {}).get("w_avg", jnp.zeros(kwargs["w_dim"]))
+
+
 def loss_cases(case: Case) -> None:
     """Every phase from the same parameters: reports, gradients, moved statistics."""
     unused = make_optimizer(betas=(0.0, 0.99), eps=1e-8, reg_interval=None)
-    networks, hyper = _networks(case, unused, unused), _hyper(case)
-    (G, G_buffers), (D, _) = (case.trees(f"params/{n}.") for n in "GD")
-    pl_mean = case["in/pl_mean_before"]
-    stats = {"w_avg": G_buffers["mapping"]["w_avg"], "pl_mean": jnp.asarray(pl_mean)}
+    setup = _setup(case, unused, unused, level={})
+    (G, buffers), (D, _) = (case.trees(f"params/{n}.") for n in "GD")
+    stats = _stats(case, buffers, case.arrays.get("in/pl_mean_before", 0.0))
     state = TrainState(
         G=G, D=D, G_ema=G, opt_G=None, opt_D=None, stats=stats, skipped={}, nimg=jnp.int32(0)
     )
     for name, gain in case.args["gains"].items():
-        net = name[0]
-        phase = Phase(name, net, name[1:] != "reg", name[1:] != "main", gain)
-        inputs = _inputs(
-            phase,
-            hyper,
-            _noise_const(G_buffers),
-            z=case["in/gen_z"],
-            c=case["in/gen_c"],
-            pl_noise=case["in/pl_noise_unit"],
-            real=(case["in/real_img"], case["in/real_c"]),
-        )
-        run = jax.jit(phase_gradients, static_argnames=("phase", "networks", "hyper", "level"))
-        grads, moved, report = run(
-            state, inputs, phase=phase, networks=networks, hyper=hyper, level=_level(case)
-        )
+        phase = _phase(name, gain)
+        if phase.net == "G" and phase.reg and not setup.hyper.pl_weight:
+            phase = phase._replace(reg=False)  # a regulariser without weight
+        inputs = _inputs(case, "in/", "in/", phase, setup, _noise_const(buffers))
+        loss = functools.partial(LOSSES[phase.net], phase=phase, setup=setup)
+        run = jax.jit(functools.partial(gradients, loss=loss, net=phase.net, setup=setup))
+        grads, moved, report = run(state, inputs, {})
         prefix = f"out/{name}/"
         _check_report(case, prefix + "report/", report)
-        case.check_official(prefix + "grad/", grads, absent=case.args["none_grads"][name])
+        case.check_official(prefix + "grad/", grads, absent=case.args["none_grads"].get(name, ()))
         for key in ("w_avg", "pl_mean"):
-            if f"{prefix}{key}_after" in case:
-                case.check(f"{prefix}{key}_after", moved[key])
+            case.offer(f"{prefix}{key}_after", moved[key])
 
 
 def training_cases(case: Case) -> None:
     """Whole iterations: reports, all parameters after each, Adam's step counts at the end."""
     args = case.args
-    semantics = _semantics(case)
     micro = args["batch"] // args["batch_gpu"]
-    optimizers = {
-        f"opt_{net}": make_optimizer(
+    optimizers = [
+        make_optimizer(
             betas=tuple(args[f"{net}_opt"]["betas"]),
             # The originals sum gradients over micro-batches, we average: Adam sees no other
             # difference than in eps.
             eps=args[f"{net}_opt"]["eps"] / micro,
             reg_interval=args[f"{net}_reg_interval"],
-            absent_grads=semantics["absent_grads"],
+            absent_grads=_semantics(case)["absent_grads"],
         )
         for net in "GD"
-    }
-    networks = _networks(case, **optimizers)
-    hyper = _hyper(
+    ]
+    level = dict(batch_size=args["batch"], G_lr=args["G_opt"]["lr"], D_lr=args["D_opt"]["lr"])
+    setup = _setup(
         case,
+        *optimizers,
+        level,
         num_micro_batches=micro,
         ema_kimg=args["ema_nimg"] / 1000,
         ema_rampup=args["ema_rampup"],
         g_reg_interval=args["G_reg_interval"],
         d_reg_interval=args["D_reg_interval"],
     )
-    level = _level(
-        case,
-        batch_size=args["batch"],
-        G_lr=args["G_opt"]["lr"],
-        D_lr=args["D_opt"]["lr"],
-    )
     trees = {n: case.trees(f"params/{n}.") for n in ("G", "D", "G_ema")}
     buffers = trees["G"][1]
     state = TrainState(
         **{name: tree[0] for name, tree in trees.items()},
-        opt_G=optimizers["opt_G"].init(trees["G"][0]),
-        opt_D=optimizers["opt_D"].init(trees["D"][0]),
-        stats={"w_avg": buffers["mapping"]["w_avg"], "pl_mean": jnp.float32(0)},
+        opt_G=optimizers[0].init(trees["G"][0]),
+        opt_D=optimizers[1].init(trees["D"][0]),
+        stats=_stats(case, buffers, 0.0),
         skipped={"G": jnp.int32(0), "D": jnp.int32(0)},
         nimg=jnp.int32(args.get("start_nimg", 0)),
     )
@@ -314,9 +323,10 @@ def training_cases(case: Case) -> None:
     @functools.partial(jax.jit, static_argnames="phase")
     def run(state, inputs, phase):
         # Per-image values beside the step, from one compiled program.
-        statics = dict(networks=networks, hyper=hyper, level=level)
-        report = phase_gradients(state, inputs, phase, **statics)[2]
-        return run_phase(state, inputs, phase, **statics)[0], report
+        loss = functools.partial(LOSSES[phase.net], phase=phase, setup=setup)
+        report = gradients(state, inputs, {}, loss, net=phase.net, setup=setup)[2]
+        names = dict(net=phase.net, name=phase.name, is_reg=not phase.main)
+        return gradient_step(state, inputs, {}, loss, setup=setup, **names)[0], report
 
     noise = _noise_const(buffers)
     iterations = sorted({int(n.split("/")[1][2:]) for n in case.arrays if n.startswith("in/it")})
@@ -324,22 +334,11 @@ def training_cases(case: Case) -> None:
         for name in args["phase_order"]:
             if f"in/it{it}/{name}/gen_z" not in case:
                 continue
-            net = name[0]
-            interval = args[f"{net}_reg_interval"] if name[1:] == "reg" else 1
-            phase = Phase(name, net, name[1:] != "reg", name[1:] != "main", interval)
-            inputs = _inputs(
-                phase,
-                hyper,
-                noise,
-                z=case[f"in/it{it}/{name}/gen_z"],
-                c=case[f"in/it{it}/{name}/gen_c"],
-                pl_noise=case.arrays.get(f"in/it{it}/{name}/pl_noise_unit"),
-                real=(case[f"in/it{it}/real_img"], case[f"in/it{it}/real_c"]),
-            )
+            phase = _phase(name, args[f"{name[0]}_reg_interval"] if name[1:] == "reg" else 1)
+            inputs = _inputs(case, f"in/it{it}/{name}/", f"in/it{it}/", phase, setup, noise)
             state, report = run(state, inputs, phase)
             _check_report(case, f"out/it{it}/{name}/report/", report)
-        state = average_G(state, hyper, level)
-        state = dataclasses.replace(state, nimg=state.nimg + level.batch_size)
+        state = count_images(average_G(state, setup), setup)
         _check_state(case, f"out/it{it}/", state, buffers)
     _check_adam_steps(case, state)
 
@@ -354,7 +353,7 @@ def _check_state(case: Case, prefix: str, state: TrainState, buffers: Any) -> No
         has_noise = any(n.endswith("noise_const") for n in names)
         kept = kept if has_noise or not kept else {"mapping": kept["mapping"]}
         case.check_official(f"{prefix}{net}.", getattr(state, net), kept)
-    case.check(f"{prefix}pl_mean", state.stats["pl_mean"])
+    case.offer(f"{prefix}pl_mean", state.stats["pl_mean"])
 
 
 def _check_adam_steps(case: Case, state: TrainState) -> None:
@@ -373,10 +372,10 @@ def _check_adam_steps(case: Case, state: TrainState) -> None:
 
 
 def _noise_const(buffers: dict[str, Any]) -> dict[str, Any]:
-    """The stored noise of every layer as the synthesis takes it."""
+    """The stored noise of every layer as the synthesis takes it; none without noise inputs."""
     return {
         block: {layer: leaf["noise_const"] for layer, leaf in layers.items()}
-        for block, layers in buffers["synthesis"].items()
+        for block, layers in buffers.get("synthesis", {}).items()
     }
 
 

@@ -9,8 +9,9 @@ from jax.sharding import PartitionSpec
 
 from configs import ffhq, progan_celebahq
 from stylegan_jax.plan import planner, report, targets, wire, worker
-from stylegan_jax.training.build import ImageShape, make_config_levels
-from stylegan_jax.training.phases import make_phases
+from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.training.objectives import make_steps
+from stylegan_jax.training.step import COUNT
 
 SHAPE = ImageShape(16, 3, 0)
 HARDWARE = {
@@ -57,20 +58,26 @@ def test_a_batch_that_cannot_be_split_becomes_eight_per_device(capsys):
 
 def programs_of(config, **values):
     """What the compiler would have found, the same for every program."""
-    hyper = planner.report.make_hyperparameters(config)
-    names = [phase.name for phase in make_phases(hyper)] + ["EMA"]
+    setup, _ = make_setup(config, SHAPE)
     found = dict(fits=True, total_bytes=2**30, model_flops=1e12, flops=2e12, traffic_bytes=1e9)
     found |= dict(schedule_sec=0.1, roofline_sec=0.05, collectives={}, output_bytes=0)
     found |= dict(wire=wire.Wire(3e7, 0.002, 1e7, 0.001)._asdict()) | values
     levels = range(len(make_config_levels(config)))
-    return [{"level": i, "program": name} | found for i in levels for name in names]
+    return [
+        {"level": i, "program": step.name, "interval": step.interval}
+        | {"reads_batch": step.reads_batch}
+        | found
+        for i in levels
+        for step in make_steps(setup)
+        if step.name != COUNT
+    ]
 
 
 def test_averages_are_those_of_the_lazy_cycle():
     config, target = ffhq.get_config("smoke"), targets.parse_topology("v5e:2x2")
     planned = report.assemble(config, target, HARDWARE, SHAPE, programs_of(config))
     (cycle,) = planned["levels"]
-    # Gmain, Dmain and EMA every time, Greg every 4th, Dreg every 16th.
+    # Gmain, Dmain and the average every time, Greg every 4th, Dreg every 16th.
     seconds = 0.1 * (3 + 1 / 4 + 1 / 16)
     assert cycle["schedule"]["iteration_sec"] == pytest.approx(seconds)
     assert cycle["schedule"]["img_per_sec"] == pytest.approx(16 / seconds)
@@ -110,7 +117,9 @@ def test_the_busiest_host_of_a_checkpoint(fsdp, most):
 def test_what_does_not_fit_is_named_and_has_no_speed():
     config, target = ffhq.get_config("smoke"), targets.parse_topology("v5e:2x2")
     programs = programs_of(config)
-    programs[1] = {k: programs[1][k] for k in ("level", "program")}  # nothing else is known
+    programs[1] = {
+        k: programs[1][k] for k in ("level", "program", "interval", "reads_batch")
+    }  # nothing else is known
     programs[1] |= {"fits": False, "total_bytes": 3 * 2**33, "message": "over by much"}
     planned = report.assemble(config, target, HARDWARE, SHAPE, programs)
     text = report.table(planned)

@@ -1,0 +1,144 @@
+"""What is static in a step: networks, numbers of the losses, where the networks stand."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from stylegan_jax.models.blocks import NoiseLayers
+from stylegan_jax.ops.packing import UNPACKED, Packing
+from stylegan_jax.training.optimizer import Optimizer
+from stylegan_jax.training.schedules import Level
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """The static half of a training run: network structures, their sizes, their optimisers.
+
+    `packings` are those of D's images by resolution; none is named: unpacked.
+    """
+
+    G: nnx.GraphDef
+    D: nnx.GraphDef
+    opt_G: Optimizer
+    opt_D: Optimizer
+    z_dim: int
+    num_ws: int
+    noise_layers: NoiseLayers
+    packings: tuple[tuple[int, Packing], ...] = ()
+
+    def packing(self, resolution: int) -> Packing:
+        """How D holds images of a resolution, and so how they are handed over."""
+        return dict(self.packings).get(resolution, UNPACKED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameters:
+    """Numbers of the losses and averages; all static.
+
+    Attributes:
+        net_order: Whose phases come first, `GD` or `DG`; the average of G follows those of D.
+        num_micro_batches: Gradients are averaged over this many parts of the batch.
+        adversarial: A key of `ADVERSARIAL_LOSSES`.
+        r1_gamma: Weight of R1 (the loss is gamma / 2 * penalty).
+        r2_gamma: Weight of R2, likewise.
+        gp_weight: Weight of the gradient penalty of WGAN-GP.
+        gp_target: Gradient norm that it does not penalise.
+        drift_weight: Weight of the squared logits of reals.
+        pl_weight: Weight of the path length penalty; 0: no such phase.
+        pl_decay: Rate of the moving mean of path lengths.
+        pl_batch_shrink: Path lengths are measured on this fraction of the batch.
+        style_mixing_prob: Probability that an iteration mixes two latents.
+        w_avg_beta: Decay of the mean style.
+        w_avg_update: `every_pass` moves it in each pass of the mapping (StyleGAN2-ADA), `Dmain`
+            in that phase alone (StyleGAN3).
+        ema_kimg: Half-life of `G_ema`.
+        ema_rampup: See `ema_beta`.
+        ema_decay: Share of the average kept per iteration, whatever the batch (ProGAN); None: as
+            half-life and ramp-up have it.
+        g_reg_interval: Iterations between `Greg` phases; None: regularised in every main phase.
+        d_reg_interval: Iterations between `Dreg` phases; None: likewise.
+    """
+
+    net_order: Literal["GD", "DG"]
+    num_micro_batches: int
+    adversarial: str
+    r1_gamma: float
+    r2_gamma: float
+    gp_weight: float
+    gp_target: float
+    drift_weight: float
+    pl_weight: float
+    pl_decay: float
+    pl_batch_shrink: int
+    style_mixing_prob: float
+    w_avg_beta: float
+    w_avg_update: Literal["every_pass", "Dmain"]
+    ema_kimg: float
+    ema_rampup: float | None
+    ema_decay: float | None
+    g_reg_interval: int | None
+    d_reg_interval: int | None
+
+
+class Augmentation(NamedTuple):
+    """What happens to images on their way to D.
+
+    Attributes:
+        draw: `(key, n) -> draws`: everything random in it, for n images, as arrays `[n, ...]`.
+        apply: `(img [n, h, w, c], draws, stats) -> img`, differentiable; `stats` are the moving
+            values of the state.
+    """
+
+    draw: Callable[[Array, int], Any]
+    apply: Callable[[Array, Any, dict[str, Any]], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """All that a step is compiled for; hashable, equal where the programs are.
+
+    Attributes:
+        networks: Structures, sizes and optimisers.
+        hyper: Numbers of the losses and averages.
+        level: Resolution, batch and learning rates.
+        augmentation: Of the images that D sees; None: it sees them as they are.
+    """
+
+    networks: Networks
+    hyper: Hyperparameters
+    level: Level
+    augmentation: Augmentation | None = None
+
+    @property
+    def packing(self) -> Packing:
+        """How images of the level are held: as D holds them."""
+        return self.networks.packing(self.level.resolution)
+
+    def fade(self, nimg: Int[Array, ""] | int) -> Float[Array, ""] | None:
+        """Share of the resolution below after `nimg` images; None where nothing is faded."""
+        return self.level.fade(nimg)
+
+    def at(self, level: Level) -> "Setup":
+        """The same networks at another level."""
+        return dataclasses.replace(self, level=level)
+
+
+class Phase(NamedTuple):
+    """Which terms a step of a network's loss has.
+
+    Attributes:
+        name: What the step is called in logs.
+        net: Whose step it is.
+        main: Whether it has the adversarial loss.
+        reg: Whether it has the regularisers.
+        interval: Iterations from one such step to the next; regularisers are that much stronger.
+    """
+
+    name: str
+    net: Literal["G", "D"]
+    main: bool
+    reg: bool
+    interval: int

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs.quickstart import get_config
-from stylegan_jax import input as run_input
+from stylegan_jax.run import input as run_input
 from stylegan_jax.run.input import InputStream, image_shape, open_config_source
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import make_mesh

@@ -2,13 +2,11 @@
 
 from stylegan_jax.data.catalog import DATA_DIR, open_source, prepare
 from stylegan_jax.data.pipeline import fixed_batch, make_dataset, make_iterator
-from stylegan_jax.data.sources import ArchiveSource, ImageSource, SubsetSource
+from stylegan_jax.data.sources import ImageSource
 
 __all__ = [
     "DATA_DIR",
-    "ArchiveSource",
     "ImageSource",
-    "SubsetSource",
     "fixed_batch",
     "make_dataset",
     "make_iterator",

@@ -12,6 +12,7 @@ from stylegan_jax.data.archives import (
     Archive,
     PreparedArchive,
     SubsetArchive,
+    draw_subset,
     is_prepared,
     open_archive,
 )
@@ -19,7 +20,7 @@ from stylegan_jax.data.builders import DATASET_SPECS, DatasetSpec, ImageBuilder
 from stylegan_jax.data.builders.base import copy_to_bucket
 from stylegan_jax.data.preparation.records import make_recipe
 from stylegan_jax.data.preparation.transforms import Transform
-from stylegan_jax.data.sources import ArchiveSource, ImageSource, SubsetSource
+from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.files import as_path, is_cloud
 
 DATA_DIR = "~/.cache/stylegan_jax/data"
@@ -60,11 +61,13 @@ def open_source(
         ImportError: A package that the data set is made from is missing.
         ValueError: There is no such data set, or its images or labels do not fit.
     """
-    source = _open_whole(dataset, resolution, labels, as_path(data_dir).expanduser())
-    return SubsetSource(source, subset, seed=seed) if subset else source
+    archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
+    if subset:
+        archive = draw_subset(archive, subset, seed=seed)
+    return ImageSource(archive, resolution=resolution, labels=labels)
 
 
-def _open_whole(dataset: str, resolution: int, labels: bool, data_dir: epath.Path) -> ImageSource:
+def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -> Archive:
     """Opens all of a data set."""
     if not dataset:
         raise ValueError(f"data.dataset is empty: give a name or a path. {_list_names()}")
@@ -78,11 +81,10 @@ def _open_whole(dataset: str, resolution: int, labels: bool, data_dir: epath.Pat
         if name in _BUILT_IN and not is_prepared(folder):
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
-            return ArchiveSource(PreparedArchive(folder, name=dataset), labels=labels)
+            return PreparedArchive(folder, name=dataset)
     path = as_path(dataset).expanduser()
     if path.exists() and (spec is None or dataset.startswith(".")):
-        archive = open_archive(path, resolution=resolution)
-        return ArchiveSource(archive, resolution=resolution, labels=labels)
+        return open_archive(path, resolution=resolution)
     if spec is not None:
         raise ValueError(_how_to_prepare(spec, dataset, resolution, data_dir))
     raise ValueError(f"There is no data set {dataset!r}, nor a folder or file. {_list_names()}")

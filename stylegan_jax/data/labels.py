@@ -1,16 +1,15 @@
 """What a data set says of its images besides their pixels: classes, vectors or captions."""
 
 import dataclasses
-import json
+import functools
+import hashlib
 import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
-# Where a prepared data set has its labels.
-LABELS_FILE = "labels.json"
+from stylegan_jax.data.texts import Texts
 
 # More, such as the number of a user account, is no class number.
 MAX_CLASSES = 2**20
@@ -24,13 +23,13 @@ class Labels:
 
     Attributes:
         kind: One of `KINDS`. Multi-hot labels are vectors.
-        values: `none`: int32 [n] of -1; `classes`: int32 [n]; `vectors`: float32 [n, d];
-            `captions`: object [n] of str.
+        values: `none`: int32 [n] of -1; `classes`: int32 [n]; `vectors`: float32 [n, d], perhaps
+            memory-mapped; `captions`: n texts.
         class_names: One name per class, empty for the other kinds.
     """
 
     kind: str
-    values: np.ndarray
+    values: np.ndarray | Texts
     class_names: tuple[str, ...] = ()
 
     @property
@@ -38,31 +37,49 @@ class Labels:
         """Length of the vector that a network gets for an image: classes are one-hot."""
         return self.values.shape[1] if self.kind == "vectors" else len(self.class_names)
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arrays that the values consist of."""
+        if isinstance(self.values, Texts):
+            return self.values.utf8, self.values.offsets
+        return (self.values,)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of kind and values, equal on every machine; names of classes do not count."""
+        digest = hashlib.sha256(self.kind.encode())
+        for array in self.arrays:
+            # Type and shape are hashed too: the same bytes may be other vectors.
+            little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            digest.update(f" {little_endian.dtype.str} {little_endian.shape} ".encode())
+            digest.update(little_endian.data)
+        return digest.hexdigest()
+
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "Labels":
-        """The labels of some images; the classes stay the same."""
+        """Returns the labels of some images; the classes stay the same."""
         return dataclasses.replace(self, values=self.values[np.asarray(indices, np.int64)])
 
     def rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """What a network gets for some images: float32 [n, c_dim]."""
-        values = self.values[np.asarray(indices, np.int64)]
+        """Returns what a network gets for some images: float32 [n, c_dim]."""
+        indices = np.asarray(indices, np.int64)
         if self.kind == "vectors":
-            return values
+            return self.values[indices]
         if self.kind == "classes":
-            return (values[:, None] == np.arange(self.c_dim)).astype(np.float32)
-        return np.zeros((len(values), 0), np.float32)
+            return (self.values[indices, None] == np.arange(self.c_dim)).astype(np.float32)
+        return np.zeros((len(indices), 0), np.float32)
 
     def item(self, index: int) -> Any:
-        """One image's label as a JSON value: int, list of float, str or None."""
+        """Returns one image's label as a JSON value: int, list of float, str or None."""
         if self.kind == "none":
             return None
         value = self.values[index]
-        return value if self.kind == "captions" else value.tolist()
+        return value if isinstance(value, str) else value.tolist()
 
     def describe(self) -> str:
-        """A few words for logs, such as `10 classes`."""
+        """Returns a few words for logs, such as `10 classes`."""
         return {
             "none": "no labels",
             "classes": f"{len(self.class_names)} classes",
@@ -72,12 +89,12 @@ class Labels:
 
 
 def no_labels(n: int) -> Labels:
-    """Labels of a data set that has none."""
+    """Returns the labels of a data set that has none."""
     return Labels("none", np.full(n, -1, np.int32))
 
 
 def class_labels(values: Sequence[int] | np.ndarray, class_names: Sequence[str]) -> Labels:
-    """Labels from class numbers.
+    """Makes labels from class numbers.
 
     Raises:
         ValueError: A number without a name.
@@ -92,7 +109,7 @@ def class_labels(values: Sequence[int] | np.ndarray, class_names: Sequence[str])
 
 
 def parse_labels(items: Sequence[Any]) -> Labels:
-    """Labels from JSON values, one per image, as in an NVIDIA data set's `dataset.json`.
+    """Makes labels from JSON values, one per image, as in an NVIDIA data set's `dataset.json`.
 
     Args:
         items: Integers (classes 0 to their maximum), lists of numbers of one length (vectors),
@@ -106,13 +123,17 @@ def parse_labels(items: Sequence[Any]) -> Labels:
     kinds = sorted({_kind_of(item) for item in items})
     if len(kinds) > 1:
         raise ValueError(f"labels are of several kinds: {', '.join(kinds)}. Give all the same.")
+
+    # Classes without names are called by their numbers.
     if kinds == ["an integer"]:
         if max(items) >= MAX_CLASSES:
             raise ValueError(f"class number {max(items)}: number the classes from 0, without gaps.")
         names = [str(number) for number in range(max(items) + 1)]
         return class_labels(np.asarray(items), names)
     if kinds == ["a text"]:
-        return Labels("captions", np.array(list(items), object))
+        return Labels("captions", Texts.from_strings(items))
+
+    # Vectors, or nothing that can be a label.
     lengths = sorted({len(item) for item in items}) if kinds == ["a vector"] else []
     if len(lengths) != 1 or not lengths[0]:
         raise ValueError(
@@ -120,44 +141,14 @@ def parse_labels(items: Sequence[Any]) -> Labels:
             "integers, lists of numbers of one length, or texts."
         )
     values = np.asarray(items, np.float64)
+    # Written so that NaN fails, too.
     if not (np.abs(values) <= np.finfo(np.float32).max).all():
         raise ValueError("a vector with NaN, infinity or a number too large for float32")
     return Labels("vectors", values.astype(np.float32))
 
 
-def write_labels(path: epath.PathLike, labels: Labels) -> None:
-    """Writes labels beside the records, so that nobody has to read those for them."""
-    content = dict(kind=labels.kind, class_names=labels.class_names, values=labels.values.tolist())
-    if labels.kind == "none":
-        content["values"] = len(labels)
-    epath.Path(path).write_text(json.dumps(content))
-
-
-def read_labels(path: epath.PathLike, n: int) -> Labels:
-    """What `write_labels` wrote of `n` images.
-
-    Raises:
-        ValueError: The file is damaged, or of another number of images.
-    """
-    try:
-        content = json.loads(epath.Path(path).read_text())
-        kind, values = content["kind"], content["values"]
-        if kind == "classes":
-            labels = class_labels(values, content["class_names"])
-        elif kind == "none":
-            labels = no_labels(values)
-        else:
-            dtype = {"vectors": np.float32, "captions": object}[kind]
-            labels = Labels(kind, np.array(values, dtype))
-        if len(labels) != n or labels.values.ndim != 1 + (kind == "vectors"):
-            raise ValueError(f"{len(labels)} labels for {n} images")
-    except (LookupError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}).") from error
-    return labels
-
-
 def _kind_of(item: Any) -> str:
-    """What a JSON value is as a label."""
+    """Says what a JSON value is as a label."""
     if item is None:
         return "missing"
     if isinstance(item, bool | dict):
@@ -166,6 +157,9 @@ def _kind_of(item: Any) -> str:
         return "an integer"
     if isinstance(item, str):
         return "a text"
-    if isinstance(item, list | tuple) and all(isinstance(x, numbers.Real) for x in item):
+    # A vector has many numbers, but few types: asking each number takes a hundred times longer.
+    if isinstance(item, list | tuple) and all(
+        issubclass(type_, numbers.Real) for type_ in set(map(type, item))
+    ):
         return "a vector"
     return f"a {type(item).__name__}"

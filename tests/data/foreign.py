@@ -1,7 +1,6 @@
 """Small data sets in the layouts that others publish, made of the built-in drawings."""
 
 import functools
-import gzip
 import hashlib
 import io
 import json
@@ -203,17 +202,3 @@ def write_cifar10(path: pathlib.Path, files: dict[str, bytes]) -> None:
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-
-
-def write_idx(
-    folder: pathlib.Path, images: np.ndarray, labels: Sequence[int] | None = None
-) -> pathlib.Path:
-    """MNIST's form: gzipped images uint8 [n, h, w] and labels; returns the images' path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "train-images-idx3-ubyte.gz"
-    header = struct.pack(">4B3I", 0, 0, 8, 3, *images.shape)
-    path.write_bytes(gzip.compress(header + images.tobytes()))
-    if labels is not None:
-        content = struct.pack(">4BI", 0, 0, 8, 1, len(labels)) + bytes(labels)
-        (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
-    return path

@@ -1,6 +1,5 @@
 """CIFAR-10's pickles, read without running anything of them, and MNIST's files."""
 
-import gzip
 import os
 import pickle
 
@@ -121,37 +120,4 @@ def test_cifar10_with_wrong_arrays(cifar):
         files["data_batch_1"] = foreign.python2_pickle({b"data": data, b"labels": [0, 0]})
         foreign.write_cifar10(path, files)
         with pytest.raises(ArchiveError, match="the batches are not CIFAR-10's"):
-            open_archive(path)
-
-
-def test_idx(tmp_path):
-    grey = foreign.drawings(5, 28)[..., 0]
-    path = foreign.write_idx(tmp_path / "mnist", grey, [4, 0, 3, 1, 4])
-    expected = np.zeros((5, 32, 32, 1), np.uint8)
-    expected[:, 2:30, 2:30, 0] = grey
-    for opened in (path, path.parent):
-        archive = open_archive(opened)
-        assert archive.name == "mnist"
-        assert archive.labels.values.tolist() == [4, 0, 3, 1, 4] and archive.labels.c_dim == 5
-        foreign.assert_holds(pickle.loads(pickle.dumps(archive)), expected)
-
-
-def test_idx_of_other_pixels(tmp_path):
-    grey = foreign.drawings(3, 16)[..., 0]
-    for name, images in {"a": grey, "b": grey[::-1]}.items():
-        foreign.write_idx(tmp_path / name, images)
-    first, second = (open_archive(tmp_path / name) for name in "ab")
-    assert first.identity() != second.identity() and first.stamp(0) != second.stamp(0)
-    assert first.stamp(1) == second.stamp(1)
-
-
-def test_idx_damaged(tmp_path):
-    grey = foreign.drawings(5, 28)[..., 0]
-    path = foreign.write_idx(tmp_path, grey, [1, 2])
-    with pytest.raises(ArchiveError, match="2 labels.*5 images"):
-        _ = open_archive(path).labels
-    content = gzip.decompress(path.read_bytes())
-    for damaged in (gzip.compress(content[:-1]), gzip.compress(b"\1" + content[1:]), b"x", b""):
-        path.write_bytes(damaged)
-        with pytest.raises(ArchiveError, match="not a whole IDX file"):
             open_archive(path)

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from stylegan_jax.data import ArchiveSource, prepare
+from stylegan_jax.data import ImageSource, prepare
 from stylegan_jax.data.archives import PreparedArchive
 from stylegan_jax.data.builders import openmoji
 from stylegan_jax.data.builders.openmoji import (
@@ -20,7 +20,7 @@ FEW = ["1F1EB-1F1F7", "1F34E", "1F436", "1F600", "2795"]
 
 
 def open_prepared(folder, **options):
-    return ArchiveSource(PreparedArchive(folder), **options)
+    return ImageSource(PreparedArchive(folder), **options)
 
 
 def prepare_drawings(data_dir, *, resolution, subset):

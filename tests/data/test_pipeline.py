@@ -10,36 +10,41 @@ import sys
 import numpy as np
 import pytest
 
+from stylegan_jax.data import ImageSource
+from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.codecs import ImageFormat
-from stylegan_jax.data.labels import Labels, class_labels, no_labels
+from stylegan_jax.data.labels import Labels, class_labels
 from stylegan_jax.data.pipeline import fixed_batch, make_dataset, make_iterator
-from stylegan_jax.data.sources import ImageSource
 
 SIZE = 10
+PARITY = class_labels(np.arange(SIZE) % 2, ["even", "odd"])
 
 
-class NumberedSource(ImageSource):
+class NumberedArchive(Archive):
     """Image i is filled with i in its left half and with 100 + i in its right half."""
 
+    name = "numbered"
     dtype = "uint8"
+    _labels = PARITY
 
-    def __init__(self, size=SIZE, classes=("even", "odd")):
-        labels = class_labels(np.arange(size) % 2, classes) if classes else no_labels(size)
-        super().__init__(
-            name="numbered",
-            format=ImageFormat(4, 4, 1, self.dtype),
-            labels=labels,
-            use_labels=bool(classes),
-            identity=size,
-        )
+    def __init__(self):
+        self.names = [f"image {index}" for index in range(SIZE)]
+        self.sizes = [16] * SIZE
 
-    def _read(self, index):
+    def read(self, index):
         image = np.full((4, 4, 1), index, self.dtype)
         image[:, 2:] += 100
         return image
 
-    def where(self, index):
-        return f"image {index}"
+    def read_format(self, index):
+        return ImageFormat(4, 4, 1, self.dtype)
+
+    def _read_labels(self):
+        return self._labels
+
+
+def make_source(archive=NumberedArchive, labels=True):
+    return ImageSource(archive(), labels=labels)
 
 
 def numbers_and_flips(batches):
@@ -49,7 +54,7 @@ def numbers_and_flips(batches):
 
 
 def take(count, source=None, **options):
-    dataset = make_dataset(source or NumberedSource(), **{"batch_size": 4, "seed": 0, **options})
+    dataset = make_dataset(source or make_source(), **{"batch_size": 4, "seed": 0, **options})
     return [dataset[i] for i in range(count)]
 
 
@@ -64,7 +69,7 @@ def test_shapes_and_types():
     (batch,) = take(1)
     assert batch["image"].shape == (4, 4, 4, 1) and batch["image"].dtype == np.uint8
     assert batch["label"].shape == (4, 2) and batch["label"].dtype == np.float32
-    (batch,) = take(1, NumberedSource(classes=()))
+    (batch,) = take(1, make_source(labels=False))
     assert batch["label"].shape == (4, 0) and batch["label"].dtype == np.float32
 
 
@@ -90,25 +95,23 @@ def test_an_epoch_with_mirroring_has_every_image_both_ways():
 
 
 def test_16_bits_stay_16_bits():
-    class DeepSource(NumberedSource):
+    class DeepArchive(NumberedArchive):
         dtype = "uint16"
 
-        def _read(self, index):
-            return super()._read(index) * np.uint16(300)
+        def read(self, index):
+            return super().read(index) * np.uint16(300)
 
-    (batch,) = take(1, DeepSource())
+    (batch,) = take(1, make_source(DeepArchive))
     assert batch["image"].dtype == np.uint16 and batch["image"].max() > 30_000
-    (small,) = take(1, DeepSource(), resolution=2)
+    (small,) = take(1, make_source(DeepArchive), resolution=2)
     np.testing.assert_array_equal(small["image"], batch["image"][:, ::2, ::2])
 
 
 def test_label_vectors_are_used_as_they_are():
-    class VectorSource(NumberedSource):
-        def __init__(self):
-            super().__init__()
-            self.labels = Labels("vectors", np.arange(3 * SIZE, dtype=np.float32).reshape(SIZE, 3))
+    class VectorArchive(NumberedArchive):
+        _labels = Labels("vectors", np.arange(3 * SIZE, dtype=np.float32).reshape(SIZE, 3))
 
-    (batch,) = take(1, VectorSource())
+    (batch,) = take(1, make_source(VectorArchive))
     numbers, _ = numbers_and_flips([batch])
     np.testing.assert_array_equal(batch["label"][:, 0], 3 * numbers)
     assert batch["label"].shape == (4, 3)
@@ -155,11 +158,11 @@ def test_batches_of_other_sizes_go_on_where_the_last_one_ended():
 
 
 def test_smaller_images_are_rounded_means_of_squares():
-    class HalvesSource(NumberedSource):
-        def _read(self, index):
+    class HalvesArchive(NumberedArchive):
+        def read(self, index):
             return np.asarray([[0, 1, 3, 3], [1, 1, 3, 4]] * 2, np.uint8)[..., None]
 
-    (batch,) = take(1, HalvesSource(), batch_size=1, resolution=2)
+    (batch,) = take(1, make_source(HalvesArchive), batch_size=1, resolution=2)
     # Means 0.75 and 3.25.
     np.testing.assert_array_equal(batch["image"][0, :, :, 0], [[1, 3], [1, 3]])
     assert batch["image"].dtype == np.uint8
@@ -172,7 +175,7 @@ def test_batch_larger_than_the_data_set():
 
 @pytest.mark.parametrize("num_threads", [None, 1, 5])
 def test_iterator_reads_in_order(num_threads):
-    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True, start=8)
+    dataset = make_dataset(make_source(), batch_size=4, seed=0, mirror=True, start=8)
     batches = list(itertools.islice(make_iterator(dataset, num_threads=num_threads), 20))
     assert_equal_batches(batches, take(22, mirror=True)[2:])
 
@@ -212,17 +215,17 @@ def test_worker_processes_read_the_same_batches_of_a_prepared_data_set(tmp_path)
 
 
 def test_data_set_survives_pickling():
-    dataset = make_dataset(NumberedSource(), batch_size=4, seed=0, mirror=True)
+    dataset = make_dataset(make_source(), batch_size=4, seed=0, mirror=True)
     sent = pickle.loads(pickle.dumps(dataset))
     assert_equal_batches([sent[i] for i in range(3)], take(3, mirror=True))
 
 
 def test_error_of_the_source_reaches_the_reader():
-    class DamagedSource(NumberedSource):
-        def _read(self, index):
+    class DamagedArchive(NumberedArchive):
+        def read(self, index):
             return b"no image"
 
-    dataset = make_dataset(DamagedSource(), batch_size=4, seed=0)
+    dataset = make_dataset(make_source(DamagedArchive), batch_size=4, seed=0)
     with pytest.raises(ValueError, match="image .: not a readable image"):
         next(make_iterator(dataset))
 
@@ -244,13 +247,13 @@ def test_numbers_that_do_not_fit(options, message):
 
 
 def test_fixed_batch_is_what_was_asked_for():
-    batch = fixed_batch(NumberedSource(), [7, 0, 7])
+    batch = fixed_batch(make_source(), [7, 0, 7])
     numbers, flips = numbers_and_flips([batch])
     assert numbers.tolist() == [7, 0, 7] and not flips.any()
     np.testing.assert_array_equal(batch["label"], [[0, 1], [1, 0], [0, 1]])
-    assert fixed_batch(NumberedSource(classes=()), np.arange(3))["label"].shape == (3, 0)
+    assert fixed_batch(make_source(labels=False), np.arange(3))["label"].shape == (3, 0)
 
 
 def test_fixed_batch_of_nothing():
     with pytest.raises(ValueError, match="at least one index"):
-        fixed_batch(NumberedSource(), [])
+        fixed_batch(make_source(), [])

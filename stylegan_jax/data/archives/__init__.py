@@ -4,10 +4,9 @@ from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.cifar import CifarArchive
 from stylegan_jax.data.archives.detect import open_archive
 from stylegan_jax.data.archives.folder import FolderArchive
-from stylegan_jax.data.archives.idx import IdxArchive
 from stylegan_jax.data.archives.lmdb import LmdbArchive
 from stylegan_jax.data.archives.prepared import PreparedArchive, is_prepared
-from stylegan_jax.data.archives.subset import SubsetArchive
+from stylegan_jax.data.archives.subset import SubsetArchive, draw_subset
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
 
@@ -16,12 +15,12 @@ __all__ = [
     "ArchiveError",
     "CifarArchive",
     "FolderArchive",
-    "IdxArchive",
     "LmdbArchive",
     "PreparedArchive",
     "SubsetArchive",
     "TfrecordArchive",
     "ZipArchive",
+    "draw_subset",
     "is_prepared",
     "open_archive",
 ]

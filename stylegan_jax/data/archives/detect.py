@@ -7,7 +7,6 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.cifar import TRAIN_BATCHES, CifarArchive
 from stylegan_jax.data.archives.folder import FolderArchive, is_image, list_files
-from stylegan_jax.data.archives.idx import TRAIN_IMAGES, IdxArchive, is_idx
 from stylegan_jax.data.archives.lmdb import DATA_FILE, LmdbArchive
 from stylegan_jax.data.archives.prepared import INFO_FILE, PreparedArchive
 from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
@@ -17,7 +16,7 @@ from stylegan_jax.files import as_path
 
 _LAYOUTS = (
     "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
-    "or file of StyleGAN's .tfrecords, cifar-10-python.tar.gz or an idx3-ubyte.gz of MNIST's kind"
+    "or file of StyleGAN's .tfrecords, or cifar-10-python.tar.gz"
 )
 _SHOWN_KINDS = 5
 
@@ -27,8 +26,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
 
     Args:
         path: A data set that was prepared, a folder of images, a zip, an LSUN folder with
-            `data.mdb`, a folder or file of `.tfrecords`, `cifar-10-python.tar.gz` (or unpacked), or
-            `*-images-idx3-ubyte.gz` (or its folder).
+            `data.mdb`, a folder or file of `.tfrecords`, or `cifar-10-python.tar.gz` (or unpacked).
         resolution: Width of the images that are wanted, in pixels: where a data set comes in
             several sizes, the smallest that is large enough is read. Default: the largest.
 
@@ -49,8 +47,6 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
         return ZipArchive(path)
     if name.endswith((".tar.gz", ".tgz", ".tar")):
         return CifarArchive(path)
-    if is_idx(name):
-        return IdxArchive(path)
     advice = " Give the folder that it lies in." if is_image(name) else ""
     raise ArchiveError(f"{path} is a file of no known layout.{advice} Wanted {_LAYOUTS}.")
 
@@ -66,8 +62,6 @@ def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
         return TfrecordArchive(path, resolution=resolution)
     if TRAIN_BATCHES[0] in names:
         return CifarArchive(path)
-    if TRAIN_IMAGES in names:
-        return IdxArchive(path / TRAIN_IMAGES)
     try:
         return FolderArchive(path)
     except ArchiveError as error:

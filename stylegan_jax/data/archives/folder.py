@@ -174,7 +174,9 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
     if not by_name:
         return no_labels(len(names))
     if isinstance(pairs, list):
-        twice = [name for name, label in pairs if by_name[name] != label]
+        # Nearly all are the very same object: no need to compare long vectors.
+        others = [(name, label) for name, label in pairs if by_name[name] is not label]
+        twice = [name for name, label in others if by_name[name] != label]
         if twice:
             raise ArchiveError(f"{where}: {twice[0]} comes twice, with different labels.")
     missing = [name for name in names if by_name.get(name) is None]

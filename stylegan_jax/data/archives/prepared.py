@@ -10,7 +10,8 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example
 from stylegan_jax.data.codecs import ImageFormat
-from stylegan_jax.data.labels import LABELS_FILE, Labels, class_labels, no_labels, read_labels
+from stylegan_jax.data.label_files import HEADER_FILE, read_labels
+from stylegan_jax.data.labels import Labels, class_labels, no_labels
 
 INFO_FILE = "dataset_info.json"
 SPLIT = "train"
@@ -130,9 +131,9 @@ class PreparedArchive(Archive):
 
     def _read_labels(self) -> Labels:
         """The labels: from their file, or from every record where TFDS alone wrote them."""
-        if (self.path / LABELS_FILE).exists():
+        if (self.path / HEADER_FILE).exists():
             try:
-                return read_labels(self.path / LABELS_FILE, len(self))
+                return read_labels(self.path, len(self))
             except ValueError as error:
                 raise ArchiveError(f"{error} Remove the folder and prepare it again.") from error
         feature = dict(self._info.features).get("label")

@@ -1,5 +1,6 @@
 """A part of another archive."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,30 +32,60 @@ class SubsetArchive(Archive):
         self._given_labels = labels
 
     def where(self, index: int) -> str:
-        """What the archive calls the image."""
+        """Returns what the archive calls the image."""
         return self.archive.where(self._indices[index])
 
     def read(self, index: int) -> bytes | np.ndarray:
-        """What the archive holds for the image."""
+        """Returns what the archive holds for the image."""
         return self.archive.read(self._indices[index])
 
     def read_format(self, index: int) -> ImageFormat:
-        """The image's format, as the archive tells it."""
+        """Returns the image's format, as the archive tells it."""
         return self.archive.read_format(self._indices[index])
 
+    def uniform_format(self) -> ImageFormat | None:
+        """Returns what the archive knows of all its images."""
+        return self.archive.uniform_format()
+
     def stamp(self, index: int) -> Any:
-        """The archive's stamp of the image."""
+        """Returns the archive's stamp of the image."""
         return self.archive.stamp(self._indices[index])
 
     def identity(self) -> Any:
-        """The archive's identity and the positions."""
-        return [self.archive.identity(), self._indices]
+        """Returns the archive's identity and a hash of the positions."""
+        positions = np.asarray(self._indices, "<i8")
+        return [self.archive.identity(), hashlib.sha256(positions).hexdigest()]
 
     def explain_no_labels(self) -> str:
-        """What stood against labels in the archive."""
+        """Says what stood against labels in the archive."""
         return self.archive.explain_no_labels()
 
     def _read_labels(self) -> Labels:
         if self._given_labels is not None:
             return self._given_labels
         return self.archive.labels.take(self._indices)
+
+
+def draw_subset(archive: Archive, size: int, *, seed: int) -> SubsetArchive:
+    """Draws images without replacement, and keeps them in the archive's order.
+
+    Args:
+        archive: All images.
+        size: Number of images to take.
+        seed: Fixes the choice, 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: The archive has fewer images.
+
+    Source: the official repositories' `max_size`, which choose the same images for a seed.
+    """
+    if not 1 <= size <= len(archive):
+        raise ValueError(
+            f"subset={size}, but {archive.name} has {len(archive)} images: give 1 to "
+            f"{len(archive)}, or 0 for all."
+        )
+    order = np.arange(len(archive))
+    np.random.RandomState(seed).shuffle(order)
+    subset = SubsetArchive(archive, np.sort(order[:size]))
+    subset.name = f"{archive.name} ({size} of {len(archive)})"
+    return subset

@@ -20,12 +20,8 @@ from tqdm import tqdm
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.archives.prepared import INFO_FILE, SPLIT
 from stylegan_jax.data.fingerprint import content_fingerprint
-from stylegan_jax.data.labels import LABELS_FILE, write_labels
-from stylegan_jax.data.preparation.records import (
-    Recipe,
-    describe,
-    make_features,
-)
+from stylegan_jax.data.label_files import write_labels
+from stylegan_jax.data.preparation.records import Recipe, make_features, preparation_facts
 from stylegan_jax.data.preparation.shards import UNGUARDED, write_shards
 
 SKIPPED_FILE = "skipped.json"
@@ -86,7 +82,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             builder=self,
             description="Images of one size, prepared for stylegan_jax.",
             features=make_features(self.recipe, self.archive.labels),
-            metadata=tfds.core.MetadataDict(describe(self.archive, self.recipe)),
+            metadata=tfds.core.MetadataDict(preparation_facts(self.archive, self.recipe)),
             disable_shuffling=True,
             **self._texts,
         )
@@ -126,7 +122,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             target = template.sharded_filepath(shard_index=number, num_shards=len(filled))
             _link(path, pathlib.Path(target))
         labels = self.archive.labels.take([i for _, shard in filled for i in shard.kept])
-        write_labels(self.data_path / LABELS_FILE, labels)
+        write_labels(self.data_path, labels)
         if problems := [problem for _, shard in shards for problem in shard.problems]:
             (self.data_path / SKIPPED_FILE).write_text(json.dumps(problems, indent=1))
         digests = [digest for _, shard in filled for digest in shard.digests]
@@ -149,7 +145,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             found = json.loads((folder / "metadata.json").read_text())
         except (OSError, ValueError):
             found = {}
-        wanted = json.loads(json.dumps(describe(self.archive, self.recipe)))
+        wanted = json.loads(json.dumps(preparation_facts(self.archive, self.recipe)))
         changed = [
             "other images or labels"
             if key == "source_identity"

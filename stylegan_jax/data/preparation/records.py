@@ -75,11 +75,10 @@ def _first_format(archive: Archive) -> ImageFormat:
     raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.")
 
 
-def describe(archive: Archive, recipe: Recipe) -> dict[str, Any]:
+def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
     """What a prepared data set remembers of its making; equal for equal preparations."""
     labels = archive.labels
-    facts = [archive.identity(), labels.kind, labels.class_names, labels.values.tolist()]
-    identity = json.dumps(facts, sort_keys=True)
+    identity = json.dumps([archive.identity(), labels.kind, labels.class_names, labels.digest])
     return {
         "source": archive.name,
         "source_identity": hashlib.sha256(identity.encode()).hexdigest()[:16],

@@ -125,9 +125,9 @@ def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
 
 def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
     """A shard's signature."""
-    images = [[archive.names[i], archive.stamp(i), archive.labels.item(i)] for i in part]
-    parts = [images, dataclasses.asdict(recipe), archive.labels.kind]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    images = [[archive.names[i], archive.stamp(i)] for i in part]
+    facts = [images, archive.labels.take(part).digest, dataclasses.asdict(recipe)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _shard_name(index: int) -> str:

@@ -22,27 +22,24 @@ class Transform:
     Attributes:
         resolution: Width and height of the result, in pixels.
         crop: `"none"`: the image must be square. `"center-crop"`: the central square of the shorter
-            side. `"center-crop-wide"`: a wide picture between black bars, as LSUN Car is used (see
-            `wide_height`). `"pad"`: the whole image between black bars.
+            side. `"center-crop-wide"`: a picture of three quarters of the height between black
+            bars, as LSUN Car is used (512x384 in 512x512). `"pad"`: the whole image between black
+            bars.
         filter: `"lanczos"`, or `"box"`, the mean of the pixels whose centres lie in the area of one
             (the mean over that area where the sizes divide).
-        wide_height: Rows of the picture in `"center-crop-wide"`. Default: three quarters of
-            `resolution`, 512x384 in 512x512.
-        allow_upscale: Enlarge images that are too small.
 
     `"center-crop-wide"` does what published LSUN Car sets were made with: of an image [h, w] the
     central round(resolution * h / w) rows are taken in their full width and resized to the
     picture, which changes its proportions where w is not `resolution`.
 
     Source: the data set tools of StyleGAN2-ADA and StyleGAN3, as their documentation has it.
-    Checked: tests/data/test_transforms.py vs NumPy, 8 bits to 1.6 and 16 bits to 0.52 of a level.
+    Checked: tests/data/preparation/test_transforms.py vs NumPy, 8 bits to 1.6 and 16 bits to 0.52
+        of a level.
     """
 
     resolution: int
     crop: str = "none"
     filter: str = "lanczos"
-    wide_height: int | None = None
-    allow_upscale: bool = False
 
     def __post_init__(self):
         """Checks the words and numbers.
@@ -56,8 +53,6 @@ class Transform:
             raise ValueError(f"filter={self.filter!r}: choose one of {', '.join(FILTERS)}.")
         if self.resolution < 1:
             raise ValueError(f"resolution={self.resolution}: give 1 pixel or more.")
-        if self.wide_height is not None and not 1 <= self.wide_height <= self.resolution:
-            raise ValueError(f"wide_height={self.wide_height}: give 1 to {self.resolution} pixels.")
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Applies the transform to one image.
@@ -69,7 +64,7 @@ class Transform:
             [resolution, resolution, c] of the same type; the same values where nothing is to do.
 
         Raises:
-            TooSmallError: The image would be enlarged and `allow_upscale` is off.
+            TooSmallError: The image would be enlarged.
             ValueError: The image is not square and `crop` is `"none"`.
         """
         height, width = pixels.shape[:2]
@@ -83,11 +78,11 @@ class Transform:
             rows = columns = min(height, width)
         elif self.crop == "center-crop-wide":
             rows = round(self.resolution * height / width)
-            target = (self.wide_height or round(self.resolution * 3 / 4), self.resolution)
+            target = (round(self.resolution * 3 / 4), self.resolution)
         elif self.crop == "pad":
             scale = self.resolution / max(height, width)
             target = (max(1, round(height * scale)), max(1, round(width * scale)))
-        if (rows < target[0] or columns < target[1]) and not self.allow_upscale:
+        if rows < target[0] or columns < target[1]:
             raise TooSmallError(
                 f"{width}x{height} pixels, too small for {target[1]}x{target[0]} (crop="
                 f"{self.crop}): drop the image, or choose a lower resolution."

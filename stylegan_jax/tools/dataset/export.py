@@ -38,7 +38,6 @@ def export_zip(
     if out.suffix.lower() != ".zip":
         raise ArchiveError(f"{out}: give the name of a zip file.")
     labels = archive.labels
-    items = None if labels.kind == "none" else [labels.item(i) for i in range(len(archive))]
     form = format_of(read_named(archive, 0))
     images = map_images(
         lambda index: _encode(archive, index, form),
@@ -51,9 +50,8 @@ def export_zip(
         for index, png in enumerate(images):
             names.append(f"{index // 1000:05d}/img{index:08d}.png")
             members.writestr(_member(names[-1]), png)
-        labels_of_names = None if items is None else list(zip(names, items))
-        content = json.dumps({"labels": labels_of_names})
-        members.writestr(_member(LABEL_FILE), content)
+        pairs = None if labels.kind == "none" else list(zip(names, labels.values.tolist()))
+        members.writestr(_member(LABEL_FILE), json.dumps({"labels": pairs}))
     return out
 
 

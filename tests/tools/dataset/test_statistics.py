@@ -79,7 +79,8 @@ def test_the_fingerprint_is_that_of_pixels_and_labels(tmp_path, images):
     digests = [
         hashlib.sha256(b"(16, 16, 3) uint8 " + image.tobytes()).hexdigest() for image in images[:2]
     ]
-    text = "".join(digests) + "null\nnull\n"
+    labels = b"none <i4 (2,) " + b"\xff" * 8
+    text = "".join([*digests, hashlib.sha256(labels).hexdigest()])
     assert found.fingerprint == hashlib.sha256(text.encode()).hexdigest()
 
 

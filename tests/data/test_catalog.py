@@ -1,9 +1,11 @@
 """Data sets by name and by path, subsets of them, and what is said where nothing fits."""
 
+import pickle
+
 import numpy as np
 import pytest
 
-from stylegan_jax.data import open_source, prepare
+from stylegan_jax.data import ImageSource, open_source, prepare
 from stylegan_jax.data.builders import DATASET_SPECS
 from stylegan_jax.data.codecs import encode
 from tests.data.foreign import (
@@ -163,3 +165,44 @@ def test_sizes_that_no_network_makes(tmp_path, height, width):
     (tmp_path / "odd/x.png").write_bytes(encode(image))
     with pytest.raises(ValueError, match="tools.dataset prepare"):
         open_source(str(tmp_path / "odd"), resolution=height)
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+def test_prepared_data_set(data_dir):
+    source = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
+    assert (source.name, len(source)) == ("openmoji/flags", 259)
+    assert (source.img_resolution, source.img_channels, source.c_dim) == (8, 3, 0)
+    assert {image.shape for image in source} == {(8, 8, 3)}
+    again = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
+    assert again.fingerprint == source.fingerprint
+    sent = pickle.loads(pickle.dumps(source))
+    np.testing.assert_array_equal(sent[258], source[258])
+    assert sent.fingerprint == source.fingerprint
+
+
+def test_fingerprint_does_not_depend_on_the_preparation(data_dir, tmp_path):
+    first = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
+    second = open_source("openmoji/flags", resolution=8, data_dir=tmp_path)
+    other = open_source("openmoji/flags", resolution=16, data_dir=tmp_path)
+    assert first.fingerprint == second.fingerprint != other.fingerprint
+
+
+def test_flags_have_no_classes(data_dir):
+    with pytest.raises(ValueError, match="openmoji/flags has no labels"):
+        open_source("openmoji/flags", resolution=8, labels=True, data_dir=data_dir)
+
+
+def test_open_source_takes_a_folder(folder, tmp_path):
+    source = open_source(str(folder), resolution=32, labels=True, data_dir=tmp_path)
+    assert isinstance(source, ImageSource) and source.c_dim == 3 and source.name == "animals"
+
+
+def test_open_source_lists_what_there_is(tmp_path):
+    with pytest.raises(ValueError, match="no data set 'faces'.*openmoji/flags, openmoji/all.*ffhq"):
+        open_source("faces", resolution=8, data_dir=tmp_path)
+    with pytest.raises(ValueError, match="ffhq at 8 px is not prepared.*images1024x1024"):
+        open_source("ffhq", resolution=8, data_dir=tmp_path)

@@ -1,19 +1,15 @@
 """Sources: what they read, and what they say about images that do not fit."""
 
-import io
 import pickle
 import re
 import shutil
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from PIL import Image
 
-from stylegan_jax.data import ImageSource, open_source, sources
-from stylegan_jax.data.archives import FolderArchive, PreparedArchive
-from stylegan_jax.data.builders.base import quiet_tfds
-from stylegan_jax.data.codecs import encode
+from stylegan_jax.data import ImageSource, sources
+from stylegan_jax.data.archives import FolderArchive
 
 
 def write_image(path, *, size=(8, 8), mode="RGB", seed=0):
@@ -37,11 +33,6 @@ def folder(tmp_path):
     for seed, name in enumerate(["dog/a.png", "cat/b.png", "cat/more/c.png"]):
         write_image(root / name, seed=seed)
     return root
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
 
 
 def test_folder_is_read_in_the_order_of_paths(tmp_path):
@@ -213,81 +204,3 @@ def test_cache_changes_no_pixel_and_stays_at_home(folder, monkeypatch):
     uncached = open_folder(folder)
     assert uncached[0] is not uncached[0]
     np.testing.assert_array_equal(uncached[0], first)
-
-
-def test_prepared_data_set(data_dir):
-    source = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
-    assert (source.name, len(source)) == ("openmoji/flags", 259)
-    assert (source.img_resolution, source.img_channels, source.c_dim) == (8, 3, 0)
-    assert {image.shape for image in source} == {(8, 8, 3)}
-    again = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
-    assert again.fingerprint == source.fingerprint
-    sent = pickle.loads(pickle.dumps(source))
-    np.testing.assert_array_equal(sent[258], source[258])
-    assert sent.fingerprint == source.fingerprint
-
-
-@pytest.mark.parametrize("as_file", [True, False])
-def test_data_set_by_tfds_alone(tmp_path, rng, as_file):
-    pixels = rng.integers(256, size=(5, 8, 8, 3), dtype=np.uint8)
-
-    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        name, VERSION = "alone", tfds.core.Version("1.0.0")
-        code_path = None  # nothing is downloaded
-
-        def _info(self):
-            image = tfds.features.Image(shape=(8, 8, 3), encoding_format="png")
-            image = image if as_file else tfds.features.Tensor(shape=(8, 8, 3), dtype=np.uint8)
-            label = tfds.features.ClassLabel(names=["cat", "dog"])
-            features = tfds.features.FeaturesDict({"image": image, "label": label})
-            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            for index, image in enumerate(pixels):
-                stored = io.BytesIO(encode(image)) if as_file else image
-                yield index, {"image": stored, "label": index % 2}
-
-    with quiet_tfds():
-        Builder(data_dir=tmp_path, file_format="array_record").download_and_prepare()
-    source = ImageSource(PreparedArchive(tmp_path / "alone" / "1.0.0"), labels=True)
-    np.testing.assert_array_equal([source[i] for i in range(5)], pixels)
-    assert source.labels.values.tolist() == [0, 1, 0, 1, 0]
-
-
-def test_fingerprint_does_not_depend_on_the_preparation(data_dir, tmp_path):
-    first = open_source("openmoji/flags", resolution=8, data_dir=data_dir)
-    second = open_source("openmoji/flags", resolution=8, data_dir=tmp_path)
-    other = open_source("openmoji/flags", resolution=16, data_dir=tmp_path)
-    assert first.fingerprint == second.fingerprint != other.fingerprint
-
-
-def test_flags_have_no_classes(data_dir):
-    with pytest.raises(ValueError, match="openmoji/flags has no labels"):
-        open_source("openmoji/flags", resolution=8, labels=True, data_dir=data_dir)
-
-
-def test_folder_without_a_prepared_data_set(tmp_path):
-    with pytest.raises(ValueError, match="holds no prepared data set"):
-        PreparedArchive(tmp_path)
-
-
-def test_split_that_does_not_exist(data_dir):
-    open_source("openmoji/flags", resolution=8, data_dir=data_dir)
-    (path,) = data_dir.glob("openmoji/flags_8/1*")
-    with pytest.raises(ValueError, match="no split 'test', only train"):
-        PreparedArchive(path, split="test")
-
-
-def test_open_source_takes_a_folder(folder, tmp_path):
-    source = open_source(str(folder), resolution=8, labels=True, data_dir=tmp_path)
-    assert isinstance(source, ImageSource) and source.c_dim == 2 and source.name == "pets"
-
-
-def test_open_source_lists_what_there_is(tmp_path):
-    with pytest.raises(ValueError, match="no data set 'faces'.*openmoji/flags, openmoji/all.*ffhq"):
-        open_source("faces", resolution=8, data_dir=tmp_path)
-    with pytest.raises(ValueError, match="ffhq at 8 px is not prepared.*images1024x1024"):
-        open_source("ffhq", resolution=8, data_dir=tmp_path)

@@ -6,6 +6,7 @@ those of captions are UTF-8 in `labels.npy`, with `labels_offsets.npy` to tell w
 
 import io
 import json
+import tokenize
 
 import numpy as np
 from etils import epath
@@ -18,6 +19,17 @@ HEADER_FILE = "labels.json"
 
 _VALUES_FILE = "labels.npy"
 _OFFSETS_FILE = "labels_offsets.npy"
+# Damaged headers, of ours and of NumPy's arrays, raise errors of many types.
+_DAMAGE = (
+    EOFError,
+    FileNotFoundError,
+    LookupError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+)
 
 
 def write_labels(folder: epath.PathLike, labels: Labels) -> None:
@@ -54,7 +66,7 @@ def read_labels(folder: epath.PathLike, n: int) -> Labels:
         labels = _parse_values(header) if "values" in header else _read_values(folder, header)
         if len(labels) != n:
             raise ValueError(f"{len(labels)} labels for {n} images")
-    except (FileNotFoundError, LookupError, OverflowError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{folder / HEADER_FILE} is damaged ({error!r}).") from error
     return labels
 

@@ -188,7 +188,7 @@ from stylegan_jax.data import make_dataset, make_iterator, open_source
 def main():
     source = open_source("openmoji/flags", resolution=8, data_dir=sys.argv[1])
     dataset = make_dataset(source, batch_size=4, seed=0, mirror=True)
-    for num_workers in range(3):
+    for num_workers in (0, 2):
         digest = hashlib.sha256()
         for batch in itertools.islice(make_iterator(dataset, num_workers=num_workers), 20):
             digest.update(batch["image"].tobytes() + batch["label"].tobytes())
@@ -211,7 +211,7 @@ def test_worker_processes_read_the_same_batches_of_a_prepared_data_set(tmp_path)
     )
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     digests = done.stdout.split()
-    assert len(digests) == 3 and len(set(digests)) == 1
+    assert len(digests) == 2 and len(set(digests)) == 1
 
 
 def test_data_set_survives_pickling():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -144,11 +143,13 @@ def test_another_data_set_of_the_same_name_is_refused(tmp_path):
     np.testing.assert_array_equal(images_of(folder), before)
 
 
+COUNT = 300
 SCRIPT = """
 import sys
 from stylegan_jax.data import prepare
 from stylegan_jax.data.preparation import shards
-shards._MAX_SHARD_IMAGES, shards._FEW_IMAGES = 64, 0
+shards._MAX_SHARD_IMAGES = 16
+shards._FEW_IMAGES = 0
 if __name__ == "__main__":
     source, data_dir, workers = sys.argv[1:]
     prepare("mine", source, resolution=64, encoding="png", num_workers=int(workers),
@@ -158,97 +159,96 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """A folder of 700 images that take a while."""
+    """A folder of images that take a while."""
     folder = tmp_path_factory.mktemp("pictures")
     rng = np.random.default_rng(0)
     image = rng.integers(256, size=(64, 96, 3)).astype(np.uint8)
-    for i in range(700):
+    for i in range(COUNT):
         image[0, 0] = i % 256, i // 256, 0
         (folder / f"{i:04d}.png").write_bytes(encode(image, level=1))
     return folder
 
 
-def start(pictures, data_dir, *, workers=0):
-    command = [sys.executable, "-c", SCRIPT]
+def start(pictures, data_dir, script=SCRIPT, *, workers=0):
+    """Runs the script in a process; workers need it as a file."""
+    command = ["-c", script]
     if workers:
-        script = pathlib.Path(data_dir).parent / "prepare_it.py"
-        script.write_text(SCRIPT)
-        command = [sys.executable, str(script)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        file = data_dir.parent / "prepare_it.py"
+        file.write_text(script)
+        command = [str(file)]
     return subprocess.Popen(
-        [*command, str(pictures), str(data_dir), str(workers)],
-        env=env,
+        [sys.executable, *command, str(pictures), str(data_dir), str(workers)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
+def finish(process):
+    """Waits for a script; returns what it ended with and what it said."""
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
 def wait_for_shards(data_dir, count, process):
     deadline = time.monotonic() + 60
-    while len(list(pathlib.Path(data_dir).rglob("shard-*.json"))) < count:
+    while len(list(data_dir.rglob("shard-*.json"))) < count:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def check_whole(pictures, data_dir):
-    folder = pathlib.Path(data_dir) / "mine/64/1.0.0"
+    folder = data_dir / "mine/64/1.0.0"
     source = open_prepared(folder)
-    assert len(source) == 700
+    assert len(source) == COUNT
     archive = FolderArchive(pictures)
-    for i in (0, 63, 64, 500, 699):
+    for i in (0, 15, 16, 200, COUNT - 1):
         expected = decode(archive.read(i))[:, 16:80]
         np.testing.assert_array_equal(source[i], expected)
     assert sorted(path.name for path in folder.parent.iterdir()) == [".1.0.0.lock", "1.0.0"]
-    return source.fingerprint
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_preparation_goes_on(pictures, tmp_path, workers):
+def test_killed_preparation_goes_on(pictures, tmp_path):
     data_dir = tmp_path / "data"
-    first = start(pictures, data_dir, workers=workers)
+    first = start(pictures, data_dir, workers=2)
     wait_for_shards(data_dir, 3, first)
     first.send_signal(signal.SIGKILL)
-    first.communicate()
+    # Its pipe is closed once the workers have ended, too.
+    finish(first)
     assert not (data_dir / "mine/64/1.0.0").exists()
-    kept = {p: p.stat().st_mtime_ns for p in data_dir.rglob("shard-*[0-9]") if p.suffix == ""}
-    second = start(pictures, data_dir, workers=workers)
-    _, err = second.communicate(timeout=120)
-    assert second.returncode == 0, err
-    assert "continuing in" in err and len(kept) >= 3
-    assert check_whole(pictures, data_dir)
+    records = list(data_dir.rglob("shard-*.json"))
+    kept = {path.with_suffix("").stat().st_ino for path in records}
+    assert 3 <= len(kept) < 19
+    code, said = finish(start(pictures, data_dir))
+    assert code == 0 and "continuing in" in said, said
+    check_whole(pictures, data_dir)
+    # The shards that were whole got another name, and were not written again.
+    assert kept <= {path.stat().st_ino for path in data_dir.rglob("*array_record*")}
 
 
 def test_script_without_a_guard_does_not_wait_for_itself(pictures, tmp_path):
-    script = tmp_path / "unguarded.py"
-    script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
-    command = [sys.executable, str(script), str(pictures), str(tmp_path / "data"), "2"]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "A worker process died" in done.stderr and 'under `if __name__ == "' in done.stderr
+    unguarded = SCRIPT.replace('if __name__ == "__main__":', "if True:")
+    code, said = finish(start(pictures, tmp_path / "data", unguarded, workers=1))
+    assert code == 1
+    assert "A worker process died" in said and 'under `if __name__ == "' in said
 
 
 def test_two_at_once_prepare_one(pictures, tmp_path):
     both = [start(pictures, tmp_path / "data") for _ in range(2)]
-    errors = [process.communicate(timeout=120)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
-    assert sum("another process prepares" in error for error in errors) == 1
+    (code, said), (other_code, other_said) = map(finish, both)
+    assert (code, other_code) == (0, 0), said + other_said
+    assert (said + other_said).count("another process prepares") == 1
     check_whole(pictures, tmp_path / "data")
 
 
 def test_full_disk(pictures, tmp_path):
-    limit = 3_000_000  # bytes per file, which RLIMIT_FSIZE refuses as a full disk does
-    script = (
+    # RLIMIT_FSIZE refuses more bytes of a file, as a full disk does.
+    limited = (
         "import resource, signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-    )
-    code = script + SCRIPT.replace("_IMAGES, ", "_IMAGES, shards._SHARD_BYTES, ").replace(
-        "= 64, 0", "= 512, 2**40, 0"
-    )
-    command = [sys.executable, "-c", code, str(pictures), str(tmp_path / "data"), "0"]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 1
-    assert "0 of 700 images are done and kept: make room and run the same" in done.stderr
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))\n"
+    ) + SCRIPT.replace("_MAX_SHARD_IMAGES = 16", f"_MAX_SHARD_IMAGES = {COUNT}")
+    code, said = finish(start(pictures, tmp_path / "data", limited))
+    assert code == 1
+    assert f"0 of {COUNT} images are done and kept: make room and run the same" in said
     assert not (tmp_path / "data/mine/64/1.0.0").exists()
     assert not list((tmp_path / "data").rglob("*.partial"))

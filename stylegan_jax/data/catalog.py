@@ -93,7 +93,7 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
 def prepared_folder(
     data_dir: epath.PathLike, name: str, variant: str, resolution: int
 ) -> epath.Path:
-    """Where a prepared data set lies."""
+    """Returns where a prepared data set lies."""
     config = f"{variant}_{resolution}" if variant else str(resolution)
     return as_path(data_dir).expanduser() / name / config / _VERSION
 
@@ -192,14 +192,14 @@ def _open_for(
     resolution: int,
     allow_partial: bool,
 ) -> Archive:
-    """What a data set is prepared from."""
+    """Opens what a data set is prepared from."""
     if spec is None:
         return open_archive(source, resolution=resolution)
     return spec.open(source, variant, resolution, allow_partial=allow_partial)
 
 
 def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: epath.Path) -> str:
-    """The error for a published data set that is not prepared."""
+    """Says how to prepare a published data set."""
     variant = dataset.partition("/")[2]
     flag = f" --variant={variant}" if variant else ""
     return (
@@ -211,7 +211,7 @@ def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: 
 
 
 def _list_names() -> str:
-    """Which names there are."""
+    """Lists the names that there are."""
     names = [name for name in DATASET_SPECS if name not in _BUILT_IN]
     return (
         "Names: openmoji/flags, openmoji/all (built in), "
@@ -220,5 +220,5 @@ def _list_names() -> str:
 
 
 def _digest(folder: epath.Path) -> str:
-    """A short name for a path."""
+    """Makes a short name for a path."""
     return hashlib.sha256(os.fspath(folder).encode()).hexdigest()[:16]

@@ -48,12 +48,12 @@ class ImageFormat:
     dtype: str = "uint8"
 
     def __str__(self) -> str:
-        """Such as `64x48 pixels, 3 channel(s), uint8`."""
+        """Returns such as `64x48 pixels, 3 channel(s), uint8`."""
         return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
 
 
 def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
-    """The format of an image file, from its header alone.
+    """Reads the format of an image file from its header alone.
 
     Args:
         file: At the beginning of the content; seekable.
@@ -115,7 +115,7 @@ def decode(encoded: bytes) -> np.ndarray:
 
 
 def _decode_fast(encoded: bytes) -> np.ndarray | None:
-    """Pixels by imagecodecs; None where Pillow decides what they are (palettes, 1 to 4 bits)."""
+    """Decodes with imagecodecs; None where Pillow decides (palettes, 1 to 4 bits)."""
     if encoded.startswith(_QOI):
         return imagecodecs.qoi_decode(encoded)
     if encoded.startswith(_PNG) and encoded[24] >= 8 and encoded[25] in _PNG_CHANNELS:
@@ -127,7 +127,7 @@ def _decode_fast(encoded: bytes) -> np.ndarray | None:
 
 
 def _inflate_png(encoded: bytes) -> bytes:
-    """The same PNG, not compressed.
+    """Returns the same PNG, not compressed.
 
     libpng spends four fifths of its time in zlib; libdeflate needs less than half of that.
 

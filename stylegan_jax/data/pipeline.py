@@ -25,7 +25,7 @@ _ENDLESS = 2**40
 
 @functools.lru_cache(maxsize=2)
 def _draw_epoch(size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch, uint32 [size]."""
+    """Draws the order of an epoch, uint32 [size]."""
     rng = np.random.default_rng((seed, epoch))
     return rng.permutation(size).astype(np.uint32)
 
@@ -33,7 +33,7 @@ def _draw_epoch(size: int, seed: int, epoch: int) -> np.ndarray:
 def _stack(
     source: ImageSource, indices: Sequence[int], flips: Sequence[bool], resolution: int
 ) -> Batch:
-    """The batch of some images, each shrunken and mirrored or not."""
+    """Makes the batch of some images, each shrunk and mirrored or not."""
     shape = (len(indices), resolution, resolution, source.img_channels)
     images = np.empty(shape, source.format.dtype)
     for target, index, flip in zip(images, indices, flips):
@@ -48,7 +48,7 @@ def _stack(
 
 
 def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
-    """Means of squares of pixels, rounded: the smaller images that growing networks learn from."""
+    """Takes rounded means of squares of pixels: the small images that growing networks learn from."""
     factor = image.shape[0] // resolution
     if factor == 1:
         return image
@@ -113,7 +113,7 @@ def make_dataset(
     start: int = 0,
     resolution: int | None = None,
 ) -> grain.MapDataset:
-    """The batches, or some rows of each, from an image count on.
+    """Makes the batches, or some rows of each, from an image count on.
 
     Epochs are permutations of the source, each another one, laid end to end: a batch may reach
     into the next epoch and no image is dropped. With `mirror` an epoch has every image twice, as
@@ -188,7 +188,7 @@ def make_iterator(
 
 
 def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Batch:
-    """Chosen images in a given order, never mirrored: for the grid of reals and for metrics.
+    """Reads chosen images in order, never mirrored: for the grid of reals and for metrics.
 
     Args:
         source: Images and labels.

@@ -1,4 +1,4 @@
-"""Labels on disk: binary beside a header, whole or refused, and as the first releases wrote them."""
+"""Labels on disk: binary beside a header, whole or refused; and as early releases wrote them."""
 
 import contextlib
 import json

@@ -45,7 +45,7 @@ class Archive(abc.ABC):
 
     @abc.abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
-        """The content of an image file, or pixels uint8 [h, w, c] where images are no files.
+        """Returns an image file's content, or pixels uint8 [h, w, c] where images are no files.
 
         Raises:
             ArchiveError: The image cannot be read; the message names it.
@@ -56,15 +56,15 @@ class Archive(abc.ABC):
         """Finds the labels."""
 
     def explain_no_labels(self) -> str:
-        """Where no labels were found: what stood against them, if anything; a sentence."""
+        """Says in a sentence what stood against labels where none were found, if anything."""
         return ""
 
     def where(self, index: int) -> str:
-        """What to call an image in errors."""
+        """Returns what to call an image in errors."""
         return f"{self.name}/{self.names[index]}"
 
     def read_pixels(self, index: int) -> np.ndarray:
-        """One image, uint8 or uint16 [h, w, c].
+        """Returns one image, uint8 or uint16 [h, w, c].
 
         Raises:
             ValueError: The image is damaged.
@@ -73,7 +73,7 @@ class Archive(abc.ABC):
         return content if isinstance(content, np.ndarray) else decode(content)
 
     def read_format(self, index: int) -> ImageFormat:
-        """Size and type of an image; archives that can read a header alone do.
+        """Returns an image's size and type; archives that can read a header alone do.
 
         Raises:
             ValueError: The image is damaged or of a kind that is not supported.
@@ -84,13 +84,13 @@ class Archive(abc.ABC):
         return read_format(io.BytesIO(content))
 
     def uniform_format(self) -> ImageFormat | None:
-        """Size and type of all images, where they are known to be equal without a look at each."""
+        """Returns the size and type of all images where they are known without a look at each."""
         return None
 
     def stamp(self, index: int) -> Any:
-        """JSON value that changes when an image does, as far as is known without reading it."""
+        """Returns a JSON value that changes with an image, as far as is known without reading it."""
         return int(self.sizes[index])
 
     def identity(self) -> Any:
-        """JSON value that changes when the data set does, without reading it whole."""
+        """Returns a JSON value that changes with the data set, without reading it whole."""
         return [list(self.names), list(self.sizes)]

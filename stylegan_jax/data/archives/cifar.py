@@ -59,11 +59,11 @@ class CifarArchive(Archive):
         self.sizes = [self._pixels[0].size] * len(self.names)
 
     def where(self, index: int) -> str:
-        """The archive's path, the batch and the position in it, from 0."""
+        """Returns the archive's path, the batch and the position in it, from 0."""
         return f"{self.path}:{self.names[index]}"
 
     def read(self, index: int) -> np.ndarray:
-        """One image, uint8 [32, 32, 3], read-only."""
+        """Returns one image, uint8 [32, 32, 3], read-only."""
         return self._pixels[index]
 
     @functools.cached_property
@@ -71,18 +71,18 @@ class CifarArchive(Archive):
         return self._load()[0]
 
     def stamp(self, index: int) -> Any:
-        """A checksum of the pixels."""
+        """Returns a checksum of the pixels."""
         return zlib.crc32(self._pixels[index])
 
     def identity(self) -> Any:
-        """Names and a hash of all pixels: the sizes are those of every such set."""
+        """Returns a hash of all pixels beside the names: the sizes are those of every such set."""
         return [self.names, hashlib.sha256(self._pixels).hexdigest()]
 
     def _read_labels(self) -> Labels:
         return class_labels(np.concatenate(self._numbers), self._class_names)
 
     def _load(self) -> tuple[np.ndarray, list[list[int]], list[str]]:
-        """Pixels uint8 [n, 32, 32, 3], class numbers of each batch, names of the classes."""
+        """Reads pixels uint8 [n, 32, 32, 3], class numbers of each batch, names of the classes."""
         members = _read_members(self.path, (*self._batches, _META))
         parsed = {n: _unpickle(content, f"{self.path}:{n}") for n, content in members.items()}
         rows, numbers = [], []
@@ -110,7 +110,7 @@ class CifarArchive(Archive):
 
 
 def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
-    """Contents of files of a folder, or of a tar in whichever folder they lie there."""
+    """Reads files of a folder, or of a tar in whichever folder they lie there."""
     found: dict[str, bytes] = {}
     try:
         if path.is_dir():
@@ -147,7 +147,7 @@ class _PickledArray:
         self.state = state
 
     def to_numpy(self) -> np.ndarray:
-        """The array, which must be of uint8."""
+        """Makes the array, which must be of uint8."""
         _, shape, dtype, is_fortran, content = self.state
         if dtype.args[0] not in (b"u1", "u1") or len(content) != math.prod(shape):
             raise ValueError(f"an array of {dtype.args[0]!r} and shape {shape}, wanted uint8")
@@ -168,7 +168,7 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for an array's parts.
+        """Returns the stand-in for an array's parts.
 
         Raises:
             pickle.UnpicklingError: The pickle asks for anything else.
@@ -179,7 +179,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _unpickle(content: bytes, where: str) -> dict[bytes, Any]:
-    """A batch, read without running anything of it."""
+    """Reads a batch without running anything of it."""
     try:
         parsed = _Unpickler(io.BytesIO(content), encoding="bytes").load()
         if not isinstance(parsed, dict):

@@ -70,7 +70,7 @@ def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
 
 
 def _describe(files: list[str]) -> str:
-    """Which files are there instead of images, and what to do about them."""
+    """Says which files are there instead of images, and what to do about them."""
     if not files:
         return "It is empty."
     suffixes = collections.Counter(epath.Path(file).suffix.lower() or "no suffix" for file in files)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def parse_example(data: bytes) -> dict[bytes, memoryview]:
-    """The list of values of each feature, not yet parsed.
+    """Returns the list of values of each feature, not yet parsed.
 
     Raises:
         ValueError, LookupError, TypeError, AttributeError: This is no such message.
@@ -24,13 +24,13 @@ def parse_example(data: bytes) -> dict[bytes, memoryview]:
 
 
 def parse_bytes(values: memoryview) -> memoryview:
-    """The one value of a list of byte strings."""
+    """Returns the one value of a list of byte strings."""
     ((_, value),) = _fields(values)
     return value
 
 
 def parse_integers(values: memoryview) -> list[int]:
-    """A list of integers, packed or not."""
+    """Reads a list of integers, packed or not."""
     integers = []
     for _, value in _fields(values):
         if isinstance(value, int):
@@ -44,7 +44,7 @@ def parse_integers(values: memoryview) -> list[int]:
 
 
 def _fields(message: Any) -> Iterator[tuple[int, Any]]:
-    """Number and value of each field of a protocol buffer: int, or memoryview not yet parsed."""
+    """Yields number and value of each field of a message: int, or memoryview not yet parsed."""
     if not isinstance(message, memoryview):
         raise ValueError("a number in place of a message")
     position = 0
@@ -61,7 +61,7 @@ def _fields(message: Any) -> Iterator[tuple[int, Any]]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, and the position behind it."""
+    """Reads an integer of seven bits a byte; returns it and the position after it."""
     value = shift = 0
     while True:
         byte = message[position]

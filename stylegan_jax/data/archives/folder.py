@@ -47,18 +47,18 @@ class FolderArchive(Archive):
         self.sizes, self._times = zip(*_file_stats(self.root, self.names))
 
     def where(self, index: int) -> str:
-        """The file's path."""
+        """Returns the file's path."""
         return str(self.root / self.names[index])
 
     def read(self, index: int) -> bytes:
-        """The content of a file."""
+        """Returns the content of a file."""
         try:
             return (self.root / self.names[index]).read_bytes()
         except OSError as error:
             raise ArchiveError(f"{self.where(index)}: cannot be read ({error}).") from error
 
     def read_format(self, index: int) -> ImageFormat:
-        """The format that a file's header tells."""
+        """Returns the format that a file's header tells."""
         try:
             with (self.root / self.names[index]).open("rb") as file:
                 return read_format(file)
@@ -66,11 +66,11 @@ class FolderArchive(Archive):
             raise ArchiveError(f"{self.where(index)}: cannot be read ({error}).") from error
 
     def stamp(self, index: int) -> Any:
-        """The file's size and when it was written."""
+        """Returns the file's size and when it was written."""
         return [self.sizes[index], self._times[index]]
 
     def explain_no_labels(self) -> str:
-        """Which files keep the subfolders from being classes."""
+        """Says which files keep the subfolders from being classes."""
         return explain_no_classes(self.names)
 
     def _read_labels(self) -> Labels:
@@ -81,7 +81,7 @@ class FolderArchive(Archive):
 
 
 def list_files(root: epath.Path) -> list[str]:
-    """Relative POSIX paths of all files that are not hidden, sorted.
+    """Returns the relative POSIX paths of all files that are not hidden, sorted.
 
     Raises:
         ArchiveError: There is no such folder.
@@ -113,7 +113,7 @@ def list_files(root: epath.Path) -> list[str]:
 
 
 def _inode(path: epath.PathLike) -> tuple[int, int]:
-    """What tells a folder from all others, whatever links lead to it."""
+    """Returns what tells a folder from all others, whatever links lead to it."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
@@ -124,12 +124,12 @@ def _refuse(error: OSError) -> None:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image."""
+    """Tells whether a file's name is that of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def labels_from_paths(names: Sequence[str]) -> Labels:
-    """Classes from folders, where every file lies in one of several that are not just numbered."""
+    """Makes classes of folders, where every file lies in one of several not just numbered."""
     folders = {name.split("/")[0] for name in names if "/" in name}
     are_classes = len(folders) > 1 and not all(_NUMBERED.fullmatch(folder) for folder in folders)
     if not are_classes or any("/" not in name for name in names):
@@ -140,7 +140,7 @@ def labels_from_paths(names: Sequence[str]) -> Labels:
 
 
 def explain_no_classes(names: Sequence[str]) -> str:
-    """Why `labels_from_paths` finds no classes."""
+    """Says why `labels_from_paths` finds no classes."""
     folders = sorted({name.split("/")[0] for name in names if "/" in name})
     stray = [name for name in names if "/" not in name]
     if folders and stray:
@@ -153,7 +153,7 @@ def explain_no_classes(names: Sequence[str]) -> str:
 
 
 def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Labels:
-    """Labels of images from an NVIDIA data set's `dataset.json`.
+    """Reads the labels of images from an NVIDIA data set's `dataset.json`.
 
     Args:
         content: JSON, `{"labels": [[name, label], ...]}` or `{"labels": null}`.
@@ -192,7 +192,7 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
 
 
 def _file_stats(root: epath.Path, names: Sequence[str]) -> list[tuple[int, int]]:
-    """Bytes of each file and when it was written; zeros for links to nowhere.
+    """Returns each file's bytes and when it was written; zeros for links to nowhere.
 
     Reading those says what they are and names them.
     """

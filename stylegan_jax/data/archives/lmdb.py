@@ -53,11 +53,11 @@ class LmdbArchive(Archive):
             raise ArchiveError(f"{self.path} is an empty database. Fetch it again.")
 
     def where(self, index: int) -> str:
-        """The database's path and the image's key."""
+        """Returns the database's path and the image's key."""
         return f"{self.path}:{self.names[index]}"
 
     def read(self, index: int) -> bytes:
-        """The value of a key: an image file's content."""
+        """Returns the value of a key: an image file's content."""
         try:
             with self._open().begin() as transaction:
                 value = transaction.get(self.names[index].encode("latin-1"))
@@ -71,7 +71,7 @@ class LmdbArchive(Archive):
         return no_labels(len(self))
 
     def _open(self) -> lmdb.Environment:
-        """The process's handle of the database."""
+        """Returns the process's handle of the database."""
         if self._environment is None:
             self._environment = _open_environment(self.path)
         return self._environment

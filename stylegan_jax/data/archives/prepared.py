@@ -20,7 +20,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def is_prepared(path: epath.Path) -> bool:
-    """Whether a folder holds a prepared data set."""
+    """Tells whether a folder holds a prepared data set."""
     return (path / INFO_FILE).exists()
 
 
@@ -65,7 +65,7 @@ class PreparedArchive(Archive):
         self._encoding = self._metadata.get("encoding", "source" if is_image else None)
 
     def read(self, index: int) -> bytes | np.ndarray:
-        """The image as it is stored."""
+        """Returns the image as it is stored."""
         try:
             return self._read(index)
         except Exception as error:  # the record library's, TFDS's or the message's
@@ -84,19 +84,19 @@ class PreparedArchive(Archive):
         return np.frombuffer(content, form.dtype).reshape(form.height, form.width, form.channels)
 
     def where(self, index: int) -> str:
-        """The folder and the number of the record."""
+        """Returns the folder and the number of the record."""
         return f"{self.path} (record {index})"
 
     def read_format(self, index: int) -> ImageFormat:
-        """The same for all."""
+        """Returns the same for all."""
         return self._format
 
     def uniform_format(self) -> ImageFormat:
-        """Size and type of all images, from the metadata."""
+        """Returns the size and type of all images, from the metadata."""
         return self._format
 
     def identity(self) -> Any:
-        """The fingerprint of the content, where it is known."""
+        """Returns the fingerprint of the content, where it is known."""
         split = self._info.splits[self._split]
         name = [self._info.full_name, self._split, int(split.num_bytes)]
         return self._metadata.get("fingerprint") or name
@@ -117,7 +117,7 @@ class PreparedArchive(Archive):
         vars(self).update(state, _info=tfds.builder_from_directory(state["path"]).info)
 
     def _find_format(self) -> ImageFormat:
-        """Size and type of the images, from the metadata."""
+        """Finds size and type of the images in the metadata."""
         if "format" in self._metadata:
             return ImageFormat(**self._metadata["format"])
         feature = dict(self._info.features).get("image")
@@ -130,7 +130,7 @@ class PreparedArchive(Archive):
         return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
 
     def _read_labels(self) -> Labels:
-        """The labels: from their file, or from every record where TFDS alone wrote them."""
+        """Reads the labels' files, or every record where TFDS alone wrote them."""
         if (self.path / HEADER_FILE).exists():
             try:
                 return read_labels(self.path, len(self))

@@ -61,11 +61,11 @@ class TfrecordArchive(Archive):
         self.names = [f"{index:08d}" for index in range(len(self._offsets))]
 
     def where(self, index: int) -> str:
-        """The file's path and the record's number, from 0."""
+        """Returns the file's path and the record's number, from 0."""
         return f"{self.path} (record {index})"
 
     def read(self, index: int) -> np.ndarray:
-        """One image, uint8 [h, w, c], checked against its checksum."""
+        """Returns one image, uint8 [h, w, c], checked against its checksum."""
         pixels = self._parse(index)
         if pixels.shape != self._shape:
             raise ArchiveError(
@@ -75,16 +75,16 @@ class TfrecordArchive(Archive):
         return pixels
 
     def read_format(self, index: int) -> ImageFormat:
-        """Size and type of the first image, which all others share."""
+        """Returns the size and type of the first image, which all others share."""
         height, width, channels = self._shape
         return ImageFormat(height, width, channels)
 
     def stamp(self, index: int) -> Any:
-        """The record's checksum."""
+        """Returns the record's checksum."""
         return self._checksums[index]
 
     def identity(self) -> Any:
-        """Sizes and checksums of the records."""
+        """Returns sizes and checksums of the records."""
         return [list(self.sizes), list(self._checksums)]
 
     @functools.cached_property
@@ -92,7 +92,7 @@ class TfrecordArchive(Archive):
         return self._parse(0).shape
 
     def _parse(self, index: int) -> np.ndarray:
-        """The pixels of a record whose checksum is right."""
+        """Returns the pixels of a record whose checksum is right."""
         data = self._file.read(self._offsets[index], self.sizes[index])
         if len(data) != self.sizes[index] or _mask_crc(data) != self._checksums[index]:
             raise ArchiveError(f"{self.where(index)}: wrong checksum. {_AGAIN}")
@@ -126,7 +126,7 @@ class TfrecordArchive(Archive):
 
 
 def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
-    """The file of a set's folder that holds the smallest images of at least a resolution.
+    """Finds the file of a set that holds the smallest images of at least a resolution.
 
     Raises:
         ArchiveError: The folder holds no set, several sets, or no image as large.
@@ -159,7 +159,7 @@ class _FileReader:
         self._lock = threading.Lock()
 
     def read(self, offset: int, size: int) -> bytes:
-        """The bytes from `offset` on, fewer at the end of the file."""
+        """Returns the bytes from `offset` on, fewer at the end of the file."""
         with self._lock:
             if self._file is None:
                 self._file = self.path.open("rb")
@@ -180,7 +180,7 @@ class _FileReader:
 
 
 def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
-    """Offset, length and checksum of each record's data, from the frames around them."""
+    """Finds offset, length and checksum of each record's data in the frames around them."""
     offsets, sizes, checksums = array.array("Q"), array.array("Q"), array.array("I")
     try:
         header, offset = file.read(0, _HEADER.size), _HEADER.size
@@ -214,7 +214,7 @@ def _mask_crc(data: bytes) -> int:
 
 
 def _parse_pixels(data: bytes) -> np.ndarray:
-    """The pixels of a serialised tf.train.Example."""
+    """Returns the pixels of a serialised tf.train.Example."""
     features = parse_example(data)
     channels, height, width = parse_integers(features[b"shape"])
     pixels = parse_bytes(features[b"data"])

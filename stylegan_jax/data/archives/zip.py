@@ -56,28 +56,28 @@ class ZipArchive(Archive):
         self._checksums = [member.CRC for member in members]
 
     def where(self, index: int) -> str:
-        """The zip's path and the file's within."""
+        """Returns the zip's path and the file's within."""
         return f"{self.path}:{self.names[index]}"
 
     def read(self, index: int) -> bytes:
-        """The content of a file, checked against the zip's checksum."""
+        """Returns the content of a file, checked against the zip's checksum."""
         return self._read_member(self.names[index])
 
     def read_format(self, index: int) -> ImageFormat:
-        """The format that a file's header tells."""
+        """Returns the format that a file's header tells."""
         with _naming(self.where(index)), self._zip().open(self.names[index]) as file:
             return read_format(file)
 
     def stamp(self, index: int) -> Any:
-        """The file's checksum."""
+        """Returns the file's checksum."""
         return self._checksums[index]
 
     def identity(self) -> Any:
-        """Names and checksums of the images."""
+        """Returns names and checksums of the images."""
         return [self.names, self._checksums]
 
     def explain_no_labels(self) -> str:
-        """Which files keep the folders from being classes."""
+        """Says which files keep the folders from being classes."""
         return explain_no_classes(self.names)
 
     def _read_labels(self) -> Labels:
@@ -91,7 +91,7 @@ class ZipArchive(Archive):
             return self._zip().read(name)
 
     def _zip(self) -> zipfile.ZipFile:
-        """This process's handle; threads may share it."""
+        """Returns this process's handle; threads may share it."""
         with self._lock:
             if "zip" not in self._local:
                 self._local["zip"] = _open_zip(self.path)
@@ -127,7 +127,7 @@ def _open_zip(path: epath.Path) -> zipfile.ZipFile:
 
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    """Whether a member of a zip is an image that is not hidden."""
+    """Tells whether a member of a zip is an image that is not hidden."""
     parts = member.filename.split("/")
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     return is_image(member.filename) and not hidden and not member.is_dir()

@@ -53,7 +53,7 @@ def _open(
 
 
 def _open_all(root: epath.Path) -> Archive:
-    """Images of both splits with their classes; what else lies in the folder is left out."""
+    """Opens images of both splits with their classes, without what else lies in the folder."""
     archive = FolderArchive(root)
     parts = [name.split("/") for name in archive.names]
     indices = [

@@ -44,14 +44,14 @@ class DatasetSpec:
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def resolve_variant(self, variant: str) -> str:
-        """The variant's name, from it or another name of it; see `resolve_variant`."""
+        """Returns the variant's usual name; see `resolve_variant`."""
         return resolve_variant(self.name, variant, self.variants, self.aliases)
 
 
 def resolve_variant(
     name: str, variant: str, variants: tuple[str, ...], aliases: Mapping[str, str]
 ) -> str:
-    """The usual name of a variant.
+    """Returns the usual name of a variant.
 
     Args:
         name: The data set's name, for the error.
@@ -137,7 +137,7 @@ def check_numbers(archive: Archive, expected: int, *, allow_partial: bool) -> No
 
 
 def find_folder(path: epath.PathLike, candidates: list[str]) -> epath.Path:
-    """The first of some folders that exists.
+    """Returns the first of some folders that exists.
 
     Args:
         path: The folder that the user gives.
@@ -160,6 +160,6 @@ def find_folder(path: epath.PathLike, candidates: list[str]) -> epath.Path:
 
 
 def _shorten(names: list[str]) -> str:
-    """The first few of some names."""
+    """Lists the first few of some names."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

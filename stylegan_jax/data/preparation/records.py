@@ -36,7 +36,7 @@ class Recipe:
     encoding: str = "source"
 
     def format(self) -> ImageFormat:
-        """Size and type of the prepared images."""
+        """Returns the size and type of the prepared images."""
         side = self.transform.resolution
         return ImageFormat(side, side, self.channels, self.dtype)
 
@@ -48,7 +48,7 @@ def make_recipe(
     channels: int | None = None,
     encoding: str = "source",
 ) -> Recipe:
-    """The recipe for an archive; channels and type are those of its first readable image.
+    """Makes an archive's recipe; channels and type are those of its first readable image.
 
     Raises:
         ValueError: The encoding is unknown, or does not hold such images.
@@ -68,7 +68,7 @@ def make_recipe(
 
 
 def _first_format(archive: Archive) -> ImageFormat:
-    """Size and type of the first image whose header can be read."""
+    """Returns the size and type of the first image whose header can be read."""
     for index in range(len(archive)):
         with contextlib.suppress(ValueError):
             return archive.read_format(index)
@@ -76,7 +76,7 @@ def _first_format(archive: Archive) -> ImageFormat:
 
 
 def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
-    """What a prepared data set remembers of its making; equal for equal preparations."""
+    """Returns what a prepared data set remembers of its making; equal for equal ones."""
     labels = archive.labels
     identity = json.dumps([archive.identity(), labels.kind, labels.class_names, labels.digest])
     return {
@@ -116,7 +116,7 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def encode_record(content: bytes | np.ndarray, before: np.ndarray, after: np.ndarray, encoding):
-    """What is stored as `image`: an encoded file, or pixels."""
+    """Returns what is stored as `image`: an encoded file, or pixels."""
     if encoding == "raw":
         return after
     is_unchanged = before.shape == after.shape and np.array_equal(before, after)
@@ -128,7 +128,7 @@ def encode_record(content: bytes | np.ndarray, before: np.ndarray, after: np.nda
 
 
 def make_features(recipe: Recipe, labels: Labels) -> tfds.features.FeaturesDict:
-    """TFDS's description of a record: `image`, `name` and, with labels, `label` or `caption`."""
+    """Describes a record to TFDS: `image`, `name` and, with labels, `label` or `caption`."""
     form = recipe.format()
     shape, dtype = (form.height, form.width, form.channels), np.dtype(form.dtype)
     if recipe.encoding == "raw":

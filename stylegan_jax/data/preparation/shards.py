@@ -116,7 +116,7 @@ def write_shards(
 
 
 def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
-    """Which images go into which shard: a function of the data alone, so that it can resume."""
+    """Divides images among shards: a function of the data alone, so that it can resume."""
     form = recipe.format()
     pixel_bytes = form.height * form.width * form.channels * np.dtype(form.dtype).itemsize
     images = min(max(_SHARD_BYTES // pixel_bytes, 1), _MAX_SHARD_IMAGES)
@@ -124,7 +124,7 @@ def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
 
 
 def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
-    """A shard's signature."""
+    """Computes a shard's signature."""
     images = [[archive.names[i], archive.stamp(i)] for i in part]
     facts = [images, archive.labels.take(part).digest, dataclasses.asdict(recipe)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -135,7 +135,7 @@ def _shard_name(index: int) -> str:
 
 
 def _find_shard(work: pathlib.Path, index: int, signature: str) -> Shard | None:
-    """A shard's record, if it is whole and still what is wanted."""
+    """Returns a shard's record, if it is whole and still what is wanted."""
     try:
         shard = Shard(**json.loads((work / f"{_shard_name(index)}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -204,7 +204,7 @@ class _Task:
 def _run(
     task: _Task, missing: Sequence[int], parts: Sequence[range], num_workers: int
 ) -> Iterator[tuple[int, Shard]]:
-    """Each missing shard as it is done."""
+    """Yields each missing shard as it is done."""
     if not num_workers or len(missing) < 2:
         for index in missing:
             with _explain_full_disk(task):
@@ -291,7 +291,7 @@ def _explain_full_disk(task: _Task) -> Iterator[None]:
 
 
 def _describe_problems(archive: Archive, problems: Sequence[Sequence[str]]) -> str:
-    """The error for bad images."""
+    """Lists the first of the bad images."""
     shown = "\n".join(f"  {name}: {reason}" for name, reason in problems[:_SHOWN_PROBLEMS])
     if len(problems) > _SHOWN_PROBLEMS:
         shown += f"\n  ... and {len(problems) - _SHOWN_PROBLEMS} more"

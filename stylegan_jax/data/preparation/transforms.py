@@ -140,13 +140,13 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
 
 
 def _crop_center(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """The central part of an image; an odd margin has its larger half below and to the right."""
+    """Takes an image's central part; an odd margin has its larger half below and to the right."""
     top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
     return pixels[top : top + rows, left : left + columns]
 
 
 def _letterbox(pixels: np.ndarray, resolution: int) -> np.ndarray:
-    """The image in the middle of a black square, opaque where there is alpha."""
+    """Puts an image into the middle of a black square, opaque where there is alpha."""
     height, width, channels = pixels.shape
     if (height, width) == (resolution, resolution):
         return pixels

@@ -128,7 +128,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def _open(path: str, resolution: int | None = None) -> Archive:
-    """The data set at a path."""
+    """Opens the data set at a path."""
     return open_archive(path, resolution=resolution)
 
 

@@ -46,7 +46,7 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        """One line for the terminal."""
+        """Returns one line for the terminal."""
         return f"{self.file}: {self.reason}: {self.detail}"
 
 
@@ -114,7 +114,7 @@ def find_problems(
 
 
 def count_reasons(problems: Iterable[Problem]) -> dict[str, int]:
-    """How many problems there are of each reason that occurs."""
+    """Counts the problems of each reason that occurs."""
     counts = collections.Counter(problem.reason for problem in problems)
     return {reason: counts[reason] for reason in REASONS if counts[reason]}
 
@@ -144,7 +144,7 @@ def _is_power_of_two(n: int) -> bool:
 
 
 def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> Iterator[_Finding]:
-    """Images of unwanted sizes, each with the first reason that holds."""
+    """Finds images of unwanted sizes, each with the first reason that holds."""
     sizes = collections.Counter(
         form.height
         for form in forms
@@ -166,7 +166,7 @@ def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> 
 
 
 def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:
-    """Images of other channels or another number of bits than most."""
+    """Finds images of other channels or another number of bits than most."""
     types = [form and f"{form.channels} channel(s), {form.dtype}" for form in forms]
     counts = collections.Counter(type_ for type_ in types if type_)
     for index, type_ in enumerate(types):
@@ -176,7 +176,7 @@ def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:
 
 
 def _find_duplicates(archive: Archive, scans: Sequence[_Scan]) -> Iterator[_Finding]:
-    """Images whose pixels an earlier one has, too."""
+    """Finds images whose pixels an earlier one has, too."""
     first: dict[bytes, int] = {}
     for index, scan in enumerate(scans):
         if scan.failure:
@@ -189,7 +189,7 @@ def _find_duplicates(archive: Archive, scans: Sequence[_Scan]) -> Iterator[_Find
 
 
 def _find_labels(archive: Archive) -> Iterator[_Finding]:
-    """Images without a label, or with one that is unlike most others'."""
+    """Finds images without a label, or with one that is unlike most others'."""
     try:
         items = _label_items(archive)
         if items is None:
@@ -214,7 +214,7 @@ def _find_labels(archive: Archive) -> Iterator[_Finding]:
 
 
 def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:
-    """Images outside the class folders; the whole data set if there are no classes.
+    """Finds images outside the class folders; names the data set if there are no classes.
 
     Raises:
         ArchiveError: The archive cannot make labels of what it holds.
@@ -230,7 +230,7 @@ def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:
 
 
 def _label_items(archive: Archive) -> list[Any] | None:
-    """What `dataset.json` says of each image; None where there is no such file.
+    """Returns what `dataset.json` says of each image; None where there is no such file.
 
     `Archive.labels` is all or nothing: its error would name the first bad image alone.
     """
@@ -252,7 +252,7 @@ def _label_items(archive: Archive) -> list[Any] | None:
 
 
 def _kind_of_label(item: Any) -> tuple[str | None, str]:
-    """What a label is, or None and why it cannot be one."""
+    """Says what a label is, or None and why it cannot be one."""
     if type(item) is int and item >= 0:  # parse_labels would name all classes below it
         return "a class number", ""
     try:

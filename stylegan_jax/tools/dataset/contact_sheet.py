@@ -75,14 +75,14 @@ def contact_sheet(
 
 
 def _rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
-    """About as many rows as columns, in the data set's order."""
+    """Draws about as many rows as columns, in the data set's order."""
     chosen = np.sort(rng.permutation(len(archive))[:count]).tolist()
     cols = min(_MAX_COLS, math.ceil(math.sqrt(len(chosen))))
     return [_Row("", chosen[i : i + cols]) for i in range(0, len(chosen), cols)]
 
 
 def _class_rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
-    """The same number of images of each class; some classes, if there are too many for that."""
+    """Draws equally many images of each class; of some classes, if there are too many."""
     labels = archive.labels
     classes, sizes = np.unique(labels.values, return_counts=True)
     per_class = math.ceil(count / len(classes))
@@ -103,7 +103,7 @@ def _class_rows(archive: Archive, count: int, rng: np.random.Generator) -> list[
 
 
 def _read(archive: Archive, index: int) -> Image.Image | None:
-    """An image as RGB; None if it is damaged."""
+    """Reads an image as RGB; None if it is damaged."""
     try:
         pixels = archive.read_pixels(index)
     except ValueError:
@@ -118,14 +118,14 @@ def _read(archive: Archive, index: int) -> Image.Image | None:
 
 
 def _cell_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Side of a cell and by what whole number to enlarge all images."""
+    """Chooses the side of a cell and by what whole number to enlarge all images."""
     largest = max((max(size) for size in sizes), default=_SMALLEST_PX)
     zoom = math.ceil(_SMALLEST_PX / largest)
     return min(_LARGEST_PX, largest * zoom), zoom
 
 
 def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
-    """A square cell with the image in its middle."""
+    """Makes a square cell with the image in its middle."""
     cell = Image.new("RGB", (cell_px, cell_px), _BACKGROUND if image else _DAMAGED)
     if image is None:
         centre = (cell_px // 2, cell_px // 2)
@@ -145,7 +145,7 @@ def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
 def _describe(
     archive: Archive, originals: Mapping[int, Image.Image | None], cell_px: int, zoom: int
 ) -> str:
-    """What the sheet shows and how."""
+    """Says what the sheet shows and how."""
     sizes = sorted({image.size for image in originals.values() if image})
     note = f"{archive.name}: {len(originals)} of {len(archive)} images"
     if len(sizes) == 1:
@@ -161,7 +161,7 @@ def _describe(
 
 
 def _label_text(archive: Archive, index: int) -> str:
-    """A caption, or a vector in three digits."""
+    """Returns a caption, or a vector in three digits."""
     label = archive.labels.item(index)
     return label if isinstance(label, str) else ", ".join(f"{value:.3g}" for value in label)
 
@@ -176,7 +176,7 @@ def _without_suffix(name: str) -> str:
 
 
 def _shorten(text: str, width_px: int) -> str:
-    """A text that is too wide, without its middle: names differ at their ends."""
+    """Cuts the middle of a text that is too wide: names differ at their ends."""
     if _font().getlength(text) <= width_px:
         return text
     kept = len(text) - 1
@@ -186,13 +186,13 @@ def _shorten(text: str, width_px: int) -> str:
 
 
 def _without_middle(text: str, kept: int) -> str:
-    """The first third and the last two thirds of `kept` characters."""
+    """Keeps a third of `kept` characters at the start and the others at the end."""
     head = kept // 3
     return f"{text[:head]}\u2026{text[len(text) - (kept - head) :]}"
 
 
 def _wrap(text: str, width_px: int, max_lines: int) -> list[str]:
-    """A text in lines; what does not fit is left out."""
+    """Breaks a text into lines; what does not fit is left out."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

@@ -56,7 +56,7 @@ def export_zip(
 
 
 def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
-    """One image as a PNG without compression, if the zip can hold it."""
+    """Encodes one image as a PNG without compression, if the zip can hold it."""
     pixels = read_named(archive, index)
     found = format_of(pixels)
     side = form.height
@@ -75,7 +75,7 @@ def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """A zip's entry without a trace of the time and system that it was written by."""
+    """Makes a zip's entry without a trace of the time and system that it was written by."""
     member = zipfile.ZipInfo(name)
     member.create_system = 3
     member.external_attr = 0o644 << 16

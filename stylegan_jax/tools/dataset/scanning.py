@@ -73,5 +73,5 @@ def read_named(archive: Archive, index: int) -> np.ndarray:
 
 
 def format_of(pixels: np.ndarray) -> ImageFormat:
-    """Size and type of decoded pixels [h, w, c]."""
+    """Returns size and type of decoded pixels [h, w, c]."""
     return ImageFormat(*pixels.shape, dtype=str(pixels.dtype))

@@ -48,11 +48,11 @@ class Statistics:
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
-        """All values, for `json.dumps`."""
+        """Returns all values, for `json.dumps`."""
         return dataclasses.asdict(self)
 
     def to_text(self) -> str:
-        """A table for the terminal."""
+        """Makes a table for the terminal."""
         lines = {
             "name": self.name,
             "images": f"{self.count}",
@@ -119,7 +119,7 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
 
 
 def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, str]:
-    """An image's format, its pixels per channel and grey level, and their hash."""
+    """Reads an image's format, its pixels per channel and grey level, and their hash."""
     pixels = read_named(archive, index)
     levels = 1 << 8 * pixels.dtype.itemsize
     channels = np.moveaxis(pixels, 2, 0)
@@ -128,7 +128,7 @@ def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, str]:
 
 
 def _mean_and_std(counts: np.ndarray) -> tuple[float, float]:
-    """From the number of pixels of each grey level; in whole numbers up to the last division."""
+    """Computes both from the pixels of each grey level, in whole numbers up to a division."""
     n = total = squares = 0
     for level, count in enumerate(counts.tolist()):
         n += count
@@ -138,7 +138,7 @@ def _mean_and_std(counts: np.ndarray) -> tuple[float, float]:
 
 
 def _count_classes(labels: Labels) -> dict[str, int]:
-    """Images of each class, none for other labels."""
+    """Counts the images of each class; none for other labels."""
     if labels.kind != "classes":
         return {}
     counts = np.bincount(labels.values, minlength=len(labels.class_names))
@@ -146,14 +146,14 @@ def _count_classes(labels: Labels) -> dict[str, int]:
 
 
 def _numbers(values: list[float] | float | None) -> str:
-    """Numbers as `--json` would not round them, but shorter."""
+    """Shortens numbers, which `--json` does not round."""
     if values is None:
         return ""
     return "  ".join(f"{value:.4f}" for value in np.atleast_1d(values))
 
 
 def _spread(per_class: dict[str, int]) -> str:
-    """Smallest, median and largest class."""
+    """Describes the smallest, median and largest class."""
     if not per_class:
         return ""
     counts = per_class.values()

@@ -75,6 +75,8 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
     spec = DATASET_SPECS.get(name)
     if spec is not None:
         variant = spec.resolve_variant(variant)
+
+    # What was prepared under this name, or is prepared without a source.
     is_name = re.fullmatch(r"[\w-]+(/[\w-]+)?", dataset) is not None
     if is_name:
         folder = prepared_folder(data_dir, name, variant, resolution)
@@ -82,9 +84,13 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
             return PreparedArchive(folder, name=dataset)
+
+    # A path. A published name means that data set, even where a folder is called the same.
     path = as_path(dataset).expanduser()
     if path.exists() and (spec is None or dataset.startswith(".")):
         return open_archive(path, resolution=resolution)
+
+    # Neither: say what to do.
     if spec is not None:
         raise ValueError(_how_to_prepare(spec, dataset, resolution, data_dir))
     raise ValueError(f"There is no data set {dataset!r}, nor a folder or file. {_list_names()}")
@@ -142,9 +148,7 @@ def prepare(
         OSError: The disk is full; what is done is kept.
     """
     spec = DATASET_SPECS.get(name)
-    for key, value in {"name": name, "variant": variant or "-"}.items():
-        if not re.fullmatch(r"[\w-]+", value):
-            raise ValueError(f"{key}={value!r}: give letters, digits, underscores and hyphens.")
+    _check_names(name, variant)
     if max_images < 0:
         raise ValueError(f"max_images={max_images}: give 1 or more, or 0 for all.")
     variant = spec.resolve_variant(variant) if spec else variant
@@ -154,6 +158,8 @@ def prepare(
     folder = prepared_folder(data_dir, name, variant, resolution)
     if is_prepared(folder) and source is None:
         return folder
+
+    # The images, and what is done with each.
     source = source and as_path(source).expanduser()
     archive = _open_for(spec, source, variant, resolution, allow_partial)
     if resolution < 4 or resolution & (resolution - 1):
@@ -164,6 +170,8 @@ def prepare(
         crop = spec.default_crop(variant) if spec else "none"
     transform = Transform(resolution, crop, filter)
     recipe = make_recipe(archive, transform, channels=channels, encoding=encoding)
+
+    # Records are written to a local disk, from where a bucket gets them as wholes.
     is_remote = is_cloud(folder)
     local = pathlib.Path("~/.cache/stylegan_jax/upload").expanduser() / _digest(folder)
     builder = ImageBuilder(
@@ -183,6 +191,13 @@ def prepare(
         copy_to_bucket(pathlib.Path(builder.data_dir), folder)
         shutil.rmtree(local)
     return folder
+
+
+def _check_names(name: str, variant: str) -> None:
+    """Refuses names that are no names of folders."""
+    for key, value in {"name": name, "variant": variant or "-"}.items():
+        if not re.fullmatch(r"[\w-]+", value):
+            raise ValueError(f"{key}={value!r}: give letters, digits, underscores and hyphens.")
 
 
 def _open_for(

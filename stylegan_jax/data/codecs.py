@@ -19,8 +19,10 @@ ENCODINGS = ("png", "qoi")
 _PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "RGBA": 4}
 _PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
-_PNG, _QOI = b"\x89PNG\r\n\x1a\n", b"qoif"
-# Decoders do not miss the end of a file that is cut off behind its last pixels, nor QOI's any part.
+# What files begin with.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_QOI = b"qoif"
+# Decoders do not miss the end of a file that is cut off after its last pixels, nor QOI's any part.
 _ENDS = {_PNG: b"IEND\xaeB`\x82", _QOI: bytes(7) + b"\x01"}
 _MAX_TRAILER = 4096
 _WANTED_MODES = "wanted grey, RGB or RGBA of 8 or 16 bits"
@@ -61,20 +63,24 @@ def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
     Raises:
         ImageFileError: No readable image, or of a colour mode that is not supported.
     """
+    # PNG and QOI have their sizes at fixed places.
     head = file.read(32)
     file.seek(0)
     if head.startswith(_PNG) and len(head) >= 26:
         width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
         if depth == 16 and colour in _PNG_CHANNELS:
             return ImageFormat(height, width, _PNG_CHANNELS[colour], "uint16")
-        if depth == 16:  # Pillow would make 8 bits of it
+        # Grey with alpha, of which Pillow would make 8 bits.
+        if depth == 16:
             raise ImageFileError(f"colour mode LA, {_WANTED_MODES}")
     if head.startswith(_QOI) and len(head) >= 14:
         width, height, channels = struct.unpack(">IIB", head[4:13])
         return ImageFormat(height, width, channels)
     try:
         with Image.open(cast(IO[bytes], file)) as image:
-            mode, (width, height) = image.mode, image.size
+            mode = image.mode
+            width, height = image.size
+            # A palette stands for colours, with or without transparent ones.
             if mode in ("P", "PA"):
                 mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
     except _DECODE_ERRORS as error:
@@ -104,7 +110,9 @@ def decode(encoded: bytes) -> np.ndarray:
     try:
         pixels = _decode_fast(encoded)
         if pixels is not None and pixels.dtype == np.uint16 and pixels.ndim == 3:
-            pixels = pixels[..., : form.channels]  # a transparent colour (tRNS) became alpha
+            # A transparent colour (tRNS) became alpha.
+            pixels = pixels[..., : form.channels]
+        # Where imagecodecs does not know the kind, or makes other channels of it.
         if pixels is None or pixels.size != form.height * form.width * form.channels:
             with Image.open(io.BytesIO(encoded)) as image:
                 pixels = np.array(image.convert(_PIL_MODES[form.channels]))
@@ -122,7 +130,8 @@ def _decode_fast(encoded: bytes) -> np.ndarray | None:
         try:
             return imagecodecs.png_decode(_inflate_png(encoded))
         except (RuntimeError, ValueError, struct.error):
-            return imagecodecs.png_decode(encoded)  # says what is wrong, or makes the best of it
+            # Says what is wrong, or makes the best of it.
+            return imagecodecs.png_decode(encoded)
     return None
 
 
@@ -134,23 +143,35 @@ def _inflate_png(encoded: bytes) -> bytes:
     Raises:
         RuntimeError, ValueError, struct.error: It is damaged, or interlaced.
     """
+    # Bytes of the pixels: each row has one in front that names its filter.
     width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
     size = height * (1 + width * _PNG_CHANNELS[colour] * depth // 8)
-    view, position, kind = memoryview(encoded), len(_PNG), b""
-    before, data, behind = [view[:position]], [], []
+
+    # Chunks of pixels, and those that stand before and after them.
+    view = memoryview(encoded)
+    position = len(_PNG)
+    before = [view[:position]]
+    data = []
+    after = []
+    kind = b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", encoded, position)
-        chunk, position = view[position : position + length + 12], position + length + 12
+        # Length, kind, data and checksum.
+        chunk = view[position : position + length + 12]
+        position += length + 12
         if kind == b"IDAT":
             data.append(chunk[8:-4])
         else:
-            (behind if data else before).append(chunk)
+            (after if data else before).append(chunk)
+
+    # One chunk with the same rows, stored.
     rows = imagecodecs.deflate_decode(b"".join(data), out=size)
     if len(rows) != size:
         raise ValueError(f"{len(rows)} bytes of pixels, wanted {size}")
     stored = b"IDAT" + imagecodecs.deflate_encode(rows, level=0)
-    frame = struct.pack(">I", len(stored) - 4), struct.pack(">I", imagecodecs.deflate_crc32(stored))
-    return b"".join([*before, frame[0], stored, frame[1], *behind])
+    length = struct.pack(">I", len(stored) - 4)
+    checksum = struct.pack(">I", imagecodecs.deflate_crc32(stored))
+    return b"".join([*before, length, stored, checksum, *after])
 
 
 def encode(pixels: np.ndarray, encoding: str = "png", *, level: int | None = None) -> bytes:

@@ -98,7 +98,8 @@ def _load(path: epath.Path) -> np.ndarray:
 
 def _parse_values(header: dict) -> Labels:
     """Makes labels from JSON with the values inside."""
-    kind, values = header["kind"], header["values"]
+    kind = header["kind"]
+    values = header["values"]
     if kind == "classes":
         return class_labels(values, header["class_names"])
     if kind == "none":

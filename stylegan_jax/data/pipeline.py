@@ -23,6 +23,7 @@ np.empty(2**25 - 2**16, np.uint8)
 _ENDLESS = 2**40
 
 
+# A batch may reach into the next epoch, so two orders are in use at a time.
 @functools.lru_cache(maxsize=2)
 def _draw_epoch(size: int, seed: int, epoch: int) -> np.ndarray:
     """Draws the order of an epoch, uint32 [size]."""
@@ -48,10 +49,11 @@ def _stack(
 
 
 def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
-    """Takes rounded means of squares of pixels: the small images that growing networks learn from."""
+    """Takes rounded means of squares of pixels: what growing networks learn from at first."""
     factor = image.shape[0] // resolution
     if factor == 1:
         return image
+    # [h, w, c] -> [h / factor, factor, w / factor, factor, c]
     squares = image.reshape(resolution, factor, resolution, factor, image.shape[2])
     return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(image.dtype)
 
@@ -91,7 +93,8 @@ class _Batches:
         size = len(self._source)
         # The second half of an epoch's numbers are the images again, mirrored.
         epoch_size = 2 * size if self._mirror else size
-        indices, flips = [], []
+        indices = []
+        flips = []
         for row in self._rows:
             epoch, offset = divmod(start + row, epoch_size)
             flip, index = divmod(int(_draw_epoch(epoch_size, self._seed, epoch)[offset]), size)
@@ -135,6 +138,7 @@ def make_dataset(
     Raises:
         ValueError: A number is out of range.
     """
+    # Which rows of which images.
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, wanted 1 or more.")
     rows = range(batch_size) if rows is None else [int(row) for row in rows]
@@ -144,6 +148,7 @@ def make_dataset(
         raise ValueError(f"seed is {seed}, wanted 0 to 2**32 - 1.")
     if start < 0:
         raise ValueError(f"start is {start}, wanted 0 or more.")
+    # Growing networks begin with smaller images.
     full = source.img_resolution
     resolution = full if resolution is None else resolution
     if resolution < 1 or full % resolution:
@@ -179,6 +184,7 @@ def make_iterator(
     Returns:
         An endless iterator over the data set's items.
     """
+    # Decoders let go of the interpreter: threads serve until Python's own share is the limit.
     num_threads = num_threads or min(8, os.cpu_count() or 1)
     read_options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
     batches = dataset.to_iter_dataset(read_options)

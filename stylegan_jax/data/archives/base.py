@@ -27,6 +27,7 @@ class Archive(abc.ABC):
         sizes: Bytes of every image as stored.
     """
 
+    # Set by each layout's constructor, which lists the images and reads none.
     name: str
     names: Sequence[str]
     sizes: Sequence[int]
@@ -88,7 +89,7 @@ class Archive(abc.ABC):
         return None
 
     def stamp(self, index: int) -> Any:
-        """Returns a JSON value that changes with an image, as far as is known without reading it."""
+        """Returns a JSON value that changes with an image, as far as is known without reading."""
         return int(self.sizes[index])
 
     def identity(self) -> Any:

@@ -19,6 +19,7 @@ TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST_BATCH = "test_batch"
 
 _META = "batches.meta"
+# What a damaged tar or gzip raises, and what a damaged pickle does.
 _READ_ERRORS = (OSError, EOFError, tarfile.TarError, zlib.error)
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
@@ -85,13 +86,15 @@ class CifarArchive(Archive):
         """Reads pixels uint8 [n, 32, 32, 3], class numbers of each batch, names of the classes."""
         members = _read_members(self.path, (*self._batches, _META))
         parsed = {n: _unpickle(content, f"{self.path}:{n}") for n, content in members.items()}
-        rows, numbers = [], []
+        rows = []
+        numbers = []
         try:
             for batch in self._batches:
                 rows.append(parsed[batch][b"data"].to_numpy())
                 numbers.append(list(parsed[batch][b"labels"]))
                 if len(rows[-1]) != len(numbers[-1]):
                     raise ValueError(f"{len(rows[-1])} images, {len(numbers[-1])} labels")
+            # Rows of 3072 bytes: all red, all green, all blue.
             chw = np.concatenate(rows).reshape(-1, 3, 32, 32)
             class_names = [name.decode() for name in parsed[_META][b"label_names"]]
         except _PICKLE_ERRORS as error:
@@ -104,6 +107,7 @@ class CifarArchive(Archive):
         return pixels, numbers, class_names
 
     def __getstate__(self) -> dict[str, Any]:
+        # A copy reads the pixels again, when it first needs them.
         state = dict(self.__dict__)
         state.pop("_pixels", None)
         return state
@@ -117,13 +121,15 @@ def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]
             found = {n: (path / n).read_bytes() for n in wanted if (path / n).exists()}
         else:
             with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as tar:
+                # One pass: a compressed tar cannot be read at random.
                 for member in tar:
                     name = member.name.split("/")[-1]
                     content = tar.extractfile(member) if name in wanted else None
                     if content is not None:
                         found[name] = content.read()
+                # The checksum of gzip comes at the end, which the tar's reader does not reach.
                 if tar.fileobj is not None:
-                    tar.fileobj.read(-1)  # up to gzip's checksum
+                    tar.fileobj.read(-1)
     except _READ_ERRORS as error:
         raise ArchiveError(
             f"{path}: cannot be read ({error}). Fetch cifar-10-python.tar.gz again."
@@ -141,13 +147,15 @@ class _PickledArray:
     """Takes the place of numpy's array, so that no code of numpy's sees the file's values."""
 
     def __init__(self, *args: Any):
-        self.args = self.state = args
+        self.args = args
+        self.state = args
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     def to_numpy(self) -> np.ndarray:
         """Makes the array, which must be of uint8."""
+        # NumPy's pickled state: version, shape, type, order, bytes.
         _, shape, dtype, is_fortran, content = self.state
         if dtype.args[0] not in (b"u1", "u1") or len(content) != math.prod(shape):
             raise ValueError(f"an array of {dtype.args[0]!r} and shape {shape}, wanted uint8")

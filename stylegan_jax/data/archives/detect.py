@@ -38,6 +38,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
         return _open_folder(path, resolution)
     if not path.exists():
         raise ArchiveError(f"There is no {path}. Wanted {_LAYOUTS}.")
+    # Single files are told apart by their names.
     name = path.name.lower()
     if name == DATA_FILE:
         return LmdbArchive(path.parent)
@@ -54,6 +55,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
 def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
     """Opens a folder by what lies directly in it."""
     names = {child.name for child in path.iterdir()}
+    # Files that only one layout has.
     if INFO_FILE in names:
         return PreparedArchive(path)
     if DATA_FILE in names:
@@ -62,6 +64,7 @@ def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
         return TfrecordArchive(path, resolution=resolution)
     if TRAIN_BATCHES[0] in names:
         return CifarArchive(path)
+    # All else is a folder of images, or nothing that is known.
     try:
         return FolderArchive(path)
     except ArchiveError as error:
@@ -76,6 +79,7 @@ def _describe(files: list[str]) -> str:
     suffixes = collections.Counter(epath.Path(file).suffix.lower() or "no suffix" for file in files)
     kinds = [f"{n} of {suffix}" for suffix, n in suffixes.most_common(_SHOWN_KINDS)]
     found = f"Found {len(files)} file(s), {', '.join(kinds)}, the first is {files[0]}."
+    # What to do next, where the files tell.
     if suffixes.keys() & {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}:
         return f"{found} Unpack these, or give one of them."
     if any(file.endswith(("/" + DATA_FILE, TFRECORD_SUFFIX)) for file in files):

@@ -74,6 +74,7 @@ class FolderArchive(Archive):
         return explain_no_classes(self.names)
 
     def _read_labels(self) -> Labels:
+        # A label file wins over the folders that images lie in.
         file = self.root / LABEL_FILE
         if file.exists():
             return labels_from_json(file.read_bytes(), self.names, where=str(file))
@@ -89,6 +90,7 @@ def list_files(root: epath.Path) -> list[str]:
     if not root.is_dir():
         raise ArchiveError(f"{root} is not a folder; give the folder that holds the images.")
     files: list[str] = []
+    # Buckets have no links.
     if is_cloud(root):
         folders = [root]
         while folders:
@@ -104,6 +106,7 @@ def list_files(root: epath.Path) -> list[str]:
     above = {os.fspath(root): {_inode(root)}}
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_refuse):
         inodes = {name: _inode(f"{folder}/{name}") for name in subfolders if name[0] != "."}
+        # What is left in this list is walked next.
         subfolders[:] = [name for name in inodes if inodes[name] not in above[folder]]
         above |= {os.path.join(folder, n): above[folder] | {inodes[n]} for n in subfolders}
         below = os.path.relpath(folder, root).replace(os.sep, "/")
@@ -134,6 +137,7 @@ def labels_from_paths(names: Sequence[str]) -> Labels:
     are_classes = len(folders) > 1 and not all(_NUMBERED.fullmatch(folder) for folder in folders)
     if not are_classes or any("/" not in name for name in names):
         return no_labels(len(names))
+    # Classes are numbered in the order of their names.
     class_names = sorted(folders)
     numbers = {name: number for number, name in enumerate(class_names)}
     return class_labels([numbers[name.split("/")[0]] for name in names], class_names)
@@ -179,6 +183,7 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
         twice = [name for name, label in others if by_name[name] != label]
         if twice:
             raise ArchiveError(f"{where}: {twice[0]} comes twice, with different labels.")
+    # Images that are not listed, or listed without a label.
     missing = [name for name in names if by_name.get(name) is None]
     if missing:
         raise ArchiveError(
@@ -210,5 +215,6 @@ def _file_stats(root: epath.Path, names: Sequence[str]) -> list[tuple[int, int]]
 
     if not is_cloud(root):
         return [read_local(name) for name in names]
+    # Each takes a bucket some hundredths of a second.
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         return list(pool.map(read_cloud, names))

@@ -40,12 +40,14 @@ class LmdbArchive(Archive):
             raise ArchiveError(f"{self.path} holds no {DATA_FILE}; give an unpacked LSUN folder.")
         self.name = name or self.path.resolve().name
         self._environment: lmdb.Environment | None = None
+        # Keys and lengths in one pass; eight bytes a length, as LSUN has millions of images.
         self.names: list[str] = []
         self.sizes = array.array("Q")
         try:
             with self._open().begin(buffers=True) as transaction:
                 for key, value in transaction.cursor():
-                    self.names.append(bytes(key).decode("latin-1"))  # any bytes, and back
+                    # Latin-1 takes any bytes, and gives them back.
+                    self.names.append(bytes(key).decode("latin-1"))
                     self.sizes.append(len(value))
         except lmdb.Error as error:
             raise ArchiveError(f"{self.path}: damaged ({error}). Fetch it again.") from error
@@ -77,6 +79,7 @@ class LmdbArchive(Archive):
         return self._environment
 
     def __getstate__(self) -> dict[str, Any]:
+        # A database cannot be sent; the copy opens it again.
         return {**self.__dict__, "_environment": None}
 
 
@@ -87,6 +90,7 @@ def _open_environment(path: epath.Path) -> lmdb.Environment:
         environment = _OPEN.get(key)
         if environment is None:
             try:
+                # No lock file: the folder may be read-only. No read-ahead: the order is random.
                 environment = lmdb.open(key, readonly=True, lock=False, readahead=False)
             except lmdb.Error as error:
                 raise ArchiveError(
@@ -98,7 +102,8 @@ def _open_environment(path: epath.Path) -> lmdb.Environment:
 
 
 def _check_length(path: epath.Path, environment: lmdb.Environment) -> None:
-    """Refuses a file that is cut off: reading behind its end would kill the process."""
+    """Refuses a file that is cut off: reading past its end would kill the process."""
+    # Pages are numbered from 0.
     wanted = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
     actual = (path / DATA_FILE).stat().length
     if actual < wanted:

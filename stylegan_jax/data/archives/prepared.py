@@ -42,13 +42,15 @@ class PreparedArchive(Archive):
         Raises:
             ArchiveError: Nothing is prepared there, or the split or a feature is missing.
         """
-        self.path, self._split = epath.Path(path).expanduser(), split
+        self.path = epath.Path(path).expanduser()
+        self._split = split
         if not is_prepared(self.path):
             raise ArchiveError(f"{path} holds no prepared data set (no {INFO_FILE}).")
         try:
             self._info = tfds.builder_from_directory(self.path).info
             self._metadata = dict(self._info.metadata or {})
-        except Exception as error:  # of many types, as each of the files has its own reader
+        # Errors of many types, as each of the files has its own reader.
+        except Exception as error:
             raise ArchiveError(
                 f"{path}: damaged metadata ({error}). Remove the folder and prepare it again."
             ) from error
@@ -56,6 +58,7 @@ class PreparedArchive(Archive):
             there = ", ".join(self._info.splits)
             raise ArchiveError(f"{path} has no split {split!r}, only {there}.")
         self.name = name or self._info.full_name
+        # The images' own names lie within the records, which are not read now.
         count = self._info.splits[split].num_examples
         self.names = [f"record {index}" for index in range(count)]
         self.sizes = [int(self._info.splits[split].num_bytes) // count] * count
@@ -68,7 +71,8 @@ class PreparedArchive(Archive):
         """Returns the image as it is stored."""
         try:
             return self._read(index)
-        except Exception as error:  # the record library's, TFDS's or the message's
+        # The record library's error, TFDS's or the message's.
+        except Exception as error:
             raise ArchiveError(
                 f"{self.where(index)}: damaged ({error}). Remove the folder and prepare it again."
             ) from error
@@ -80,6 +84,7 @@ class PreparedArchive(Archive):
         content = parse_bytes(parse_example(self._records.data_source[index])[b"image"])
         if self._encoding != "raw":
             return bytes(content)
+        # Pixels, as little-endian machines have them.
         form = self._format
         return np.frombuffer(content, form.dtype).reshape(form.height, form.width, form.channels)
 
@@ -118,6 +123,7 @@ class PreparedArchive(Archive):
 
     def _find_format(self) -> ImageFormat:
         """Finds size and type of the images in the metadata."""
+        # Our own builder notes it; of TFDS's feature it is the shape.
         if "format" in self._metadata:
             return ImageFormat(**self._metadata["format"])
         feature = dict(self._info.features).get("image")

@@ -53,6 +53,7 @@ class SubsetArchive(Archive):
 
     def identity(self) -> Any:
         """Returns the archive's identity and a hash of the positions."""
+        # Little-endian, so that the hash is the same on every machine.
         positions = np.asarray(self._indices, "<i8")
         return [self.archive.identity(), hashlib.sha256(positions).hexdigest()]
 
@@ -84,6 +85,7 @@ def draw_subset(archive: Archive, size: int, *, seed: int) -> SubsetArchive:
             f"subset={size}, but {archive.name} has {len(archive)} images: give 1 to "
             f"{len(archive)}, or 0 for all."
         )
+    # The old generator: newer ones would draw other images for the same seed.
     order = np.arange(len(archive))
     np.random.RandomState(seed).shuffle(order)
     subset = SubsetArchive(archive, np.sort(order[:size]))

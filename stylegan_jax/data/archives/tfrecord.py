@@ -26,7 +26,8 @@ SUFFIX = ".tfrecords"
 
 _LEVEL_FILE = re.compile(r"(.+)-r(\d\d)\.tfrecords")
 # A record: length, its checksum, data, its checksum; little-endian.
-_HEADER, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
+_HEADER = struct.Struct("<QI")
+_CHECKSUM = struct.Struct("<I")
 _PARSE_ERRORS = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 _AGAIN = "The file is damaged: copy it again from where it came."
 
@@ -56,6 +57,7 @@ class TfrecordArchive(Archive):
         level = _LEVEL_FILE.fullmatch(self.path.name)
         self._set_name = level[1] if level else self.path.stem
         self.name = name or self._set_name
+        # Three numbers a record; the data are read when they are asked for.
         self._file = _FileReader(self.path)
         self._offsets, self.sizes, self._checksums = _index(self._file)
         self.names = [f"{index:08d}" for index in range(len(self._offsets))]
@@ -120,6 +122,7 @@ class TfrecordArchive(Archive):
             )
         if not rows.shape[1]:
             return no_labels(len(self))
+        # One 1 among zeros in every row.
         if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
             return class_labels(rows.argmax(1), [str(number) for number in range(rows.shape[1])])
         return Labels("vectors", rows.astype(np.float32))
@@ -139,6 +142,7 @@ def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
             f"{folder}: wanted the files name-r02{SUFFIX} and so on of one set, found {found}. "
             "Give the folder of one set, or a single file."
         )
+    # Files are named by the logarithm of the width.
     levels = {2 ** int(match[2]): match[0] for match in matches}
     enough = [level for level in levels if level >= (resolution or max(levels))]
     if not enough:
@@ -163,9 +167,11 @@ class _FileReader:
         with self._lock:
             if self._file is None:
                 self._file = self.path.open("rb")
+            # One position in the file, which only the thread with the lock may move.
             if not self._is_local:
                 self._file.seek(offset)
                 return self._file.read(size)
+        # Local files are read at a position of each call's own, all threads at once.
         return os.pread(self._file.fileno(), size, offset)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,9 +187,12 @@ class _FileReader:
 
 def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
     """Finds offset, length and checksum of each record's data in the frames around them."""
-    offsets, sizes, checksums = array.array("Q"), array.array("Q"), array.array("I")
+    offsets = array.array("Q")
+    sizes = array.array("Q")
+    checksums = array.array("I")
     try:
-        header, offset = file.read(0, _HEADER.size), _HEADER.size
+        header = file.read(0, _HEADER.size)
+        offset = _HEADER.size
         while header:
             where = f"{file.path} (record {len(offsets)})"
             if len(header) < _HEADER.size:
@@ -216,7 +225,9 @@ def _mask_crc(data: bytes) -> int:
 def _parse_pixels(data: bytes) -> np.ndarray:
     """Returns the pixels of a serialised tf.train.Example."""
     features = parse_example(data)
+    # Stored as planes [c, h, w].
     channels, height, width = parse_integers(features[b"shape"])
     pixels = parse_bytes(features[b"data"])
     chw = np.frombuffer(pixels, np.uint8).reshape(channels, height, width)
-    return np.stack(list(chw), axis=2)  # a quarter of the time of a transposed copy
+    # [h, w, c], in a quarter of the time of a transposed copy.
+    return np.stack(list(chw), axis=2)

@@ -44,12 +44,14 @@ class ZipArchive(Archive):
         """
         self.path = epath.Path(path).expanduser()
         self.name = name or self.path.stem
+        # The open file, which is not sent to other processes.
         self._local: dict[str, Any] = {}
         self._lock = threading.Lock()
         # Of two members of one name the last counts, as when a zip is unpacked.
         members = list({m.filename: m for m in self._zip().infolist() if _is_wanted(m)}.values())
         if not members:
             raise ArchiveError(f"{self.path} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
+        # Members lie in the order of their writing; images count in that of their names.
         members.sort(key=lambda member: member.filename)
         self.names = [member.filename for member in members]
         self.sizes = [member.file_size for member in members]
@@ -128,6 +130,7 @@ def _open_zip(path: epath.Path) -> zipfile.ZipFile:
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     """Tells whether a member of a zip is an image that is not hidden."""
+    # `__MACOSX` holds what Finder noted of the files, under their names.
     parts = member.filename.split("/")
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     return is_image(member.filename) and not hidden and not member.is_dir()

@@ -68,10 +68,13 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             skip_bad: Leave out images that cannot be used, and list them in `skipped.json`.
             num_workers: Processes; 0 works in this one. Default: one per CPU, none for few images.
         """
+        # TFDS's constructor calls `_info`, which needs these.
         self.name = name
-        self.archive, self.recipe = archive, recipe
-        self._texts = dict(homepage=homepage, license=license, citation=citation)
-        self._options: dict[str, Any] = dict(skip_bad=skip_bad, num_workers=num_workers)
+        self.archive = archive
+        self.recipe = recipe
+        self._texts = {"homepage": homepage, "license": license, "citation": citation}
+        self._skip_bad = skip_bad
+        self._num_workers = num_workers
         with quiet_tfds():
             config = tfds.core.BuilderConfig(name=config)
             super().__init__(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
@@ -103,28 +106,44 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
         with contextlib.nullcontext() if folder.exists() else _locked(folder):
             if folder.exists():
                 self._check_same(folder)
-                shutil.rmtree(self._work, ignore_errors=True)  # of a process killed at the very end
+                # A process that was killed at the very end has left its shards.
+                shutil.rmtree(self._work, ignore_errors=True)
                 return
+            # TFDS writes into a folder of such a name, which killed processes leave.
             for left in folder.parent.glob(f"incomplete.*_{folder.name}"):
-                shutil.rmtree(left)  # TFDS's own, of a killed process
-            # TFDS makes a folder for downloads even where there are none.
-            ours = dict(file_format="array_record", download_dir=self._work / "downloads")
+                shutil.rmtree(left)
+            ours = {
+                "file_format": "array_record",
+                # TFDS makes this folder even where nothing is downloaded.
+                "download_dir": self._work / "downloads",
+            }
             with quiet_tfds():
                 super().download_and_prepare(**kwargs | ours)
             shutil.rmtree(self._work, ignore_errors=True)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         """Writes what TFDS then gives its final name."""
-        shards = write_shards(self.archive, self._work, self.recipe, **self._options)
+        shards = write_shards(
+            self.archive,
+            self._work,
+            self.recipe,
+            skip_bad=self._skip_bad,
+            num_workers=self._num_workers,
+        )
+        # Shards of which all images were left out are no files of the data set.
         filled = [(path, shard) for path, shard in shards if shard.kept]
         template = self._get_filename_template(split_name=SPLIT)
         for number, (path, _) in enumerate(filled):
             target = template.sharded_filepath(shard_index=number, num_shards=len(filled))
             _link(path, pathlib.Path(target))
+
+        # Labels of the images that are there; names of those that are not.
         labels = self.archive.labels.take([i for _, shard in filled for i in shard.kept])
         write_labels(self.data_path, labels)
         if problems := [problem for _, shard in shards for problem in shard.problems]:
             (self.data_path / SKIPPED_FILE).write_text(json.dumps(problems, indent=1))
+
+        # What TFDS writes into its metadata, last of all.
         digests = [digest for _, shard in filled for digest in shard.digests]
         self.info.metadata["fingerprint"] = content_fingerprint(digests, labels)
         split = tfds.core.SplitInfo(
@@ -145,6 +164,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             found = json.loads((folder / "metadata.json").read_text())
         except (OSError, ValueError):
             found = {}
+        # To JSON and back, where tuples become lists as in the file.
         wanted = json.loads(json.dumps(preparation_facts(self.archive, self.recipe)))
         changed = [
             "other images or labels"

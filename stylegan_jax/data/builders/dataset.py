@@ -114,6 +114,7 @@ def check_numbers(archive: Archive, expected: int, *, allow_partial: bool) -> No
         ArchiveError: There are files of other names, numbers that come twice or are missing; the
             message lists the first ones.
     """
+    # Which numbers are there, and which files have none, too high a one or one that is taken.
     numbers: dict[int, str] = {}
     strangers = []
     for name in archive.names:
@@ -152,6 +153,7 @@ def find_folder(path: epath.PathLike, candidates: list[str]) -> epath.Path:
     for candidate in candidates:
         if (root / candidate).is_dir():
             return root / candidate
+    # What lies there instead shows how the given folder is wrong.
     children = sorted(child.name for child in root.iterdir()) if root.is_dir() else []
     raise ArchiveError(
         f"{root} holds none of the folders {', '.join(candidates)}; "

@@ -159,14 +159,17 @@ class OpenmojiArchive(Archive):
         if not 4 <= resolution <= 1024:
             raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
         self.name = f"openmoji_{subset}"
-        self._resolution, self._fill_square = resolution, subset == "flags"
+        self._resolution = resolution
+        # Flags are rectangles; with margins half of the network's work would be white.
+        self._fill_square = subset == "flags"
         self.names = list_drawings(subset)
-        self.sizes = [0] * len(self.names)  # they are no files
+        # Drawings are rendered when they are read: there are no files.
+        self.sizes = [0] * len(self.names)
 
     def read(self, index: int) -> np.ndarray:
         """Renders a drawing."""
-        name, side = self.names[index], self._resolution
-        return np.asarray(render_drawing(name, side, fill_square=self._fill_square))
+        drawing = render_drawing(self.names[index], self._resolution, fill_square=self._fill_square)
+        return np.asarray(drawing)
 
     def read_format(self, index: int) -> ImageFormat:
         """Returns the same for all."""

@@ -57,6 +57,7 @@ def make_recipe(
         raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(STORED_AS)}.")
     if channels not in (None, 1, 3, 4):
         raise ValueError(f"channels={channels}: give 1 (grey), 3 (RGB) or 4 (RGBA).")
+    # What is not asked for stays as the images have it.
     first = _first_format(archive)
     recipe = Recipe(transform, channels or first.channels, first.dtype, encoding)
     if encoding == "qoi" and (recipe.channels == 1 or recipe.dtype != "uint8"):
@@ -98,15 +99,20 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     if pixels.dtype != recipe.dtype:
         raise ValueError(f"{pixels.dtype} pixels, but the first image has {recipe.dtype}")
     pixels = recipe.transform(pixels)
-    given, wanted = pixels.shape[2], recipe.channels
+    given = pixels.shape[2]
+    wanted = recipe.channels
     if given == wanted:
         return pixels
     full = np.iinfo(pixels.dtype).max
-    if given == 4:  # on white
+
+    # RGBA on white: x * alpha + (1 - alpha).
+    if given == 4:
         alpha = pixels[..., 3:].astype(np.float32) / full
         pixels = np.rint(pixels[..., :3] * alpha + full * (1 - alpha)).astype(pixels.dtype)
+    # Which of the many ways to make grey is not ours to choose.
     if wanted == 1:
         raise ValueError(f"{given} channels, wanted grey: convert the images beforehand")
+    # Grey three times, and alpha where it is wanted.
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
     if wanted == 4:
@@ -115,30 +121,39 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     return pixels
 
 
-def encode_record(content: bytes | np.ndarray, before: np.ndarray, after: np.ndarray, encoding):
+def encode_record(
+    content: bytes | np.ndarray, before: np.ndarray, after: np.ndarray, encoding: str
+) -> bytes | io.BytesIO | np.ndarray:
     """Returns what is stored as `image`: an encoded file, or pixels."""
     if encoding == "raw":
         return after
+    # Files that fit keep their bytes: JPEG stays JPEG.
     is_unchanged = before.shape == after.shape and np.array_equal(before, after)
     if encoding == "source" and isinstance(content, bytes) and is_unchanged:
         encoded = content
     else:
         encoded = encode(after, "qoi" if encoding == "qoi" else "png")
+    # TFDS knows no QOI, which is a text to it, and takes files of images as such.
     return encoded if encoding == "qoi" else io.BytesIO(encoded)
 
 
 def make_features(recipe: Recipe, labels: Labels) -> tfds.features.FeaturesDict:
     """Describes a record to TFDS: `image`, `name` and, with labels, `label` or `caption`."""
     form = recipe.format()
-    shape, dtype = (form.height, form.width, form.channels), np.dtype(form.dtype)
+    shape = (form.height, form.width, form.channels)
+    dtype = np.dtype(form.dtype)
+    # The image as it is stored.
     if recipe.encoding == "raw":
         encoding = tfds.features.Encoding.BYTES
         image = tfds.features.Tensor(shape=shape, dtype=dtype, encoding=encoding)
     elif recipe.encoding == "qoi":
         image = tfds.features.Text(doc="An image in QOI format.")
     else:
+        # Left open where records keep files of several formats.
         file_format = "png" if recipe.encoding == "png" or dtype == np.uint16 else None
         image = tfds.features.Image(shape=shape, dtype=dtype, encoding_format=file_format)
+
+    # Its name and label.
     features = {"image": image, "name": tfds.features.Text()}
     if labels.kind == "classes":
         features["label"] = tfds.features.ClassLabel(names=list(labels.class_names))

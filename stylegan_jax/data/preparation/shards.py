@@ -16,6 +16,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -91,8 +92,11 @@ def write_shards(
         OSError: The disk is full; what is done is kept.
     """
     work.mkdir(parents=True, exist_ok=True)
+    # Killed processes leave these.
     for partial in work.glob("*.partial"):
         partial.unlink()
+
+    # Which shards are there, whole and of the same images, labels and recipe.
     parts = plan_shards(archive, recipe)
     signatures = [_sign(archive, recipe, part) for part in parts]
     shards = [_find_shard(work, index, signature) for index, signature in enumerate(signatures)]
@@ -100,6 +104,8 @@ def write_shards(
     done = len(archive) - sum(len(parts[index]) for index in missing)
     if done:
         print(f"continuing in {work}: {done} of {len(archive)} images done", file=sys.stderr)
+
+    # The others are written.
     if num_workers is None:
         num_workers = 0 if len(archive) < _FEW_IMAGES else os.cpu_count() or 1
     task = _Task(work, archive, recipe, skip_bad)
@@ -107,6 +113,8 @@ def write_shards(
         for index, shard in _run(task, missing, parts, num_workers):
             shards[index] = shard
             bar.update(len(parts[index]))
+
+    # Bad images are told of all at once, when all others are safe.
     problems = [problem for shard in shards for problem in shard.problems]
     if problems and not skip_bad:
         raise ValueError(_describe_problems(archive, problems))
@@ -158,6 +166,7 @@ class _Task:
 
         With bad images neither appears, unless they are to be skipped.
         """
+        # Each file appears under its name when it is whole; the record of a shard after its data.
         partial = self.work / f"{_shard_name(index)}.{os.getpid()}.partial"
         try:
             shard = self._write_records(partial, part)
@@ -170,35 +179,43 @@ class _Task:
             _sync(partial)
             os.replace(partial, record)
         finally:
-            partial.unlink(missing_ok=True)  # on a full disk even a part is too much
+            # On a full disk even a part is too much.
+            partial.unlink(missing_ok=True)
         return shard
 
     def _write_records(self, path: pathlib.Path, part: range) -> Shard:
         """Writes the records of a shard."""
-        archive, labels = self.archive, self.archive.labels
-        features = make_features(self.recipe, labels)
+        archive = self.archive
+        features = make_features(self.recipe, archive.labels)
         shard = Shard(_sign(archive, self.recipe, part), [], [], 0, [])
         num_bytes = 0
         with _writing(path) as write:
-            for i in part:
+            for index in part:
                 try:
-                    content = archive.read(i)
+                    content = archive.read(index)
                     before = content if isinstance(content, np.ndarray) else decode(content)
                     after = convert_image(before, self.recipe)
                 except ValueError as error:
-                    shard.problems.append([archive.names[i], str(error)])
+                    shard.problems.append([archive.names[index], str(error)])
                     continue
                 stored = encode_record(content, before, after, self.recipe.encoding)
-                name = archive.names[i].encode(errors="surrogateescape")  # any bytes, as on disk
-                example = {"image": stored, "name": name}
-                if labels.kind != "none":
-                    example["caption" if labels.kind == "captions" else "label"] = labels.values[i]
-                record = features.serialize_example(example)
+                record = features.serialize_example(_make_example(archive, index, stored))
                 write(record)
                 num_bytes += len(record)
-                shard.kept.append(i)
+                shard.kept.append(index)
                 shard.digests.append(hash_pixels(after))
         return dataclasses.replace(shard, num_bytes=num_bytes)
+
+
+def _make_example(archive: Archive, index: int, stored: Any) -> dict[str, Any]:
+    """Puts an image, its name and its label together, as `make_features` describes them."""
+    # Names of files may be any bytes, not only UTF-8; Python holds those as surrogates.
+    name = archive.names[index].encode(errors="surrogateescape")
+    example = {"image": stored, "name": name}
+    labels = archive.labels
+    if labels.kind != "none":
+        example["caption" if labels.kind == "captions" else "label"] = labels.values[index]
+    return example
 
 
 def _run(
@@ -211,6 +228,7 @@ def _run(
                 shard = task.write(index, parts[index])
             yield index, shard
         return
+    # Fresh processes: forked ones would inherit the locks of threads that they do not have.
     pool = concurrent.futures.ProcessPoolExecutor(
         min(num_workers, len(missing)),
         mp_context=multiprocessing.get_context("spawn"),
@@ -237,6 +255,7 @@ def _start_worker(task: _Task) -> None:
     """Readies a process; it ends with its parent, even where that is killed."""
     global _worker_task
     _worker_task = task
+    # The thread ends the process when the parent is gone.
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -72,10 +72,13 @@ class Transform:
             raise ValueError(
                 f"{width}x{height} pixels, not square: choose crop=center-crop or another."
             )
-        rows, columns = height, width
+        # Which rows and columns are taken, and what size [rows, columns] they get.
+        rows = height
+        columns = width
         target = (self.resolution, self.resolution)
         if self.crop == "center-crop":
-            rows = columns = min(height, width)
+            rows = min(height, width)
+            columns = rows
         elif self.crop == "center-crop-wide":
             rows = round(self.resolution * height / width)
             target = (round(self.resolution * 3 / 4), self.resolution)
@@ -119,10 +122,14 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
         )
     if pixels.shape[:2] == (height, width):
         return pixels
+
+    # 8 bits, as they are.
     if pixels.dtype == np.uint8 and channels < 4:
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         resized = np.array(image.resize((width, height), FILTERS[filter]))
         return resized.reshape(height, width, channels)
+
+    # Others plane by plane, the colours weighted by alpha.
     values = pixels.astype(np.float32)
     if channels == 4:
         values[..., :3] *= values[..., 3:]
@@ -131,6 +138,7 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
         for plane in np.moveaxis(values, 2, 0)
     ]
     resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    # The weights again out of the colours; what is wholly transparent becomes black.
     if channels == 4:
         alpha = resized[..., 3:]
         resized[..., :3] = np.divide(
@@ -141,7 +149,8 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
 
 def _crop_center(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Takes an image's central part; an odd margin has its larger half below and to the right."""
-    top, left = (pixels.shape[0] - rows) // 2, (pixels.shape[1] - columns) // 2
+    top = (pixels.shape[0] - rows) // 2
+    left = (pixels.shape[1] - columns) // 2
     return pixels[top : top + rows, left : left + columns]
 
 
@@ -153,6 +162,7 @@ def _letterbox(pixels: np.ndarray, resolution: int) -> np.ndarray:
     canvas = np.zeros((resolution, resolution, channels), pixels.dtype)
     if channels == 4:
         canvas[..., 3] = np.iinfo(pixels.dtype).max
-    top, left = (resolution - height) // 2, (resolution - width) // 2
+    top = (resolution - height) // 2
+    left = (resolution - width) // 2
     canvas[top : top + height, left : left + width] = pixels
     return canvas

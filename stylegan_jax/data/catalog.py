@@ -25,6 +25,7 @@ from stylegan_jax.files import as_path, is_cloud
 
 DATA_DIR = "~/.cache/stylegan_jax/data"
 
+# The folder that TFDS gives a version of a data set.
 _VERSION = str(ImageBuilder.VERSION)
 # These are made on first use: all that they need comes with pip.
 _BUILT_IN = ("openmoji",)
@@ -61,6 +62,7 @@ def open_source(
         ImportError: A package that the data set is made from is missing.
         ValueError: There is no such data set, or its images or labels do not fit.
     """
+    # The subset is drawn first: images outside it need not fit.
     archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
     if subset:
         archive = draw_subset(archive, subset, seed=seed)
@@ -100,6 +102,7 @@ def prepared_folder(
     data_dir: epath.PathLike, name: str, variant: str, resolution: int
 ) -> epath.Path:
     """Returns where a prepared data set lies."""
+    # TFDS's layout: name, config, version.
     config = f"{variant}_{resolution}" if variant else str(resolution)
     return as_path(data_dir).expanduser() / name / config / _VERSION
 
@@ -147,6 +150,7 @@ def prepare(
             them), or another data set has the name.
         OSError: The disk is full; what is done is kept.
     """
+    # What is wanted, and whether it is there.
     spec = DATASET_SPECS.get(name)
     _check_names(name, variant)
     if max_images < 0:
@@ -166,6 +170,7 @@ def prepare(
         raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
+    # Published sets have a usual crop; of others nothing is cut off unasked.
     if crop is None:
         crop = spec.default_crop(variant) if spec else "none"
     transform = Transform(resolution, crop, filter)
@@ -209,6 +214,7 @@ def _open_for(
 ) -> Archive:
     """Opens what a data set is prepared from."""
     if spec is None:
+        assert source is not None
         return open_archive(source, resolution=resolution)
     return spec.open(source, variant, resolution, allow_partial=allow_partial)
 

@@ -39,6 +39,7 @@ def write_labels(folder: epath.PathLike, labels: Labels) -> None:
     for whole.
     """
     folder = epath.Path(folder)
+    # Values in little-endian order, each file whole or not there.
     if labels.kind != "none":
         for file, array in zip((_VALUES_FILE, _OFFSETS_FILE), labels.arrays):
             with replacing(folder / file) as path, path.open("wb") as opened:
@@ -49,6 +50,7 @@ def write_labels(folder: epath.PathLike, labels: Labels) -> None:
         "class_names": labels.class_names,
         "sha256": labels.digest,
     }
+    # From here on the labels are there.
     with replacing(folder / HEADER_FILE) as path:
         path.write_text(json.dumps(header))
 
@@ -82,6 +84,7 @@ def _read_values(folder: epath.Path, header: dict) -> Labels:
     else:
         texts = Texts(_load(folder / _VALUES_FILE), _load(folder / _OFFSETS_FILE))
         labels = Labels("captions", texts)
+    # The whole is read for this, at the speed of the disk: a wrong label would never show.
     if labels.digest != header["sha256"]:
         raise ValueError("the values are not those that were written")
     return labels
@@ -89,6 +92,7 @@ def _read_values(folder: epath.Path, header: dict) -> Labels:
 
 def _load(path: epath.Path) -> np.ndarray:
     """Opens an array in this machine's byte order, mapped where the file is local."""
+    # A bucket's objects cannot be mapped into memory.
     if is_cloud(path):
         array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     else:

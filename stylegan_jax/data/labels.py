@@ -29,7 +29,7 @@ class Labels:
     """
 
     kind: str
-    values: np.ndarray | Texts
+    values: Any
     class_names: tuple[str, ...] = ()
 
     @property
@@ -68,6 +68,7 @@ class Labels:
         if self.kind == "vectors":
             return self.values[indices]
         if self.kind == "classes":
+            # One-hot: [n, 1] == [c_dim] -> [n, c_dim]
             return (self.values[indices, None] == np.arange(self.c_dim)).astype(np.float32)
         return np.zeros((len(indices), 0), np.float32)
 
@@ -118,6 +119,7 @@ def parse_labels(items: Sequence[Any]) -> Labels:
     Raises:
         ValueError: Kinds are mixed, or an image has no label while others do.
     """
+    # All images have a label of one kind, or none has one.
     if all(item is None for item in items):
         return no_labels(len(items))
     kinds = sorted({_kind_of(item) for item in items})
@@ -140,6 +142,7 @@ def parse_labels(items: Sequence[Any]) -> Labels:
             f"labels are {kinds[0]}" + (f" of lengths {lengths}" if lengths else "") + "; wanted "
             "integers, lists of numbers of one length, or texts."
         )
+    # In float64 first, where numbers too large for float32 are not infinite yet.
     values = np.asarray(items, np.float64)
     # Written so that NaN fails, too.
     if not (np.abs(values) <= np.finfo(np.float32).max).all():
@@ -151,6 +154,7 @@ def _kind_of(item: Any) -> str:
     """Says what a JSON value is as a label."""
     if item is None:
         return "missing"
+    # To Python True is an integer, but a data set that has it means no class.
     if isinstance(item, bool | dict):
         return f"a {type(item).__name__}"
     if isinstance(item, numbers.Integral):

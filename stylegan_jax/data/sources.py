@@ -54,6 +54,7 @@ class ImageSource:
                 first few); labels are asked for that do not exist, are captions, or are all of one
                 class.
         """
+        # Labels first: they take no look at the images.
         if labels:
             _check_labels(archive)
         # A prepared archive knows its format; of others every header is read.
@@ -68,6 +69,7 @@ class ImageSource:
 
         self.name = archive.name
         self.labels = archive.labels if labels else no_labels(len(archive))
+        # A run says at its start which labels it leaves out.
         self.unused = None if labels or archive.labels.kind == "none" else archive.labels
         self.fingerprint = _fingerprint(archive, self.format, self.labels)
         self._archive = archive
@@ -120,6 +122,7 @@ class ImageSource:
         return image
 
     def __getstate__(self) -> dict[str, Any]:
+        # Images would take longer to send than to read.
         return {**self.__dict__, "_cache": {}}
 
     def __repr__(self) -> str:
@@ -152,6 +155,7 @@ class ImageSource:
 
 def _fingerprint(archive: Archive, form: ImageFormat, labels: Labels) -> str:
     """Hashes what tells data sets, and uses of their labels, apart."""
+    # Labels by the hash of their bytes: millions of them as JSON take minutes.
     summary = [
         *(form.height, form.width, form.channels, form.dtype),
         archive.identity(),
@@ -176,6 +180,7 @@ def _find_format(archive: Archive, resolution: int | None) -> ImageFormat:
     types = collections.Counter((form.channels, form.dtype) for form in known)
     channels, dtype = types.most_common(1)[0][0] if types else (3, "uint8")
 
+    # What differs, by the first reason that holds.
     problems = []
     for name, form in zip(archive.names, formats):
         problem = form if isinstance(form, str) else _misfit(form, resolution, channels, dtype)
@@ -249,6 +254,7 @@ def _check_labels(archive: Archive) -> None:
             f"{archive.name} has captions, which class-conditional networks cannot take: leave "
             "data.labels off."
         )
+    # A condition that is the same for all teaches a network nothing.
     if labels.kind == "classes" and (labels.values == labels.values[0]).all():
         raise ValueError(
             f"{archive.name}: labels are asked for, but all {len(labels)} images are of the class "

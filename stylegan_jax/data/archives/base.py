@@ -80,6 +80,7 @@ class Archive(abc.ABC):
             ValueError: The image is damaged or of a kind that is not supported.
         """
         content = self.read(index)
+        # Pixels tell themselves; of a file the header is enough.
         if isinstance(content, np.ndarray):
             return ImageFormat(*content.shape, dtype=str(content.dtype))
         return read_format(io.BytesIO(content))

@@ -55,6 +55,7 @@ class CifarArchive(Archive):
         self.name = name or ("cifar10_test" if test else "cifar10")
         self._batches = (TEST_BATCH,) if test else TRAIN_BATCHES
         self._pixels, self._numbers, self._class_names = self._load()
+        # The batches' file names are not unique; positions are.
         lengths = [len(numbers) for numbers in self._numbers]
         self.names = [f"{b}/{i:05d}" for b, n in zip(self._batches, lengths) for i in range(n)]
         self.sizes = [self._pixels[0].size] * len(self.names)
@@ -77,7 +78,7 @@ class CifarArchive(Archive):
 
     def identity(self) -> Any:
         """Returns a hash of all pixels beside the names: the sizes are those of every such set."""
-        return [self.names, hashlib.sha256(self._pixels).hexdigest()]
+        return [self.names, hashlib.sha256(self._pixels.data).hexdigest()]
 
     def _read_labels(self) -> Labels:
         return class_labels(np.concatenate(self._numbers), self._class_names)
@@ -115,6 +116,7 @@ class CifarArchive(Archive):
 
 def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     """Reads files of a folder, or of a tar in whichever folder they lie there."""
+    # Damage may show anywhere: in the tar's frames, in gzip's blocks or at their end.
     found: dict[str, bytes] = {}
     try:
         if path.is_dir():
@@ -134,6 +136,7 @@ def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]
         raise ArchiveError(
             f"{path}: cannot be read ({error}). Fetch cifar-10-python.tar.gz again."
         ) from error
+    # A whole tar may still be another one.
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ArchiveError(
@@ -165,6 +168,7 @@ class _PickledArray:
 class _Unpickler(pickle.Unpickler):
     """Knows numbers, texts, lists, dicts and arrays; no name of any other thing."""
 
+    # What pickles of arrays name, by old and new versions of NumPy.
     _ALLOWED = {
         (module, name)
         for module, names in {
@@ -181,6 +185,7 @@ class _Unpickler(pickle.Unpickler):
         Raises:
             pickle.UnpicklingError: The pickle asks for anything else.
         """
+        # A pickle runs what it finds by name: anything else may be harmful.
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no batch needs")
         return _PickledArray

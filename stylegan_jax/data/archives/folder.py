@@ -133,6 +133,7 @@ def is_image(name: str) -> bool:
 
 def labels_from_paths(names: Sequence[str]) -> Labels:
     """Makes classes of folders, where every file lies in one of several not just numbered."""
+    # FFHQ's thousands, 00000 to 69000, are no classes; nor is a single folder.
     folders = {name.split("/")[0] for name in names if "/" in name}
     are_classes = len(folders) > 1 and not all(_NUMBERED.fullmatch(folder) for folder in folders)
     if not are_classes or any("/" not in name for name in names):
@@ -167,6 +168,7 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
     Raises:
         ArchiveError: The file is damaged, labels are mixed, or images lack one.
     """
+    # Labels by names; `null` means that there are none.
     try:
         parsed: Any = json.loads(content)
         pairs = parsed.get("labels")
@@ -204,6 +206,7 @@ def _file_stats(root: epath.Path, names: Sequence[str]) -> list[tuple[int, int]]
 
     def read_local(name: str) -> tuple[int, int]:
         try:
+            # A joined text: path objects would take most of the time of a million files.
             status = os.stat(f"{os.fspath(root)}/{name}")
         except OSError:
             return 0, 0
@@ -215,6 +218,6 @@ def _file_stats(root: epath.Path, names: Sequence[str]) -> list[tuple[int, int]]
 
     if not is_cloud(root):
         return [read_local(name) for name in names]
-    # Each takes a bucket some hundredths of a second.
+    # A bucket is asked for each.
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         return list(pool.map(read_cloud, names))

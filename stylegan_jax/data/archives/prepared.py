@@ -47,7 +47,8 @@ class PreparedArchive(Archive):
         if not is_prepared(self.path):
             raise ArchiveError(f"{path} holds no prepared data set (no {INFO_FILE}).")
         try:
-            self._info = tfds.builder_from_directory(self.path).info
+            # TFDS does not say which features there are; ours are looked at by name.
+            self._info: Any = tfds.builder_from_directory(self.path).info
             self._metadata = dict(self._info.metadata or {})
         # Errors of many types, as each of the files has its own reader.
         except Exception as error:
@@ -84,7 +85,7 @@ class PreparedArchive(Archive):
         content = parse_bytes(parse_example(self._records.data_source[index])[b"image"])
         if self._encoding != "raw":
             return bytes(content)
-        # Pixels, as little-endian machines have them.
+        # Pixels as they are stored, not copied.
         form = self._format
         return np.frombuffer(content, form.dtype).reshape(form.height, form.width, form.channels)
 

@@ -29,6 +29,7 @@ class SubsetArchive(Archive):
         self._indices = [int(index) for index in indices]
         self.names = [archive.names[index] for index in self._indices]
         self.sizes = [archive.sizes[index] for index in self._indices]
+        # Publishers may label images by other rules than folders.
         self._given_labels = labels
 
     def where(self, index: int) -> str:
@@ -55,7 +56,7 @@ class SubsetArchive(Archive):
         """Returns the archive's identity and a hash of the positions."""
         # Little-endian, so that the hash is the same on every machine.
         positions = np.asarray(self._indices, "<i8")
-        return [self.archive.identity(), hashlib.sha256(positions).hexdigest()]
+        return [self.archive.identity(), hashlib.sha256(positions.data).hexdigest()]
 
     def explain_no_labels(self) -> str:
         """Says what stood against labels in the archive."""

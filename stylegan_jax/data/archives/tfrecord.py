@@ -52,6 +52,7 @@ class TfrecordArchive(Archive):
         Raises:
             ArchiveError: There is no such file, no image as large, or the file is damaged.
         """
+        # Of a folder the level that was asked for.
         path = epath.Path(path).expanduser()
         self.path = choose_level(path, resolution) if path.is_dir() else path
         level = _LEVEL_FILE.fullmatch(self.path.name)
@@ -95,6 +96,7 @@ class TfrecordArchive(Archive):
 
     def _parse(self, index: int) -> np.ndarray:
         """Returns the pixels of a record whose checksum is right."""
+        # The checksum finds every flipped bit, which raw pixels would not show.
         data = self._file.read(self._offsets[index], self.sizes[index])
         if len(data) != self.sizes[index] or _mask_crc(data) != self._checksums[index]:
             raise ArchiveError(f"{self.where(index)}: wrong checksum. {_AGAIN}")
@@ -107,6 +109,7 @@ class TfrecordArchive(Archive):
             ) from error
 
     def _read_labels(self) -> Labels:
+        # One file for all levels.
         file = self.path.parent / f"{self._set_name}-rxx.labels"
         if not file.exists():
             return no_labels(len(self))
@@ -134,6 +137,7 @@ def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
     Raises:
         ArchiveError: The folder holds no set, several sets, or no image as large.
     """
+    # Other files may lie there, but not other sets.
     matches = [m for file in folder.iterdir() if (m := _LEVEL_FILE.fullmatch(file.name))]
     names = sorted({match[1] for match in matches})
     if len(names) != 1:
@@ -193,6 +197,7 @@ def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
     try:
         header = file.read(0, _HEADER.size)
         offset = _HEADER.size
+        # From frame to frame, over the data.
         while header:
             where = f"{file.path} (record {len(offsets)})"
             if len(header) < _HEADER.size:

@@ -83,6 +83,7 @@ class ZipArchive(Archive):
         return explain_no_classes(self.names)
 
     def _read_labels(self) -> Labels:
+        # As in a folder: the label file wins.
         if LABEL_FILE in self._zip().namelist():
             content = self._read_member(LABEL_FILE)
             return labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
@@ -100,6 +101,7 @@ class ZipArchive(Archive):
             return self._local["zip"]
 
     def __getstate__(self) -> dict[str, Any]:
+        # Neither handles nor locks can be sent; the copy makes its own.
         return {**self.__dict__, "_local": {}, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import filelock
 import tensorflow_datasets as tfds
 from etils import epath
+from tensorflow_datasets.core import dataset_builder, splits
 from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
@@ -27,7 +28,7 @@ from stylegan_jax.data.preparation.shards import UNGUARDED, write_shards
 SKIPPED_FILE = "skipped.json"
 
 
-class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
+class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
     """Prepares an archive as `DATA_DIR/NAME/CONFIG/1.0.0`, without TensorFlow.
 
     The folder appears under that name when it is complete. Until then shards gather in
@@ -72,12 +73,18 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
         self.name = name
         self.archive = archive
         self.recipe = recipe
-        self._texts = {"homepage": homepage, "license": license, "citation": citation}
+        self._texts: dict[str, Any] = {
+            "homepage": homepage,
+            "license": license,
+            "citation": citation,
+        }
         self._skip_bad = skip_bad
         self._num_workers = num_workers
         with quiet_tfds():
-            config = tfds.core.BuilderConfig(name=config)
-            super().__init__(data_dir=pathlib.Path(data_dir).expanduser(), config=config)
+            super().__init__(
+                data_dir=pathlib.Path(data_dir).expanduser(),
+                config=tfds.core.BuilderConfig(name=config),
+            )
         self._work = pathlib.Path(f"{self._data_dir}.unfinished")
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -132,6 +139,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
         )
         # Shards of which all images were left out are no files of the data set.
         filled = [(path, shard) for path, shard in shards if shard.kept]
+        # Their final names tell how many there are, which is known only now.
         template = self._get_filename_template(split_name=SPLIT)
         for number, (path, _) in enumerate(filled):
             target = template.sharded_filepath(shard_index=number, num_shards=len(filled))
@@ -152,7 +160,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             num_bytes=sum(shard.num_bytes for _, shard in filled),
             filename_template=template,
         )
-        self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        self.info.set_splits(splits.SplitDict([split]))
 
     def _check_same(self, folder: pathlib.Path) -> None:
         """Refuses to take a folder for what it is not.
@@ -166,6 +174,7 @@ class ImageBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registratio
             found = {}
         # To JSON and back, where tuples become lists as in the file.
         wanted = json.loads(json.dumps(preparation_facts(self.archive, self.recipe)))
+        # One hash stands for all images and labels; other facts are named.
         changed = [
             "other images or labels"
             if key == "source_identity"
@@ -186,6 +195,7 @@ def copy_to_bucket(local: pathlib.Path, folder: epath.Path) -> None:
     Running it again copies what is missing.
     """
     files = sorted(local.iterdir(), key=lambda path: (path.name == INFO_FILE, path.name))
+    # A file of another size was cut off by a kill.
     for path in tqdm(files, desc=f"copying to {folder}", unit=" files", delay=2):
         target = folder / path.name
         if not target.exists() or target.stat().length != path.stat().st_size:
@@ -221,6 +231,7 @@ def _link(path: pathlib.Path, target: pathlib.Path) -> None:
 @contextlib.contextmanager
 def quiet_tfds() -> Iterator[None]:
     """Keeps TFDS's announcements and progress bars, but no error, off the terminal."""
+    # TFDS speaks through three channels: a logger, tqdm and print.
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -34,6 +34,7 @@ from stylegan_jax.data.preparation.records import (
 
 # Records are compressed images already, and each is read alone.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
+# Of pixels, before they are compressed: a kill loses little, and a set has not too many files.
 _SHARD_BYTES = 128 * 2**20
 _MAX_SHARD_IMAGES = 1024
 _SHOWN_PROBLEMS = 20
@@ -98,9 +99,12 @@ def write_shards(
 
     # Which shards are there, whole and of the same images, labels and recipe.
     parts = plan_shards(archive, recipe)
-    signatures = [_sign(archive, recipe, part) for part in parts]
-    shards = [_find_shard(work, index, signature) for index, signature in enumerate(signatures)]
-    missing = [i for i, s in enumerate(shards) if s is None or (s.problems and not skip_bad)]
+    shards: dict[int, Shard] = {}
+    for index, part in enumerate(parts):
+        shard = _find_shard(work, index, _sign(archive, recipe, part))
+        if shard is not None and (skip_bad or not shard.problems):
+            shards[index] = shard
+    missing = [index for index in range(len(parts)) if index not in shards]
     done = len(archive) - sum(len(parts[index]) for index in missing)
     if done:
         print(f"continuing in {work}: {done} of {len(archive)} images done", file=sys.stderr)
@@ -115,12 +119,13 @@ def write_shards(
             bar.update(len(parts[index]))
 
     # Bad images are told of all at once, when all others are safe.
-    problems = [problem for shard in shards for problem in shard.problems]
+    ordered = [shards[index] for index in range(len(parts))]
+    problems = [problem for shard in ordered for problem in shard.problems]
     if problems and not skip_bad:
         raise ValueError(_describe_problems(archive, problems))
     if len(problems) == len(archive):
         raise ValueError(f"{archive.name}: none of the {len(archive)} images can be used.")
-    return [(work / _shard_name(index), shard) for index, shard in enumerate(shards)]
+    return [(work / _shard_name(index), shard) for index, shard in enumerate(ordered)]
 
 
 def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
@@ -133,6 +138,7 @@ def plan_shards(archive: Archive, recipe: Recipe) -> list[range]:
 
 def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
     """Computes a shard's signature."""
+    # What is known without reading the images, which may take days.
     images = [[archive.names[i], archive.stamp(i)] for i in part]
     facts = [images, archive.labels.take(part).digest, dataclasses.asdict(recipe)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -144,6 +150,7 @@ def _shard_name(index: int) -> str:
 
 def _find_shard(work: pathlib.Path, index: int, signature: str) -> Shard | None:
     """Returns a shard's record, if it is whole and still what is wanted."""
+    # Of a killed process or an older version: as if it were not there.
     try:
         shard = Shard(**json.loads((work / f"{_shard_name(index)}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -195,6 +202,7 @@ class _Task:
                     content = archive.read(index)
                     before = content if isinstance(content, np.ndarray) else decode(content)
                     after = convert_image(before, self.recipe)
+                # Damaged, too small, of other channels: the others go on.
                 except ValueError as error:
                     shard.problems.append([archive.names[index], str(error)])
                     continue
@@ -222,6 +230,7 @@ def _run(
     task: _Task, missing: Sequence[int], parts: Sequence[range], num_workers: int
 ) -> Iterator[tuple[int, Shard]]:
     """Yields each missing shard as it is done."""
+    # In this process: few images, or none to share.
     if not num_workers or len(missing) < 2:
         for index in missing:
             with _explain_full_disk(task):
@@ -241,6 +250,7 @@ def _run(
             try:
                 with _explain_full_disk(task):
                     shard = future.result()
+            # Killed for memory, or unable to start.
             except concurrent.futures.process.BrokenProcessPool as error:
                 raise ChildProcessError(_BROKEN_POOL) from error
             yield futures[future], shard
@@ -248,6 +258,7 @@ def _run(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+# Of a worker process: sent once, not with each of its shards.
 _worker_task: _Task | None = None
 
 
@@ -298,6 +309,7 @@ def _explain_full_disk(task: _Task) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # What is kept, and how much room there is.
         records = task.work.glob("shard-*.json")
         done = sum(len(json.loads(path.read_text())["kept"]) for path in records)
         free = shutil.disk_usage(task.work).free

@@ -80,11 +80,14 @@ class Transform:
             rows = min(height, width)
             columns = rows
         elif self.crop == "center-crop-wide":
+            # As many rows as a picture of the result's width would have.
             rows = round(self.resolution * height / width)
             target = (round(self.resolution * 3 / 4), self.resolution)
         elif self.crop == "pad":
+            # The longer side fills the square.
             scale = self.resolution / max(height, width)
             target = (max(1, round(height * scale)), max(1, round(width * scale)))
+        # Enlarged images are blurred, and a network would learn that.
         if rows < target[0] or columns < target[1]:
             raise TooSmallError(
                 f"{width}x{height} pixels, too small for {target[1]}x{target[0]} (crop="
@@ -144,6 +147,7 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
         resized[..., :3] = np.divide(
             resized[..., :3], alpha, out=np.zeros_like(resized[..., :3]), where=alpha > 0
         )
+    # Lanczos overshoots at edges.
     return np.clip(np.rint(resized), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
 
@@ -159,6 +163,7 @@ def _letterbox(pixels: np.ndarray, resolution: int) -> np.ndarray:
     height, width, channels = pixels.shape
     if (height, width) == (resolution, resolution):
         return pixels
+    # Zeros are black, and would be transparent in alpha.
     canvas = np.zeros((resolution, resolution, channels), pixels.dtype)
     if channels == 4:
         canvas[..., 3] = np.iinfo(pixels.dtype).max

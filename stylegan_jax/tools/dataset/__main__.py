@@ -53,9 +53,24 @@ def prepare(
     data_dir: str = DATA_DIR,
 ) -> int:
     """Writes the data set in the form that training reads."""
-    folder = catalog.prepare(**locals())
+    folder = catalog.prepare(
+        name,
+        source,
+        resolution=resolution,
+        variant=variant,
+        crop=crop,
+        filter=filter,
+        channels=channels,
+        encoding=encoding,
+        max_images=max_images,
+        allow_partial=allow_partial,
+        skip_bad=skip_bad,
+        num_workers=num_workers,
+        data_dir=data_dir,
+    )
     if (skipped := folder / SKIPPED_FILE).exists():
         print(f"{len(json.loads(skipped.read_text()))} image(s) were left out, listed in {skipped}")
+    # The options that training needs to find it.
     settings = {"dataset": f"{name}/{variant}" if variant else name, "resolution": resolution}
     if data_dir != DATA_DIR:
         settings["data_dir"] = data_dir
@@ -77,6 +92,7 @@ def check(
     problems = find_problems(archive, resolution=resolution, labels=labels, num_threads=num_workers)
     for problem in problems:
         print(problem)
+    # An image with two problems is one bad image.
     counts = count_reasons(problems)
     bad = len({problem.file for problem in problems})
     print(f"{archive.name}: {len(archive)} images, {bad} with problems")
@@ -133,6 +149,7 @@ def _open(path: str, resolution: int | None = None) -> Archive:
 
 
 def _dump(content: Any) -> str:
+    # A function of its own, as `stats` has an option called json.
     return json.dumps(content, indent=1)
 
 
@@ -145,17 +162,25 @@ def _write(path: str, content: bytes) -> None:
 
 def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
-    flags.FLAGS.set_gnu_getopt(True)  # options after the command
-    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text = flags.DEFINE_string
+    number = flags.DEFINE_integer
+    # Options may stand after the command.
+    flags.FLAGS.set_gnu_getopt(True)
+
+    # Of several commands.
     text("source", None, "A folder, a zip or another file, local or gs://.")
     text("out", None, "show: the PNG file to write. export: the zip.")
     flags.DEFINE_bool("labels", False, "check: every image needs one. show: draw them.")
     number("resolution", None, "check: wanted size. prepare: size to write.", lower_bound=1)
     number("num_workers", None, "Images read at a time.", lower_bound=1)
+
+    # Of one command each.
     text("report", None, "check: write what is found to this JSON file, too.")
     number("count", 64, "show: how many images.", lower_bound=1)
     number("seed", 0, "show: of the random choice.", lower_bound=0)
     flags.DEFINE_bool("json", False, "stats: print JSON.")
+
+    # Of prepare.
     names = ", ".join(DATASET_SPECS)
     text("name", None, f"prepare: {names}, or a new name for images of your own.")
     text("variant", "", "prepare: part of a data set, such as a category of LSUN.")
@@ -178,7 +203,10 @@ def main(argv: list[str]) -> int:
             "every option as --name=value."
         )
     if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+        # Libraries report their every step below that.
+        logging.set_verbosity(logging.WARNING)
+
+    # A command takes the options that its function has as arguments, and no others.
     command = COMMANDS[argv[1]]
     parameters = inspect.signature(command).parameters
     known = {name for other in COMMANDS.values() for name in inspect.signature(other).parameters}
@@ -193,6 +221,8 @@ def main(argv: list[str]) -> int:
     ]
     if missing:
         raise app.UsageError(f"{argv[1]} needs --{', --'.join(missing)}.")
+
+    # What is wrong with data is told in a line, without Python's trace.
     try:
         return command(**options)
     except (ValueError, OSError) as error:

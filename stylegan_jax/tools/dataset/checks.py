@@ -62,8 +62,8 @@ class _Scan(NamedTuple):
     """What one image was found to be; `failure` is its reason and detail if it has no pixels."""
 
     form: ImageFormat | None
-    file_hash: bytes
-    pixel_hash: bytes
+    file_hash: str
+    pixel_hash: str
     failure: tuple[str, str] | None
 
 
@@ -101,6 +101,7 @@ def find_problems(
             lambda index: _scan(archive, index), images, doing="checking", num_threads=num_threads
         )
     )
+    # One look at each image; then what shows when they are compared.
     found = [_Finding(i, *scan.failure) for i, scan in enumerate(scans) if scan.failure]
     forms = [scan.form for scan in scans]
     found += _find_sizes(forms, resolution)
@@ -125,17 +126,19 @@ def _name(archive: Archive, index: int) -> str:
 
 def _scan(archive: Archive, index: int) -> _Scan:
     """Reads and decodes one image; nothing that a file contains may stop the others' check."""
-    reason, file_hash = "unreadable", b""
+    # What it would mean if the next step failed.
+    reason = "unreadable"
+    file_hash = ""
     try:
         content = archive.read(index)
         if not isinstance(content, np.ndarray):
-            file_hash = hashlib.sha256(content).digest()
+            file_hash = hashlib.sha256(content).hexdigest()
             read_format(io.BytesIO(content))
             reason = "damaged"
             content = decode(content)
     except Exception as error:
         detail = str(error) if isinstance(error, ValueError) else repr(error)
-        return _Scan(None, file_hash, b"", (reason, detail))
+        return _Scan(None, file_hash, "", (reason, detail))
     return _Scan(format_of(content), file_hash, hash_pixels(content), None)
 
 
@@ -150,9 +153,12 @@ def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> 
         for form in forms
         if form and form.height == form.width and _is_power_of_two(form.height)
     )
-    wanted, by_whom = (resolution, "were asked for") if resolution else (None, "most have")
-    if wanted is None and sizes:
-        wanted = sizes.most_common(1)[0][0]
+    wanted = resolution
+    by_whom = "were asked for"
+    if resolution is None:
+        # The commonest is taken as meant.
+        wanted = sizes.most_common(1)[0][0] if sizes else None
+        by_whom = "most have"
     for index, form in enumerate(forms):
         if form is None or form.height == form.width == wanted:
             continue
@@ -169,15 +175,15 @@ def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:
     """Finds images of other channels or another number of bits than most."""
     types = [form and f"{form.channels} channel(s), {form.dtype}" for form in forms]
     counts = collections.Counter(type_ for type_ in types if type_)
+    usual = counts.most_common(1)[0][0] if counts else None
     for index, type_ in enumerate(types):
-        if type_ and type_ != counts.most_common(1)[0][0]:
-            usual = counts.most_common(1)[0][0]
+        if type_ and type_ != usual:
             yield _Finding(index, "type", f"{type_}; most have {usual}")
 
 
 def _find_duplicates(archive: Archive, scans: Sequence[_Scan]) -> Iterator[_Finding]:
     """Finds images whose pixels an earlier one has, too."""
-    first: dict[bytes, int] = {}
+    first: dict[str, int] = {}
     for index, scan in enumerate(scans):
         if scan.failure:
             continue
@@ -201,6 +207,7 @@ def _find_labels(archive: Archive) -> Iterator[_Finding]:
     if all(item is None for item in items):
         yield _Finding(-1, "label missing", "no image has one")
         return
+    # The commonest kind is taken as meant, so that the odd ones out are named.
     kinds = [_kind_of_label(item) for item in items]
     counts = collections.Counter(kind for kind, _ in kinds if kind)
     usual = counts.most_common(1)[0][0] if counts else ""
@@ -221,6 +228,7 @@ def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:
     """
     if archive.labels.kind != "none":
         return
+    # Some images in class folders and some not: those lack a class.
     stray = [index for index, name in enumerate(archive.names) if "/" not in name]
     if 0 < len(stray) < len(archive):
         for index in stray:
@@ -253,7 +261,8 @@ def _label_items(archive: Archive) -> list[Any] | None:
 
 def _kind_of_label(item: Any) -> tuple[str | None, str]:
     """Says what a label is, or None and why it cannot be one."""
-    if type(item) is int and item >= 0:  # parse_labels would name all classes below it
+    # `parse_labels` would name all classes below it.
+    if type(item) is int and item >= 0:
         return "a class number", ""
     try:
         label = parse_labels([item])

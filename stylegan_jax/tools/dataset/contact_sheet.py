@@ -12,11 +12,17 @@ from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.tools.dataset.scanning import map_images
 
 _MAX_COLS = 16
-_LARGEST_PX, _SMALLEST_PX = 256, 96
-_GAP_PX, _LINE_PX, _FONT_PX = 6, 17, 13
+# Sides of the largest and smallest cells.
+_LARGEST_PX = 256
+_SMALLEST_PX = 96
+_GAP_PX = 6
+_LINE_PX = 17
+_FONT_PX = 13
 _CAPTION_LINES = 3
 # Greys show where an image ends, be its edge black or white.
-_PAPER, _BACKGROUND, _DAMAGED = (232, 232, 232), (128, 128, 128), (150, 40, 40)
+_PAPER = (232, 232, 232)
+_BACKGROUND = (128, 128, 128)
+_DAMAGED = (150, 40, 40)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,7 @@ def contact_sheet(
     """Draws images chosen at random; damaged ones become red cells.
 
     Images are shrunk to 256 px, or all enlarged by one whole number if none has 96. Unequal ones
-    are centred on grey, and so is what lies behind transparent ones. Of 16 bits the upper 8 show.
+    are centred on grey, which shows through transparent ones. Of 16 bits the upper 8 show.
 
     Args:
         archive: The data set.
@@ -54,6 +60,8 @@ def contact_sheet(
     kind = archive.labels.kind if labels else ""
     if kind == "none":
         raise ArchiveError(f"{archive.name} has no labels: leave --labels off.")
+
+    # Which images, in which rows.
     rng = np.random.default_rng(seed)
     rows = _class_rows(archive, count, rng) if kind == "classes" else _rows(archive, count, rng)
     indices = [index for row in rows for index in row.indices]
@@ -61,12 +69,16 @@ def contact_sheet(
         zip(indices, map_images(lambda i: _read(archive, i), indices, doing="reading"))
     )
     cell_px, zoom = _cell_size([image.size for image in originals.values() if image])
+
+    # Their cells, and the texts below them.
     cells = {index: _fit(image, cell_px, zoom) for index, image in originals.items()}
     texts: dict[int, list[str]] = {}
     if kind in ("captions", "vectors"):
         texts = {i: _wrap(_label_text(archive, i), cell_px, _CAPTION_LINES) for i in indices}
     elif not kind:
         texts = {i: [_shorten(_without_suffix(archive.names[i]), cell_px)] for i in indices}
+
+    # What the picture shows, for its head and the terminal.
     note = _describe(archive, originals, cell_px, zoom)
     if kind == "classes":
         shown = len({row.text for row in rows if row.text})
@@ -131,7 +143,9 @@ def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
         centre = (cell_px // 2, cell_px // 2)
         ImageDraw.Draw(cell).text(centre, "damaged", "white", _font(), anchor="mm")
         return cell
-    width, height = image.width * zoom, image.height * zoom
+    # Enlarged without smoothing, so that pixels show; shrunk with it.
+    width = image.width * zoom
+    height = image.height * zoom
     if zoom > 1:
         image = image.resize((width, height), Image.Resampling.NEAREST)
     elif max(width, height) > cell_px:
@@ -202,6 +216,7 @@ def _wrap(text: str, width_px: int, max_lines: int) -> list[str]:
             lines.append(_shorten(word, width_px))
         else:
             lines[-1] = _shorten(word, width_px)
+    # A dot dot dot in place of what does not fit.
     if len(lines) > max_lines:
         lines = lines[:max_lines]
         while lines[-1] and _font().getlength(lines[-1] + "\u2026") > width_px:
@@ -217,6 +232,7 @@ def _draw(
     note: str,
 ) -> np.ndarray:
     """Puts note, rows and texts on one picture."""
+    # Sizes: names of classes to the left, lines of text below each cell, the note above all.
     cell_px = next(iter(cells.values())).width
     step_x = cell_px + _GAP_PX
     text_px = max(int(_font().getlength(row.text)) for row in rows)
@@ -227,10 +243,14 @@ def _draw(
     step_y = cell_px + lines * _LINE_PX + _GAP_PX
     title = _wrap(note, width - 2 * _GAP_PX, 3)
     top = 2 * _GAP_PX + len(title) * _LINE_PX
+
+    # The note.
     sheet = Image.new("RGB", (width, top + step_y * len(rows)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(title):
         draw.text((_GAP_PX, _GAP_PX + number * _LINE_PX), line, "black", _font())
+
+    # The rows.
     for number, row in enumerate(rows):
         y = top + number * step_y
         draw.text((left - 2 * _GAP_PX, y + cell_px // 2), row.text, "black", _font(), anchor="rm")

@@ -38,6 +38,7 @@ def export_zip(
     if out.suffix.lower() != ".zip":
         raise ArchiveError(f"{out}: give the name of a zip file.")
     labels = archive.labels
+    # The first image stands for all; another one ends the export.
     form = format_of(read_named(archive, 0))
     images = map_images(
         lambda index: _encode(archive, index, form),
@@ -50,6 +51,7 @@ def export_zip(
         for index, png in enumerate(images):
             names.append(f"{index // 1000:05d}/img{index:08d}.png")
             members.writestr(_member(names[-1]), png)
+        # The format has numbers and texts here, and `null` where there are no labels.
         pairs = None if labels.kind == "none" else list(zip(names, labels.values.tolist()))
         members.writestr(_member(LABEL_FILE), json.dumps({"labels": pairs}))
     return out
@@ -76,6 +78,7 @@ def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
 
 def _member(name: str) -> zipfile.ZipInfo:
     """Makes a zip's entry without a trace of the time and system that it was written by."""
+    # A date of 1980; Unix, a file that all may read.
     member = zipfile.ZipInfo(name)
     member.create_system = 3
     member.external_attr = 0o644 << 16

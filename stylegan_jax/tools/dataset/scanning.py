@@ -38,6 +38,7 @@ def map_images(
         ValueError: `num_threads` is below 1.
         Exception: What the function raises; the work on other images is then given up.
     """
+    # Twice as many tasks as threads: none waits for the caller, and few results wait for it.
     num_threads = (os.cpu_count() or 1) + 4 if num_threads is None else num_threads
     bar = tqdm(total=len(indices), desc=doing, unit=" images", disable=None)
     remaining = iter(indices)
@@ -52,6 +53,7 @@ def map_images(
                 bar.update()
                 yield result
         finally:
+            # After an error, or where the caller has seen enough.
             for future in waiting:
                 future.cancel()
 

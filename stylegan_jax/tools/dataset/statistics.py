@@ -93,6 +93,7 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
         doing="measuring",
         num_threads=num_threads,
     )
+    # Pixels of each channel and grey level [c, levels]; images of other types have no place in it.
     for form, counts, pixel_hash in results:
         hashes.append(pixel_hash)
         formats[form] += 1
@@ -102,15 +103,23 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
             histogram += counts
         else:
             uniform = False
-    moments: list[Any] = [None] * 4
+    mean = None
+    std = None
+    global_mean = None
+    global_std = None
     if uniform and histogram is not None:
         per_channel = [_mean_and_std(counts) for counts in histogram]
-        moments = [*map(list, zip(*per_channel)), *_mean_and_std(histogram.sum(axis=0))]
+        mean = [mean_of_one for mean_of_one, _ in per_channel]
+        std = [std_of_one for _, std_of_one in per_channel]
+        global_mean, global_std = _mean_and_std(histogram.sum(axis=0))
     return Statistics(
-        archive.name,
-        len(archive),
-        {str(form): count for form, count in formats.most_common()},
-        *moments,
+        name=archive.name,
+        count=len(archive),
+        formats={str(form): count for form, count in formats.most_common()},
+        mean=mean,
+        std=std,
+        global_mean=global_mean,
+        global_std=global_std,
         labels=labels.describe(),
         per_class=_count_classes(labels),
         stored_bytes=sum(archive.sizes),
@@ -129,11 +138,14 @@ def _read(archive: Archive, index: int) -> tuple[ImageFormat, np.ndarray, str]:
 
 def _mean_and_std(counts: np.ndarray) -> tuple[float, float]:
     """Computes both from the pixels of each grey level, in whole numbers up to a division."""
-    n = total = squares = 0
+    n = 0
+    total = 0
+    squares = 0
     for level, count in enumerate(counts.tolist()):
         n += count
         total += level * count
         squares += level * level * count
+    # variance = E[x^2] - E[x]^2, over a common denominator
     return total / n, math.sqrt((n * squares - total * total) / (n * n))
 
 
@@ -157,8 +169,9 @@ def _spread(per_class: dict[str, int]) -> str:
     if not per_class:
         return ""
     counts = per_class.values()
-    smallest, largest = min(per_class, key=per_class.__getitem__), max(counts)
+    smallest = min(per_class, key=per_class.__getitem__)
+    largest = max(per_class, key=per_class.__getitem__)
     return (
-        f"min {min(counts)} ({smallest}), median {statistics.median(counts):g}, max {largest} "
-        f"({max(per_class, key=per_class.__getitem__)})"
+        f"min {min(counts)} ({smallest}), median {statistics.median(counts):g}, "
+        f"max {max(counts)} ({largest})"
     )

@@ -1,4 +1,4 @@
-"""CIFAR-10's pickles, read without running anything of them, and MNIST's files."""
+"""CIFAR-10's pickles, read without running anything of them."""
 
 import os
 import pickle
@@ -99,7 +99,7 @@ def test_cifar10_damaged(cifar, rng):
     _, files, path = cifar
     foreign.write_cifar10(path, files)
     content = path.read_bytes()
-    for at in rng.integers(12, len(content), 20):  # behind gzip's header, whose time may be any
+    for at in rng.integers(12, len(content), 20):  # after gzip's header, whose time may be any
         damaged = bytearray(content)
         damaged[at] ^= 4
         path.write_bytes(damaged)

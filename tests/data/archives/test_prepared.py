@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from stylegan_jax.data import ImageSource, open_source
+from stylegan_jax.data import ImageSource
 from stylegan_jax.data.archives import (
     ArchiveError,
     PreparedArchive,
@@ -53,11 +53,6 @@ def test_what_tfds_alone_wrote_is_read(tmp_path):
     assert source.labels.values.tolist() == [2, 0, 1] and source.class_names == ("a", "b", "c")
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
 @pytest.mark.parametrize("as_file", [True, False])
 def test_data_set_by_tfds_alone(tmp_path, rng, as_file):
     pixels = rng.integers(256, size=(5, 8, 8, 3), dtype=np.uint8)
@@ -93,8 +88,6 @@ def test_folder_without_a_prepared_data_set(tmp_path):
         PreparedArchive(tmp_path)
 
 
-def test_split_that_does_not_exist(data_dir):
-    open_source("openmoji/flags", resolution=8, data_dir=data_dir)
-    (path,) = data_dir.glob("openmoji/flags_8/1*")
+def test_split_that_does_not_exist(tmp_path):
     with pytest.raises(ValueError, match="no split 'test', only train"):
-        PreparedArchive(path, split="test")
+        PreparedArchive(prepare(ArrayArchive(3), tmp_path), split="test")

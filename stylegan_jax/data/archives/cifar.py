@@ -55,7 +55,7 @@ class CifarArchive(Archive):
         self.name = name or ("cifar10_test" if test else "cifar10")
         self._batches = (TEST_BATCH,) if test else TRAIN_BATCHES
         self._pixels, self._numbers, self._class_names = self._load()
-        # The batches' file names are not unique; positions are.
+        # Images are named by their places in the batches.
         lengths = [len(numbers) for numbers in self._numbers]
         self.names = [f"{b}/{i:05d}" for b, n in zip(self._batches, lengths) for i in range(n)]
         self.sizes = [self._pixels[0].size] * len(self.names)

@@ -1,7 +1,7 @@
 """A data set that was prepared: ArrayRecord files with TFDS's metadata, read without TensorFlow."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -110,7 +110,7 @@ class PreparedArchive(Archive):
     @functools.cached_property
     def _records(self) -> Any:
         """TFDS's random access to the records, with the images left encoded."""
-        builder = tfds.builder_from_directory(self.path)
+        builder = cast(Any, tfds.builder_from_directory(self.path))
         is_image = isinstance(builder.info.features["image"], tfds.features.Image)
         decoders = {"image": tfds.decode.SkipDecoding()} if is_image else None
         return builder.as_data_source(self._split, decoders=decoders)
@@ -127,7 +127,7 @@ class PreparedArchive(Archive):
         # Our own builder notes it; of TFDS's feature it is the shape.
         if "format" in self._metadata:
             return ImageFormat(**self._metadata["format"])
-        feature = dict(self._info.features).get("image")
+        feature = cast(Any, dict(self._info.features).get("image"))
         shape = getattr(feature, "shape", None)
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
             raise ArchiveError(

@@ -69,8 +69,8 @@ class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             skip_bad: Leave out images that cannot be used, and list them in `skipped.json`.
             num_workers: Processes; 0 works in this one. Default: one per CPU, none for few images.
         """
-        # TFDS's constructor calls `_info`, which needs these.
-        self.name = name
+        # TFDS's constructor needs these. It knows a name by the class; here it is the object's.
+        self.name = name  # pyright: ignore[reportAttributeAccessIssue]
         self.archive = archive
         self.recipe = recipe
         self._texts: dict[str, Any] = {
@@ -153,7 +153,9 @@ class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
 
         # What TFDS writes into its metadata, last of all.
         digests = [digest for _, shard in filled for digest in shard.digests]
-        self.info.metadata["fingerprint"] = content_fingerprint(digests, labels)
+        metadata = self.info.metadata
+        assert metadata is not None
+        metadata["fingerprint"] = content_fingerprint(digests, labels)
         split = tfds.core.SplitInfo(
             name=SPLIT,
             shard_lengths=[len(shard.kept) for _, shard in filled],

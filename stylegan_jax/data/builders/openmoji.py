@@ -160,7 +160,7 @@ class OpenmojiArchive(Archive):
             raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
         self.name = f"openmoji_{subset}"
         self._resolution = resolution
-        # Flags are rectangles; with margins half of the network's work would be white.
+        # Flags are wide: with their margins more than half of each picture would be white.
         self._fill_square = subset == "flags"
         self.names = list_drawings(subset)
         # Drawings are rendered when they are read: there are no files.

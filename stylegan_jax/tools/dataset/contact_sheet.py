@@ -216,7 +216,7 @@ def _wrap(text: str, width_px: int, max_lines: int) -> list[str]:
             lines.append(_shorten(word, width_px))
         else:
             lines[-1] = _shorten(word, width_px)
-    # A dot dot dot in place of what does not fit.
+    # An ellipsis in place of what does not fit.
     if len(lines) > max_lines:
         lines = lines[:max_lines]
         while lines[-1] and _font().getlength(lines[-1] + "\u2026") > width_px:

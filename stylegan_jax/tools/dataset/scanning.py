@@ -38,11 +38,11 @@ def map_images(
         ValueError: `num_threads` is below 1.
         Exception: What the function raises; the work on other images is then given up.
     """
-    # Twice as many tasks as threads: none waits for the caller, and few results wait for it.
     num_threads = (os.cpu_count() or 1) + 4 if num_threads is None else num_threads
     bar = tqdm(total=len(indices), desc=doing, unit=" images", disable=None)
     remaining = iter(indices)
     with bar, concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
+        # Twice as many tasks as threads: no thread waits for the caller, and few results for it.
         first = itertools.islice(remaining, 2 * num_threads)
         waiting = collections.deque(pool.submit(function, index) for index in first)
         try:

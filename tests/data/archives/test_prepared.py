@@ -1,6 +1,7 @@
 """Prepared data sets: by the builder of ours and by TFDS alone, whole and damaged."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -22,6 +23,18 @@ def test_damaged_labels(tmp_path):
     (folder / "labels.json").write_text("{")
     with pytest.raises(ArchiveError, match="labels.json is damaged .* prepare it again"):
         open_prepared(folder)
+
+
+def test_labels_as_the_first_releases_wrote_them(tmp_path):
+    labels = class_labels([2, 0, 1], "abc")
+    folder = prepare(ArrayArchive(3, labels=labels), tmp_path)
+    expected = open_prepared(folder, labels=True)
+    (folder / "labels.npy").unlink()
+    content = {"kind": "classes", "class_names": ["a", "b", "c"], "values": [2, 0, 1]}
+    (folder / "labels.json").write_text(json.dumps(content))
+    source = open_prepared(folder, labels=True)
+    assert source.labels.values.tolist() == [2, 0, 1] and source.class_names == ("a", "b", "c")
+    assert source.fingerprint == expected.fingerprint
 
 
 @pytest.mark.parametrize("file", ["dataset_info.json", "features.json", "metadata.json"])

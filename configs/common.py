@@ -99,7 +99,14 @@ def _sections() -> ConfigDict:
             learning_rates={},  # likewise; optimizer.G_lr and D_lr at the others
         )
     )
-    config.metrics = ConfigDict(dict(swd_kimg=0.0, swd_num_images=16384))
+    # Scores, each with its interval in kimg; 0: never.
+    config.metrics = ConfigDict(
+        dict(
+            best="swd",  # decides which checkpoint is the best, and about alarms and going back
+            swd_kimg=0.0,
+            swd_num_images=16384,
+        )
+    )
     config.health = ConfigDict(
         dict(
             rollback=False,  # a run that diverges goes back to its best checkpoint

@@ -29,7 +29,7 @@ from stylegan_jax.run.input import (
 )
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
 from stylegan_jax.run.preemption import PreemptionGuard
-from stylegan_jax.run.processes import all_or_none, as_first_process, wait_for_all
+from stylegan_jax.run.processes import all_or_none, wait_for_all
 from stylegan_jax.run.profiling import Profiler
 from stylegan_jax.run.progress import (
     ProgressBar,
@@ -39,7 +39,7 @@ from stylegan_jax.run.progress import (
     tee_log,
 )
 from stylegan_jax.run.samples import SampleGrid, write_growth_row
-from stylegan_jax.run.scores import SwdMonitor
+from stylegan_jax.run.scores import best_score, make_draw, make_scores, take_scores
 from stylegan_jax.run.speed import SpeedMeter
 from stylegan_jax.run.watchdog import Watchdog
 from stylegan_jax.training.build import (
@@ -188,7 +188,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     store = CheckpointStore(
         run.workdir,
         keep_newest=config.io.keep_newest,
-        best_metric="swd" if config.metrics.swd_kimg else None,
+        best_metric=best_score(config),
     )
     restored, health = _restore(run, store, diverged)
     keys = _make_keys(config.seed, health.rollbacks, replicated(mesh))
@@ -207,7 +207,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     # Instruments
     constants = make_constants(run.source, mesh)
     grid = SampleGrid(config, run.source, run.setup.networks, mesh, keys[_KEY_GRID])
-    swd = SwdMonitor(config, run.source, run.setup.networks, mesh, keys[_KEY_METRIC])
+    scores = make_scores(config, run.source, keys[_KEY_METRIC])
+    draw_from = make_draw(run.source, run.setup.networks, mesh, keys[_KEY_METRIC])
     speed = SpeedMeter(config, run.shape, mesh)
     if run.is_first:
         (run.workdir / "config.json").write_text(json.dumps(run.meta["config"], indent=2))
@@ -228,10 +229,9 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         if restored is None:
             watchdog.beat("drawing samples", nimg)
             _write_grid(run, writer, grid, state, spans[0].level)
-            if swd.is_on:
-                watchdog.beat("scoring", nimg)
-                scores = as_first_process(swd.score(state, spans[0].level))
-                _write_scores(writer, health, nimg, scores)
+            draw = draw_from(state, spans[0].level)
+            values = take_scores(scores, draw, nimg, is_due=lambda _: True, announce=watchdog.beat)
+            _write_scores(writer, health, nimg, values)
         meter = MeanMeter()
         stop = guard.should_stop()
         tick_start, tick_nimg = time.monotonic(), nimg
@@ -288,16 +288,14 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                     row = grid.first_row(state, level)
                     if run.is_first:
                         write_growth_row(run.workdir, level.resolution, row)
-                scores = {}
-                if swd.is_on and is_due(config.metrics.swd_kimg):
-                    watchdog.beat("scoring", nimg)
-                    scores = as_first_process(swd.score(state, level))
-                    _write_scores(writer, health, nimg, scores)
+                draw = draw_from(state, level)
+                values = take_scores(scores, draw, nimg, is_due=is_due, announce=watchdog.beat)
+                _write_scores(writer, health, nimg, values)
                 if not stop:
                     health.check()
                 if stop or is_due(config.io.checkpoint_kimg):
                     watchdog.beat("saving", nimg)
-                    store.save(state, nimg, run.meta | health.meta(), scores)
+                    store.save(state, nimg, run.meta | health.meta(), values)
         watchdog.beat("finishing", nimg)
     if nimg < run.total_nimg:
         done = "stopped and saved" if nimg else "stopped before the first iteration"
@@ -396,15 +394,12 @@ def _write_grid(
 
 
 def _write_scores(
-    writer: MetricWriter, health: HealthMonitor, nimg: int, scores: dict[str, float]
+    writer: MetricWriter, health: HealthMonitor, nimg: int, values: dict[str, float]
 ) -> None:
-    """Logs the distance to the reals, and the reals' own beside it."""
-    writer.write(nimg, scores)
-    health.score(nimg, scores)
-    print(
-        f"{nimg / 1000:.1f} kimg: swd {scores['swd']:.1f}"
-        f" (reals against reals {scores['swd_floor']:.1f})"
-    )
+    """Logs the scores that were taken, if any."""
+    if values:
+        writer.write(nimg, values)
+        health.score(nimg, values)
 
 
 def _skipped(state: TrainState) -> dict[str, int]:

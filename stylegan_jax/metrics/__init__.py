@@ -1,17 +1,23 @@
 """Quality metrics: sets of images in, dictionaries of floats out."""
 
+from stylegan_jax.metrics.features import gather_features
+from stylegan_jax.metrics.laplacian_pyramid import laplacian_pyramid, num_levels
+from stylegan_jax.metrics.patches import patch_descriptors
+from stylegan_jax.metrics.reals import Images, draw_reals
 from stylegan_jax.metrics.sliced_wasserstein import (
+    SwdScore,
     evaluate_swd,
-    laplacian_pyramid,
-    num_levels,
-    patch_descriptors,
     real_descriptors,
     sliced_wasserstein,
     swd_floor,
 )
 
 __all__ = [
+    "Images",
+    "SwdScore",
+    "draw_reals",
     "evaluate_swd",
+    "gather_features",
     "laplacian_pyramid",
     "num_levels",
     "patch_descriptors",

@@ -1,31 +1,32 @@
 """Sliced Wasserstein distance between two sets of images (ProGAN's own metric).
 
-Images are split into a Laplacian pyramid, small random patches are cut from each level, and the two
-clouds of patches are compared along random directions, where the Wasserstein distance is the mean
-gap between sorted values. Low means alike: the finest level speaks of detail, 16 px of layout.
+Images are split into a Laplacian pyramid (laplacian_pyramid.py), small random patches are cut from
+each level (patches.py), and the two clouds of patches are compared along random directions, where
+the Wasserstein distance is the mean gap between sorted values. Low means alike: the finest level
+speaks of detail, 16 px of layout.
 
     reals = real_descriptors(real_images, key, num_images=1024)         # once per run
     floor = swd_floor(real_images, key, num_images=1024)                # once per run
     score = evaluate_swd(reals, fake_batches, key)                      # at each snapshot
 
-Both sides always hold the same number of images, since the distance of finite sets falls with their
-size: scores are comparable only at equal `num_images`, and only beside the floor they come with.
+`SwdScore` is these three lines as a run keeps them. Both sides always hold the same number of
+images, since the distance of finite sets falls with their size: scores are comparable only at equal
+`num_images`, and only beside the floor they come with.
 
 Source: Karras et al. 2018 (ProGAN), section 5.
 """
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
-BINOMIAL_TAPS = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-MIN_RESOLUTION = 16
-PATCH_SIZE = 7
-NUM_PATCHES = 128  # per image and level
+from stylegan_jax.metrics.laplacian_pyramid import num_levels
+from stylegan_jax.metrics.patches import NUM_PATCHES, patch_descriptors
+from stylegan_jax.metrics.reals import Images, draw_reals, seed_from_key
+
 NUM_REPEATS = 4
 NUM_DIRECTIONS = 128  # per repeat
 SCALE = 1e3  # published numbers are distances times a thousand
@@ -33,232 +34,7 @@ SCALE = 1e3  # published numbers are distances times a thousand
 # Streams of randomness drawn from the one key of a caller.
 _ROLE_ORDER, _ROLE_PATCHES, _ROLE_FAKES, _ROLE_DIRECTIONS, _ROLE_REDRAW, _ROLE_HALVES = range(6)
 
-_CHUNK_PIXELS = 2**22  # pixels per compiled call: bounds device memory at 1024 px
-_MAX_CHUNK_IMAGES = 64
-_ROWS_PER_BLOCK = 2**16
 _DIRECTIONS_PER_BLOCK = 32
-_MIN_STD = 1e-3  # grey levels; far below one step of an 8-bit image
-
-
-@runtime_checkable
-class ImageSource(Protocol):
-    """An array [n, h, w, c], a memory map, or a data source that reads one image at a time."""
-
-    def __len__(self) -> int:
-        """Returns the number of images."""
-        ...
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        """Returns one uint8 image [h, w, c]."""
-        ...
-
-
-def num_levels(height: int, width: int) -> int:
-    """Returns how many pyramid levels an image has, the last one 16 px on its shorter side.
-
-    Args:
-        height: Image height in pixels.
-        width: Image width in pixels.
-
-    Returns:
-        1 at 16 px, 2 at 32 px, ... 7 at 1024 px.
-
-    Raises:
-        ValueError: The shorter side is not 16, 32, 64, ..., or the longer one cannot be halved as
-            often.
-    """
-    short, long = sorted((height, width))
-    halvings = max(short // MIN_RESOLUTION, 1).bit_length() - 1
-    if short != MIN_RESOLUTION << halvings or long % (1 << halvings):
-        raise ValueError(
-            f"Sliced Wasserstein distance got {height}x{width} images; it wants a shorter side of "
-            f"16, 32, 64, ... 1024 pixels and a longer side that halves down with it. "
-            f"Resize or crop both sets."
-        )
-    return halvings + 1
-
-
-def laplacian_pyramid(images: jax.Array | np.ndarray) -> list[jax.Array]:
-    """Splits images into band-pass levels, from full resolution down to 16 px.
-
-    level_i = g_i - up(g_{i+1}) with g_{i+1} = down(g_i); the last level is the low-pass g itself.
-
-    Args:
-        images: uint8 or float images [n, h, w, c] in grey levels, 0 to 255.
-
-    Returns:
-        float32 levels [n, h / 2^i, w / 2^i, c] in grey levels, finest first.
-
-    Raises:
-        ValueError: The size does not halve down to 16 px.
-
-    Source: Burt & Adelson 1983; mirror borders as in ProGAN.
-    Checked: tests/metrics/test_sliced_wasserstein.py vs scipy.ndimage, and by reconstruction.
-    """
-    return _laplacian_pyramid(images, num_levels(*images.shape[1:3]))
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _laplacian_pyramid(images, levels):
-    """Compiled body of laplacian_pyramid."""
-    lowpass = jnp.asarray(images, jnp.float32)
-    pyramid = []
-    for _ in range(levels - 1):
-        coarser = _pyramid_down(lowpass)
-        pyramid.append(lowpass - _pyramid_up(coarser))
-        lowpass = coarser
-    return [*pyramid, lowpass]
-
-
-def _blur(x):
-    """Filters height and width with the binomial taps, borders mirrored without repeating them."""
-    for axis in (1, 2):
-        size = x.shape[axis]
-        padding = [(0, 0)] * 4
-        padding[axis] = (2, 2)
-        padded = jnp.pad(x, padding, mode="reflect")
-        x = jnp.zeros_like(x)
-        for i, tap in enumerate(BINOMIAL_TAPS):
-            x += tap * jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
-    return x
-
-
-def _pyramid_down(x):
-    """Halves the resolution: [n, h, w, c] -> [n, h/2, w/2, c]."""
-    return _blur(x)[:, ::2, ::2]
-
-
-def _pyramid_up(x):
-    """Doubles the resolution: [n, h, w, c] -> [n, 2h, 2w, c]."""
-    spread = jax.lax.pad(x, jnp.float32(0), [(0, 0, 0), (0, 1, 1), (0, 1, 1), (0, 0, 0)])
-    return 4 * _blur(spread)  # zero insertion leaves a quarter of the energy
-
-
-def patch_descriptors(
-    batches: Iterable[np.ndarray],
-    key: jax.Array,
-    *,
-    num_images: int,
-    num_patches: int = NUM_PATCHES,
-) -> dict[int, np.ndarray]:
-    """Cuts random patches from each pyramid level of a stream of images and normalises them.
-
-    Only the patches are kept, so the images themselves may stream: 1024 images of 3 channels take
-    77 MB per level, 16,384 take 1.2 GB. Each channel of a level is brought to zero mean and unit
-    variance over all patches of the set, so overall colour and contrast are not compared.
-
-    Args:
-        batches: uint8 batches [n, h, w, c] of any, also varying, n.
-        key: Random key. Positions depend on it and on the index of the image in the stream alone,
-            never on how the stream is cut into batches.
-        num_images: Images to take; the rest of the stream is left unread.
-        num_patches: Patches per image and level.
-
-    Returns:
-        float32 arrays [num_images * num_patches, 49 * c], by the shorter side of the level in
-        pixels, finest first. `np.savez` keeps them if they are dear to compute.
-
-    Raises:
-        ValueError: Not uint8, sizes or channels change on the way, fewer images than asked, or a
-            size that does not halve down to 16 px.
-    """
-    descriptors: dict[int, np.ndarray] = {}
-    image_shape: tuple[int, ...] = ()
-    for start, images in _chunks(batches, num_images):
-        if not descriptors:
-            image_shape = images.shape[1:]
-            descriptors = _allocate(image_shape, num_images, num_patches)
-        if images.shape[1:] != image_shape:
-            raise ValueError(
-                f"Image {start} of the set has shape {images.shape[1:]}, those before have "
-                f"{image_shape}; all must agree. Resize or convert the odd ones."
-            )
-        levels = _cut_patches(images, start, key, num_patches)
-        stop = min(start + len(images), num_images)
-        for rows, level in zip(descriptors.values(), levels, strict=True):
-            filled = rows[start * num_patches : stop * num_patches]
-            filled[...] = np.asarray(level)[: len(filled)]
-    for rows in descriptors.values():
-        _normalize(rows, rows.shape[1] // PATCH_SIZE**2)
-    return descriptors
-
-
-def _chunks(batches: Iterable[np.ndarray], num_images: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index of the first image, images), equal in size so that one program serves all."""
-    if num_images < 1:
-        raise ValueError(f"num_images is {num_images}; it must be at least 1.")
-    start = 0
-    for batch in batches:
-        images = np.asarray(batch)
-        _check_images(images)
-        size = np.clip(_CHUNK_PIXELS // (images.shape[1] * images.shape[2]), 1, _MAX_CHUNK_IMAGES)
-        images = images[: num_images - start]
-        for offset in range(0, len(images), size):
-            chunk = images[offset : offset + size]
-            fill = [(0, size - len(chunk)), (0, 0), (0, 0), (0, 0)]
-            yield start + offset, np.pad(chunk, fill, mode="edge")
-        start += len(images)
-        if start == num_images:
-            return
-    raise ValueError(
-        f"The stream of images ended after {start}, num_images={num_images} were asked for. "
-        f"Supply more or lower num_images on both sides."
-    )
-
-
-def _check_images(images: np.ndarray) -> None:
-    """Refuses anything but a batch of 8-bit images."""
-    if images.dtype != np.uint8 or images.ndim != 4:
-        raise ValueError(
-            f"Sliced Wasserstein distance got {images.dtype} of shape {images.shape}; it wants "
-            f"uint8 images [n, h, w, c]. Convert network output from [-1, 1] to 0..255 first."
-        )
-
-
-def _allocate(image_shape, num_images, num_patches):
-    """Returns one empty descriptor array per level."""
-    height, width, channels = image_shape
-    shape = (num_images * num_patches, PATCH_SIZE**2 * channels)
-    short = min(height, width)
-    return {short >> i: np.empty(shape, np.float32) for i in range(num_levels(height, width))}
-
-
-@functools.partial(jax.jit, static_argnums=3)
-def _cut_patches(images, start, key, num_patches):
-    """Returns [n * num_patches, 49 * c] for each pyramid level of [n, h, w, c]."""
-    n, _, _, channels = images.shape
-    image_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, start + jnp.arange(n))
-    cut = functools.partial(_cut_from_image, num_patches=num_patches)
-    patches = [
-        jax.vmap(cut)(level, jax.vmap(jax.random.fold_in, (0, None))(image_keys, i))
-        for i, level in enumerate(laplacian_pyramid(images))
-    ]
-    return [p.reshape(n * num_patches, PATCH_SIZE**2 * channels) for p in patches]
-
-
-def _cut_from_image(image, key, num_patches):
-    """Cuts patches at uniform positions that lie wholly inside: [h, w, c] -> [p, 7, 7, c]."""
-    height, width, channels = image.shape
-    limits = jnp.array([height - PATCH_SIZE + 1, width - PATCH_SIZE + 1])
-    corners = jax.random.randint(key, (num_patches, 2), 0, limits)
-    size = (PATCH_SIZE, PATCH_SIZE, channels)
-    return jax.vmap(lambda yx: jax.lax.dynamic_slice(image, (yx[0], yx[1], 0), size))(corners)
-
-
-def _normalize(rows: np.ndarray, channels: int) -> None:
-    """Brings each channel to zero mean and unit variance over all rows, in place."""
-    pixels = rows.reshape(-1, channels)
-    block = _ROWS_PER_BLOCK * PATCH_SIZE**2
-    blocks = [pixels[i : i + block] for i in range(0, len(pixels), block)]
-    mean = np.sum([b.sum(axis=0, dtype=np.float64) for b in blocks], axis=0) / len(pixels)
-    for b in blocks:
-        b -= mean.astype(np.float32)
-    squares = [np.einsum("nc,nc->c", b, b, dtype=np.float64) for b in blocks]
-    variance = np.sum(squares, axis=0) / len(pixels)
-    # A channel without any content, such as a constant alpha, stays at zero instead of NaN.
-    scale = 1 / np.maximum(np.sqrt(variance), _MIN_STD)
-    for b in blocks:
-        b *= scale.astype(np.float32)
 
 
 def sliced_wasserstein(
@@ -289,6 +65,7 @@ def sliced_wasserstein(
     _check_comparable(descriptors_a, descriptors_b)
     result = {}
     for level, rows_a in descriptors_a.items():
+        # Directions depend on the level's size, so that images of other resolutions share them.
         level_key = jax.random.fold_in(key, level)
         directions = _directions(level_key, rows_a.shape[1], num_repeats * num_directions)
         result[f"swd_{level}"] = _mean_sorted_gap(rows_a, descriptors_b[level], directions) * SCALE
@@ -296,7 +73,9 @@ def sliced_wasserstein(
     return result
 
 
-def _check_comparable(descriptors_a, descriptors_b):
+def _check_comparable(
+    descriptors_a: Mapping[int, np.ndarray], descriptors_b: Mapping[int, np.ndarray]
+) -> None:
     """Refuses sets whose sorted projections cannot be paired."""
     shapes_a = {level: rows.shape for level, rows in descriptors_a.items()}
     shapes_b = {level: rows.shape for level, rows in descriptors_b.items()}
@@ -308,33 +87,37 @@ def _check_comparable(descriptors_a, descriptors_b):
         )
 
 
-def _directions(key, dimensions, count):
+def _directions(key: Key[Array, ""], dimensions: int, count: int) -> np.ndarray:
     """Returns uniform unit vectors [dimensions, count]."""
+    # A normal vector points everywhere alike; its length is all that is taken away.
     directions = np.array(jax.random.normal(key, (dimensions, count), jnp.float32))
     return directions / np.linalg.norm(directions, axis=0)
 
 
-def _mean_sorted_gap(rows_a, rows_b, directions):
+def _mean_sorted_gap(rows_a: np.ndarray, rows_b: np.ndarray, directions: np.ndarray) -> float:
     """Averages |sort(A u) - sort(B u)|, a few directions at a time to bound memory."""
-    rows_a, rows_b = jnp.asarray(rows_a), jnp.asarray(rows_b)
+    on_device_a = jnp.asarray(rows_a)
+    on_device_b = jnp.asarray(rows_b)
     total = 0.0
     for i in range(0, directions.shape[1], _DIRECTIONS_PER_BLOCK):
         block = directions[:, i : i + _DIRECTIONS_PER_BLOCK]
+        # In one dimension the cheapest transport pairs the smallest with the smallest, and so on.
         # NumPy sorts contiguous float32 rows with vector instructions, far ahead of XLA on CPU.
-        gap = np.sort(_project(rows_a, block), axis=1)
-        gap -= np.sort(_project(rows_b, block), axis=1)
+        gap = np.sort(_project(on_device_a, block), axis=1)  # [u, n]
+        gap -= np.sort(_project(on_device_b, block), axis=1)
         total += float(np.abs(gap, out=gap).mean(axis=1, dtype=np.float64).sum())
     return total / directions.shape[1]
 
 
 @jax.jit
-def _project(rows, directions):
-    """Returns one row of projections per direction; TPUs would otherwise round to bfloat16."""
+def _project(rows: Float[Array, "n d"], directions: Float[Array, "d u"]) -> Float[Array, "u n"]:
+    """Returns one row of projections per direction."""
+    # `HIGHEST`, since TPUs would otherwise round to bfloat16.
     return jnp.einsum("nd,du->un", rows, directions, precision=jax.lax.Precision.HIGHEST)
 
 
 def real_descriptors(
-    reals: ImageSource,
+    reals: Images,
     key: jax.Array,
     *,
     num_images: int,
@@ -363,47 +146,23 @@ def real_descriptors(
     return _drawn_descriptors(reals, np.arange(len(reals)), key, num_images, mirror, num_patches)
 
 
-def _drawn_descriptors(reals, allowed, key, num_images, mirror, num_patches):
+def _drawn_descriptors(
+    reals: Images,
+    allowed: np.ndarray,
+    key: jax.Array,
+    num_images: int,
+    mirror: bool,
+    num_patches: int,
+) -> dict[int, np.ndarray]:
     """Returns descriptors of `num_images` draws from the reals whose indices are allowed."""
-    if len(allowed) == 0:
-        raise ValueError("The set of reals is empty; at least one image is needed.")
-    order = _draw_order(len(allowed) * (2 if mirror else 1), num_images, key)
-    indices, mirrored = allowed[order % len(allowed)], order >= len(allowed)
-    batches = _gather(reals, indices, mirrored)
+    seed = seed_from_key(jax.random.fold_in(key, _ROLE_ORDER))
+    batches = draw_reals(reals, allowed, seed, num_images=num_images, mirror=mirror)
     patch_key = jax.random.fold_in(key, _ROLE_PATCHES)
     return patch_descriptors(batches, patch_key, num_images=num_images, num_patches=num_patches)
 
 
-def _draw_order(size: int, count: int, key: jax.Array) -> np.ndarray:
-    """Returns `count` indices below `size`: shuffled rounds, each index once per round."""
-    rng = np.random.default_rng(_seed(jax.random.fold_in(key, _ROLE_ORDER)))
-    rounds = [rng.permutation(size) for _ in range(-(-count // size))]
-    return np.concatenate(rounds)[:count]
-
-
-def _seed(key: jax.Array) -> int:
-    """Draws a NumPy seed from a JAX key: host-side orders need no device program."""
-    return int(jax.random.bits(key))
-
-
-def _gather(reals, indices, mirrored):
-    """Yields batches of the reals at the given indices, some of them mirrored left to right."""
-    for i in range(0, len(indices), _MAX_CHUNK_IMAGES):
-        chosen = zip(
-            indices[i : i + _MAX_CHUNK_IMAGES], mirrored[i : i + _MAX_CHUNK_IMAGES], strict=True
-        )
-        images = [np.asarray(reals[j])[:, ::-1] if flip else reals[j] for j, flip in chosen]
-        shapes = sorted({np.shape(image) for image in images})
-        if len(shapes) > 1:
-            raise ValueError(
-                f"The reals have different shapes, among them {shapes[0]} and {shapes[1]}; all "
-                f"must agree. Resize or convert the odd ones."
-            )
-        yield np.stack(images)
-
-
 def swd_floor(
-    reals: ImageSource,
+    reals: Images,
     key: jax.Array,
     *,
     num_images: int,
@@ -448,17 +207,19 @@ def swd_floor(
     directions_key = jax.random.fold_in(key, _ROLE_DIRECTIONS)
     redraw_key = jax.random.fold_in(key, _ROLE_REDRAW)
 
-    def distances(indices_a, indices_b):
+    def distances(indices_a: np.ndarray, indices_b: np.ndarray) -> dict[str, float]:
         first, second = (
             _drawn_descriptors(reals, indices, side_key, num_images, mirror, num_patches)
             for indices, side_key in ((indices_a, key), (indices_b, redraw_key))
         )
         return sliced_wasserstein(first, second, directions_key)
 
+    # The same images on both sides, then disjoint halves of them, split at random each time.
     everything = np.arange(len(reals))
     floor = distances(everything, everything)
-    rng = np.random.default_rng(_seed(jax.random.fold_in(key, _ROLE_HALVES)))
+    rng = np.random.default_rng(seed_from_key(jax.random.fold_in(key, _ROLE_HALVES)))
     splits = [distances(*np.array_split(rng.permutation(everything), 2)) for _ in range(num_splits)]
+    # Accidents of a split are averaged out, level by level.
     mean_split = {name: float(np.mean([s[name] for s in splits])) for name in floor}
     return {
         name.replace("swd", f"swd_{kind}"): value
@@ -469,7 +230,7 @@ def swd_floor(
 
 def evaluate_swd(
     reals: Mapping[int, np.ndarray],
-    fakes: Iterable[np.ndarray],
+    fakes: Iterable[np.ndarray | jax.Array],
     key: jax.Array,
     *,
     num_patches: int = NUM_PATCHES,
@@ -481,7 +242,8 @@ def evaluate_swd(
 
     Args:
         reals: Result of real_descriptors.
-        fakes: uint8 batches [n, h, w, c]; what is left over stays unread.
+        fakes: uint8 batches [n, h, w, c], on the host or split over devices; what is left over
+            stays unread.
         key: Random key; the same as for real_descriptors and swd_floor.
         num_patches: As for the reals.
 
@@ -491,12 +253,15 @@ def evaluate_swd(
     Raises:
         ValueError: Too few fakes, or resolution or channels unlike the reals'.
     """
+    # The reals' descriptors tell how many fakes are wanted.
     rows = len(next(iter(reals.values())))
     if rows % num_patches:
         raise ValueError(
             f"The reals' descriptors hold {rows} patches, not a multiple of "
             f"num_patches={num_patches}; pass the num_patches that they were made with."
         )
+
+    # Positions of the fakes' patches are others than those of the reals', directions the same.
     fake_descriptors = patch_descriptors(
         fakes,
         jax.random.fold_in(key, _ROLE_FAKES),
@@ -504,3 +269,55 @@ def evaluate_swd(
         num_patches=num_patches,
     )
     return sliced_wasserstein(reals, fake_descriptors, jax.random.fold_in(key, _ROLE_DIRECTIONS))
+
+
+class SwdScore:
+    """The distance of a run's samples to its reals: the same images and directions every time.
+
+    `evaluate(draw)` is what is logged, and `describe` a line about it.
+    """
+
+    def __init__(self, reals: Images, key: jax.Array, *, num_images: int, mirror: bool):
+        """Remembers what is compared; nothing is computed before the first score.
+
+        Args:
+            reals: The training set.
+            key: Random key of everything but the fakes.
+            num_images: Fakes to judge, and draws from the reals.
+            mirror: Whether training mirrors its images.
+
+        Raises:
+            ValueError: The metric is not defined for the reals' size.
+        """
+        num_levels(*np.shape(reals[0])[:2])
+        self._reals = reals
+        self._key = key
+        self._num_images = num_images
+        self._mirror = mirror
+        self._descriptors: dict[int, np.ndarray] = {}
+        self._floor: dict[str, float] = {}
+
+    def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
+        """Scores the fakes that `draw(num_images)` yields.
+
+        Returns:
+            `swd`, `swd_<level>`, and the reals against themselves, see swd_floor.
+        """
+        # The reals' side stays the same throughout a run.
+        if not self._descriptors:
+            self._descriptors = real_descriptors(
+                self._reals, self._key, num_images=self._num_images, mirror=self._mirror
+            )
+            self._floor = swd_floor(
+                self._reals,
+                self._key,
+                num_images=self._num_images,
+                mirror=self._mirror,
+                num_splits=1,
+            )
+        return evaluate_swd(self._descriptors, draw(self._num_images), self._key) | self._floor
+
+    @staticmethod
+    def describe(values: Mapping[str, float]) -> str:
+        """Says the score, and the reals' own beside it."""
+        return f"swd {values['swd']:.1f} (reals against reals {values['swd_floor']:.1f})"

@@ -31,8 +31,8 @@ VANISHED_TICKS = 2
 # A penalty that weighs more than the adversarial loss (about 1) and has grown tenfold.
 PENALTY_RATIO = 10.0
 MIN_HEAVY_PENALTY = 1.0
-# Scores of a sound run fall, and vary by a few per cent: twice the best is no chance.
-SWD_RATIO = 2.0
+# Scores of a sound run (swd) fall, and vary by a few per cent: twice the best is no chance.
+SCORE_RATIO = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Seen:
         medians: Of absolute values in the ticks before; empty while they are too few.
         skipped: Updates left out in this tick, per network.
         iterations: Of this tick.
-        swd: The score, and `best_swd` the lowest one so far.
+        score: The one that `config.metrics.best` names.
+        best_score: The lowest one so far.
     """
 
     config: ConfigDict
@@ -55,8 +56,8 @@ class Seen:
     medians: Mapping[str, float]
     skipped: Mapping[str, int]
     iterations: int
-    swd: float = math.nan
-    best_swd: float = math.nan
+    score: float = math.nan
+    best_score: float = math.nan
 
     @property
     def is_critic(self) -> bool:
@@ -145,8 +146,10 @@ def _heavy(names_and_weights: Callable[[ConfigDict], dict[str, float]]) -> Calla
 
 def worse_score(seen: Seen) -> str:
     """Says that a score is far above the best one, or nothing."""
-    is_worse = seen.swd > SWD_RATIO * seen.best_swd
-    return f"swd is {seen.swd:.1f}, and was {seen.best_swd:.1f} at its best" if is_worse else ""
+    if not seen.score > SCORE_RATIO * seen.best_score:
+        return ""
+    name = seen.config.metrics.best
+    return f"{name} is {seen.score:.4g}, and was {seen.best_score:.4g} at its best"
 
 
 # ----------------------------------------------------------------------------------------------
@@ -287,7 +290,7 @@ RULES = (
     ),
 )
 SCORE_RULE = Rule(
-    "swd_worse",
+    "score_worse",
     "samples have become worse",
     worse_score,
     1,

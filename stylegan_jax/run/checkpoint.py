@@ -379,12 +379,15 @@ def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
 
 
 def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
-    values = {}
+    """Returns the step with the lowest value of the metric that was used last."""
+    records = {}
     for step in steps:
         with contextlib.suppress(CorruptCheckpointError):
-            record = read_record(path / str(step))
-            values[step] = best_value(record, record["best_metric"])
-    best = _argmin(values)
+            records[step] = read_record(path / str(step))
+    # A run may have changed its metric on the way, and values of two cannot be compared.
+    used = [record["best_metric"] for record in records.values() if record["best_metric"]]
+    metric = used[-1] if used else None
+    best = _argmin({step: best_value(record, metric) for step, record in records.items()})
     if best is None:
         raise ValueError(f"no step of {path} has a metric; use step='latest' or one of {steps}")
     return best

@@ -34,7 +34,8 @@ class Diverged(RuntimeError):
     def __init__(self, reason: str, *, healthy_nimg: int, rollbacks: int):
         """Says what happened, and from where on."""
         super().__init__(reason)
-        self.healthy_nimg, self.rollbacks = healthy_nimg, rollbacks
+        self.healthy_nimg = healthy_nimg
+        self.rollbacks = rollbacks
 
 
 @dataclasses.dataclass
@@ -51,9 +52,30 @@ class _Memory:
     skipped: dict[str, int] = dataclasses.field(default_factory=dict)
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     alarms: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    best_swd: float | None = None
+    score_name: str = ""  # that the next three speak of
+    best_score: float | None = None
     scored_nimg: int = 0  # where the last good score was taken
     worse_scores: int = 0
+
+
+def _recall(saved: Mapping[str, Any], *, score_name: str) -> _Memory:
+    """The memory in a checkpoint's meta, without what it says of another score than the run's."""
+    # In older checkpoints, which name no score, it is always this one.
+    old_names = {"best_swd": "best_score", "swd_worse": SCORE_RULE.name}
+    is_old = "best_swd" in saved
+    memory = _Memory(**{old_names.get(name, name): value for name, value in saved.items()})
+    memory.alarms = {old_names.get(name, name): alarm for name, alarm in memory.alarms.items()}
+    if is_old:
+        memory.score_name = "swd"
+
+    # Values of two scores cannot be compared: that of another one starts afresh.
+    if memory.score_name != score_name:
+        memory.score_name = score_name
+        memory.best_score = None
+        memory.scored_nimg = memory.healthy_nimg
+        memory.worse_scores = 0
+        memory.alarms.pop(SCORE_RULE.name, None)
+    return memory
 
 
 class HealthMonitor:
@@ -75,8 +97,12 @@ class HealthMonitor:
             saved: `health` in the checkpoint's meta; None: nothing is known yet.
             diverged: Why the run has just gone back to that checkpoint, if it has.
         """
-        self._config, self._stuck, self._lost = config, "", ""
-        self._memory = _Memory() if saved is None else _Memory(**saved)
+        self._config = config
+        self._memory = _recall(saved or {}, score_name=config.metrics.best)
+        # What speaks for a divergence now: words, or nothing.
+        self._stuck = ""
+        self._lost = ""
+        # The checkpoint is from before the return, which is to be counted.
         if diverged is not None:
             self._memory.rollbacks = diverged.rollbacks + 1
 
@@ -101,8 +127,12 @@ class HealthMonitor:
             `Health/alarms`, the number of alarms that stand.
         """
         memory = self._memory
+        # Losses and gradients of another resolution are others: its past does not count.
         if level.resolution != memory.resolution:
-            memory.history, memory.resolution = {}, level.resolution
+            memory.history = {}
+            memory.resolution = level.resolution
+
+        # This tick, and what is usual.
         totals = {net: int(means.get(f"Skipped/{net}", 0)) for net in ("G", "D")}
         seen = Seen(
             config=self._config,
@@ -118,8 +148,13 @@ class HealthMonitor:
         )
         for rule in RULES:
             self._apply(rule, seen, nimg)
+
+        # It belongs to the past of the next one.
         self._remember(dict(means) | {"gap": seen.gap})
-        memory.nimg, memory.skipped = nimg, totals
+        memory.nimg = nimg
+        memory.skipped = totals
+
+        # A network without a single finite update in a tick does not come back by itself.
         all_updates = max(seen.iterations, DIVERGED_UPDATES)
         stuck = [net for net, count in seen.skipped.items() if count >= all_updates]
         self._stuck = ""
@@ -130,19 +165,25 @@ class HealthMonitor:
         return {"Health/alarms": sum(alarm["on"] for alarm in memory.alarms.values())}
 
     def score(self, nimg: int, scores: Mapping[str, float]) -> None:
-        """Looks at the run's scores, of which `swd` counts; there may be none."""
-        swd, memory = scores.get("swd", math.nan), self._memory
-        if not math.isfinite(swd):
+        """Looks at the run's scores, of which `config.metrics.best` counts; it may be missing."""
+        memory = self._memory
+        score = scores.get(self._config.metrics.best, math.nan)
+        if not math.isfinite(score):
             return
-        best = swd if memory.best_swd is None else memory.best_swd
-        seen = Seen(self._config, memory.resolution, {}, {}, {}, 0, swd=swd, best_swd=best)
-        if worse_score(seen):  # whatever came since the last good score is to blame
+        best = score if memory.best_score is None else memory.best_score
+        seen = Seen(self._config, memory.resolution, {}, {}, {}, 0, score=score, best_score=best)
+
+        # A bad score puts the blame on whatever came since the last good one.
+        if worse_score(seen):
             memory.worse_scores += 1
             memory.healthy_nimg = min(memory.healthy_nimg, memory.scored_nimg)
         else:
-            memory.worse_scores, memory.scored_nimg = 0, nimg
+            memory.worse_scores = 0
+            memory.scored_nimg = nimg
         self._apply(SCORE_RULE, seen, nimg, quiet=1)
-        memory.best_swd = min(swd, best)
+        memory.best_score = min(score, best)
+
+        # One may be chance; so many in a row are not.
         self._lost = ""
         if memory.worse_scores >= DIVERGED_SCORES:
             self._lost = f"{memory.worse_scores} scores in a row are bad, {worse_score(seen)}"
@@ -158,7 +199,8 @@ class HealthMonitor:
             Diverged: It has diverged, and may still go back.
             RuntimeError: It went back as often as it may.
         """
-        health, memory = self._config.health, self._memory
+        health = self._config.health
+        memory = self._memory
         if not self.is_diverged() or not health.rollback:
             return
         where = f"The run has diverged at {memory.nimg / 1000:g} kimg: {self._stuck or self._lost}."
@@ -184,9 +226,14 @@ class HealthMonitor:
         alarms = self._memory.alarms
         if not words and rule.name not in alarms:
             return
+
+        # Ticks in a row with a sign, and without one.
         alarm = alarms.setdefault(rule.name, {"on": False, "signs": 0, "quiet": 0})
         alarm["signs"] = alarm["signs"] + 1 if words else 0
         alarm["quiet"] = 0 if words else alarm["quiet"] + 1
+
+        # It is raised after the ticks of its rule, and forgotten after some without a sign; what
+        # was never raised is forgotten at once.
         if not alarm["on"] and alarm["signs"] >= rule.ticks:
             alarm["on"] = True
             advice = list(dict.fromkeys(advise(seen) for advise in rule.advice))

@@ -24,12 +24,12 @@ from stylegan_jax.run.images import (
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.setup import Networks
-from stylegan_jax.training.sharding import num_batch_devices
+from stylegan_jax.training.sharding import num_batch_devices, replicated
 from stylegan_jax.training.state import TrainState
 
-# Images whose latents and noise are drawn from one key; a call of the sampler takes the images of
-# one or, on many devices, of several keys.
-CHUNK = 32
+# Images of one call of the sampler; on many devices a multiple that they share evenly.
+_CHUNK = 32
+# Rows of the strip that are lower than this have no room for the names beside them.
 _MIN_ROW_PX = 32
 
 
@@ -45,33 +45,43 @@ class SampleGrid:
         key: jax.Array,
     ):
         """Chooses the reals, and draws the latents from `key`."""
+        # As many images as fill a screen, unless the config says how many.
         cols, rows = grid_size(source.img_resolution)
-        self._cols, rows = config.io.grid_cols or cols, config.io.grid_rows or rows
+        cols = config.io.grid_cols or cols
+        rows = config.io.grid_rows or rows
+
+        # Reals: one class per row where there are classes. Their labels are also the fakes'.
         labels = source.labels.values if source.c_dim else None
-        index = grid_indices(len(source), self._cols, rows, labels=labels, seed=config.seed)
+        index = grid_indices(len(source), cols, rows, labels=labels, seed=config.seed)
         self._reals = fixed_batch(source, index)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
-        self._mesh, self._sample = mesh, make_sampler(networks.G, mesh)
+
+        self._cols = cols
+        self._devices = num_batch_devices(mesh)
+        # A picture shows all images, so every process gets all of them.
+        self._sample = make_sampler(networks.G, mesh, out_sharding=replicated(mesh))
 
     def reals(self) -> np.ndarray:
-        """Training images in the grid's order: one class per row where there are classes."""
+        """Returns training images as a picture: one class per row where there are classes."""
         return make_grid(self._reals["image"], self._cols)
 
     def fakes(self, state: TrainState, level: Level) -> np.ndarray:
-        """Images of `G_ema` for the same latents and the reals' labels."""
+        """Returns images of `G_ema` for the same latents and the reals' labels, as a picture."""
         return make_grid(self._images(state, level, len(self._z)), self._cols)
 
     def first_row(self, state: TrainState, level: Level) -> np.ndarray:
-        """As many of the grid's images as stand in one row."""
+        """Returns as many of the grid's images as stand in one row."""
         return make_grid(self._images(state, level, self._cols), self._cols)
 
     def _images(self, state: TrainState, level: Level, n: int) -> np.ndarray:
-        """The first n images of the grid, uint8."""
-        fade, devices, images = level.fade(state.nimg), num_batch_devices(self._mesh), []
-        for part in chunks(n, math.lcm(CHUNK, devices)):
-            z, c = self._z[part], self._reals["label"][part]
+        """Returns the first n images of the grid, uint8 [n, h, w, c]."""
+        fade = level.fade(state.nimg)
+        images = []
+        for part in chunks(n, math.lcm(_CHUNK, self._devices)):
+            z = self._z[part]
+            c = self._reals["label"][part]
             # Devices share the images evenly: the last ones are drawn more than once.
-            padded = np.arange(-(-len(z) // devices) * devices) % len(z)
+            padded = np.arange(-(-len(z) // self._devices) * self._devices) % len(z)
             img = self._sample(
                 *(state.G_ema, state.stats, z[padded], c[padded], None, fade),
                 resolution=level.resolution,
@@ -85,11 +95,14 @@ def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> N
 
     The rows lie in `samples/grown_*.png`, so that the strip goes on after a restart.
     """
+    # The new row, and those of lower resolutions that lie there.
     folder = workdir / "samples"
     save_png(folder / f"grown_{resolution:04d}.png", row)
     names = [re.fullmatch(r"grown_(\d+)\.png", path.name) for path in folder.iterdir()]
     sides = sorted(side for name in names if name and (side := int(name[1])) <= resolution)
     rows = [_read_png(folder / f"grown_{side:04d}.png") for side in sides]
+
+    # One picture of them all; PIL gives images of one channel without that axis.
     strip = np.concatenate([row[..., None] if row.ndim == 2 else row for row in rows])
     # Small images are enlarged until the names fit beside them.
     zoom = max(1, _MIN_ROW_PX // row.shape[0])
@@ -98,10 +111,11 @@ def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> N
 
 
 def _read_png(path: epath.Path) -> np.ndarray:
+    """Returns pixels [h, w] or [h, w, c]."""
     with path.open("rb") as file:
         return np.asarray(Image.open(file))
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
-    """Slices of `size` images and a shorter last one."""
+    """Returns slices of `size` images and a shorter last one."""
     return (slice(i, min(i + size, n)) for i in range(0, n, size))

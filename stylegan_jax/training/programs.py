@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.pyramid import repeat_pixels
@@ -157,18 +157,26 @@ def compile_steps(
         return tuple(future.result() for future in futures)
 
 
-def make_sampler(graphdef: nnx.GraphDef, mesh: Mesh) -> Callable[..., jax.Array]:
+def make_sampler(
+    graphdef: nnx.GraphDef, mesh: Mesh, *, out_sharding: NamedSharding
+) -> Callable[..., jax.Array]:
     """Compiles on first use: images of a generator as it stands in training.
+
+    Args:
+        graphdef: Structure of the generator.
+        mesh: Devices.
+        out_sharding: Where the images go: `replicated` for whoever needs them all, or
+            `batch_sharding`, which leaves them where they are made.
 
     Returns:
         `sample(G, stats, z, c, keys, fade, *, resolution)`: float32 images `[n, h, w, c]` at full
         size, with repeated pixels where the network has not grown so far. The devices share the
-        work, so n is a multiple of `num_batch_devices`, and each gets all images. Noise is drawn
-        from `keys`, from each for as many images; None takes the stored noise.
+        work, so n is a multiple of `num_batch_devices`. Noise is drawn from `keys`, from each for
+        as many images; None takes the stored noise.
     """
     whole = replicated(mesh)
 
-    @functools.partial(jax.jit, static_argnames="resolution", out_shardings=whole)
+    @functools.partial(jax.jit, static_argnames="resolution", out_shardings=out_sharding)
     def sample(G, stats, z, c, keys, fade, *, resolution):
         network = nnx.merge(graphdef, lax.with_sharding_constraint(G, whole))
         z, c = split_over_data(mesh, (z, c))

@@ -12,6 +12,7 @@ import pytest
 
 from configs import ffhq
 from stylegan_jax import train as module
+from stylegan_jax.metrics import SwdScore
 from stylegan_jax.run.checkpoint import restore_subtree
 from stylegan_jax.run.meters import read_metrics
 from stylegan_jax.train import train
@@ -127,10 +128,10 @@ def test_going_back_has_an_end(ill, tmp_path, data_dir):
 def test_bad_scores_lead_back_to_the_best_one(tmp_path, data_dir, monkeypatch):
     scores = iter([90.0, 50.0, 20.0, 60.0, 61.0, 30.0, 19.0])  # every 32 images from 0 on
 
-    def score(self, state, level):
+    def evaluate(self, draw):
         return {"swd": next(scores), "swd_floor": 1.0}
 
-    monkeypatch.setattr(module.SwdMonitor, "score", score)
+    monkeypatch.setattr(SwdScore, "evaluate", evaluate)
     changes = dict(metrics__swd_kimg=0.032, io__checkpoint_kimg=0.032, io__keep_newest=2)
     train(smoke(data_dir, schedule__total_kimg=0.128, **changes), str(tmp_path))
     assert steps(tmp_path) == ["128", "96", "96.diverged"]
@@ -139,7 +140,7 @@ def test_bad_scores_lead_back_to_the_best_one(tmp_path, data_dir, monkeypatch):
     alarms = [line["Health/alarms"] for line in lines if "Health/alarms" in line]
     assert alarms == [0] * 4
     log = (tmp_path / "log.txt").read_text()
-    assert "2 scores in a row are bad, swd is 61.0, and was 20.0 at its best" in log
+    assert "2 scores in a row are bad, swd is 61, and was 20 at its best" in log
 
 
 def test_exactly_the_iterations_asked_for_are_traced(ill):

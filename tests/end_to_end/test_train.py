@@ -67,7 +67,7 @@ def test_a_run_writes_what_users_look_for(run):
     assert "Loss/r1_penalty" in lines[1] and "Timing/img_per_sec" in lines[1]
     assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 16
     log = (workdir / "log.txt").read_text()
-    for part in ("synthesis/b16/conv0/weight", "Greg 16 px (2/5): compiled in", "batch_size: 16"):
+    for part in ("synthesis/b16/conv0/weight", "Greg 16 px (2/6): compiled in", "batch_size: 16"):
         assert part in log
     assert log.count("first step done") == 1
 

@@ -3,136 +3,19 @@
 import jax
 import numpy as np
 import pytest
-from scipy import ndimage, stats
+from scipy import stats
 
 from stylegan_jax.metrics import (
+    SwdScore,
     evaluate_swd,
-    laplacian_pyramid,
     patch_descriptors,
     real_descriptors,
     sliced_wasserstein,
     swd_floor,
 )
-from stylegan_jax.metrics.sliced_wasserstein import num_levels
+from tests.metrics.images import make_images
 
 KEY = jax.random.key(0)
-BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
-
-
-def make_images(n, size=32, channels=3, seed=0, blur=1.5, noise=0.0):
-    """Returns smooth random images, optionally blurred more or made noisy."""
-    rng = np.random.default_rng(seed)
-    x = ndimage.gaussian_filter(rng.normal(size=(n, size, size, channels)), (0, 1.5, 1.5, 0))
-    extra = max(blur**2 - 1.5**2, 0) ** 0.5
-    x = 128 + 300 * ndimage.gaussian_filter(x, (0, extra, extra, 0))
-    return np.clip(x + noise * rng.normal(size=x.shape), 0, 255).astype(np.uint8)
-
-
-def scipy_pyramid(image, levels):
-    """Pyramid of one [h, w, c] image in float64, straight from its definition."""
-
-    def blur(x):
-        return ndimage.convolve(x, BINOMIAL[:, :, None], mode="mirror")
-
-    lowpass, pyramid = image.astype(np.float64), []
-    for _ in range(levels - 1):
-        coarser = blur(lowpass)[::2, ::2]
-        spread = np.zeros_like(lowpass)
-        spread[::2, ::2] = coarser
-        pyramid.append(lowpass - 4 * blur(spread))
-        lowpass = coarser
-    return [*pyramid, lowpass]
-
-
-@pytest.mark.parametrize("shape", [(16, 16, 3), (32, 32, 1), (64, 64, 4), (32, 48, 3)])
-def test_pyramid_equals_scipy(shape):
-    """Every level is that of a direct convolution with mirrored borders."""
-    image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    levels = num_levels(*shape[:2])
-    expected = scipy_pyramid(image, levels)
-    actual = laplacian_pyramid(image[None])
-    assert len(actual) == levels
-    for a, b in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a[0], b, atol=1e-4)  # float32 at 255 grey levels
-
-
-def test_pyramid_reconstructs_the_image():
-    """Adding the levels up from the coarsest gives the image back."""
-    image = make_images(1, size=64)
-    levels = [np.asarray(level[0], np.float64) for level in laplacian_pyramid(image)]
-    x = levels.pop()
-    for detail in reversed(levels):
-        spread = np.zeros_like(detail)
-        spread[::2, ::2] = x
-        x = detail + 4 * ndimage.convolve(spread, BINOMIAL[:, :, None], mode="mirror")
-    np.testing.assert_allclose(x, image[0], atol=1e-4)
-
-
-def test_constant_image_has_no_detail():
-    """Band-pass levels of a constant are zero up to the border, its low-pass is the constant."""
-    detail, lowpass = laplacian_pyramid(np.full((1, 32, 32, 3), 77, np.uint8))
-    assert np.all(np.asarray(detail) == 0) and np.all(np.asarray(lowpass) == 77)
-
-
-@pytest.mark.parametrize(("size", "levels"), [(16, 1), (32, 2), (256, 5), (1024, 7)])
-def test_num_levels(size, levels):
-    """Levels go from the resolution down to 16."""
-    assert num_levels(size, size) == levels
-
-
-@pytest.mark.parametrize("shape", [(8, 8), (24, 24), (48, 48), (32, 33)])
-def test_odd_sizes_are_refused(shape):
-    """Sizes that do not halve down to 16 say what is wanted."""
-    with pytest.raises(ValueError, match="shorter side of 16, 32"):
-        laplacian_pyramid(np.zeros((1, *shape, 3), np.uint8))
-
-
-def test_patches_come_from_the_level():
-    """Each descriptor row is a window of its own image, spread over all positions."""
-    images = make_images(3, size=16, channels=2)
-    rows = patch_descriptors([images], KEY, num_images=3, num_patches=200)[16]
-    rows = rows.reshape(3, 200, 7, 7, 2)
-    # Normalisation is one scale and offset per channel: undo it by a fit on the known windows.
-    for i, image in enumerate(images.astype(np.float64)):
-        windows = np.lib.stride_tricks.sliding_window_view(image, (7, 7), axis=(0, 1))
-        windows = windows.reshape(100, 2, 49).transpose(0, 2, 1).reshape(100, 98)
-        found = rows[i].reshape(200, 98)
-        correlation = np.corrcoef(found[:, ::2], windows[:, ::2])[:200, 200:]
-        assert np.all(correlation.max(axis=1) > 0.99999)
-        assert len(set(correlation.argmax(axis=1))) > 70  # of 100; 86.6 expected
-
-
-def test_descriptors_are_normalised():
-    """Every channel has zero mean and unit variance over the set; a constant one stays zero."""
-    images = make_images(20, channels=4)
-    images[..., 3] = 255
-    for rows in patch_descriptors([images], KEY, num_images=20).values():
-        pixels = rows.reshape(-1, 4).astype(np.float64)
-        np.testing.assert_allclose(pixels.mean(axis=0), 0, atol=1e-5)
-        np.testing.assert_allclose(pixels.std(axis=0), [1, 1, 1, 0], atol=1e-5)
-
-
-def test_batches_do_not_matter():
-    """The same images give the same descriptors however they are cut, and with the same key."""
-    images = make_images(70)
-    whole = patch_descriptors([images], KEY, num_images=65)
-    parts = patch_descriptors([images[:1], images[1:40], images[40:]], KEY, num_images=65)
-    other = patch_descriptors([images], jax.random.key(1), num_images=65)
-    assert list(whole) == [32, 16]
-    for level, rows in whole.items():
-        assert rows.shape == (65 * 128, 147) and rows.dtype == np.float32
-        np.testing.assert_array_equal(rows, parts[level])
-        assert not np.array_equal(rows, other[level])
-
-
-def test_stream_is_read_no_further_than_needed():
-    """An endless generator of fakes is fine."""
-
-    def endless():
-        while True:
-            yield make_images(4, size=16)
-
-    assert patch_descriptors(endless(), KEY, num_images=6)[16].shape == (6 * 128, 147)
 
 
 def test_identical_sets_have_no_distance():
@@ -252,15 +135,36 @@ def test_errors_say_what_to_do():
         evaluate_swd(reals, [images[..., :1]], KEY)
     with pytest.raises(ValueError, match="num_patches"):
         evaluate_swd(reals, [images], KEY, num_patches=100)
-    with pytest.raises(ValueError, match="Image 2 of the set has shape"):
-        patch_descriptors([images[:2], make_images(2, size=16)], KEY, num_images=4)
     with pytest.raises(ValueError, match="different shapes"):
         real_descriptors([images[0], images[1, :16]], KEY, num_images=2)
-    with pytest.raises(ValueError, match="num_images is 0"):
-        patch_descriptors([images], KEY, num_images=0)
     with pytest.raises(ValueError, match="reals is empty"):
         real_descriptors(images[:0], KEY, num_images=1)
     with pytest.raises(ValueError, match="at least 2"):
         swd_floor(images[:1], KEY, num_images=4)
     with pytest.raises(ValueError, match="num_splits is 0"):
         swd_floor(images, KEY, num_images=4, num_splits=0)
+
+
+def test_the_score_of_a_run_is_these_three():
+    """Reals, their floor and the fakes' score, all of one key; the reals are read once."""
+    reals, fakes = make_images(5, size=16), make_images(8, size=16, seed=1)
+    asked = []
+
+    def draw(num_images):
+        asked.append(num_images)
+        yield fakes
+
+    score = SwdScore(reals, KEY, num_images=6, mirror=True)
+    values = score.evaluate(draw)
+    sides = dict(num_images=6, mirror=True)
+    floor = swd_floor(reals, KEY, num_splits=1, **sides)
+    assert values == evaluate_swd(real_descriptors(reals, KEY, **sides), [fakes], KEY) | floor
+    reals[...] = 0
+    assert score.evaluate(draw) == values and asked == [6, 6]
+    line = score.describe({"swd": 45.12, "swd_floor": 6.61})
+    assert line == "swd 45.1 (reals against reals 6.6)"
+
+
+def test_a_score_without_levels_is_refused_at_once():
+    with pytest.raises(ValueError, match="got 8x8 images.*shorter side of 16"):
+        SwdScore(make_images(2, size=8), KEY, num_images=4, mirror=False)

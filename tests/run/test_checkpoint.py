@@ -213,6 +213,21 @@ def test_newest_and_best_are_kept(tmp_path):
     assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 7
 
 
+def test_the_best_is_by_the_metric_used_last(tmp_path):
+    """Values of two metrics are not compared, and a run without any keeps the best of before."""
+    state = {"w": jnp.ones(3)}
+    with CheckpointStore(tmp_path, keep_newest=9, best_metric="swd") as store:
+        store.save(state, 1, META, metrics={"swd": 1.0, "fid": 9.0})
+        store.save(state, 2, META, metrics={"swd": 2.0, "fid": 8.0})
+    assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 1
+    with CheckpointStore(tmp_path, keep_newest=9, best_metric="fid") as store:
+        assert store.best_step() == 2
+        store.save(state, 3, META, metrics={"swd": 3.0, "fid": 8.5})
+    with CheckpointStore(tmp_path, keep_newest=9) as store:
+        store.save(state, 4, META)
+    assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 2
+
+
 def test_keeping_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match=">= 1"):
         CheckpointStore(tmp_path, keep_newest=0)

@@ -108,7 +108,7 @@ def test_an_alarm_is_raised_once_in_plain_words(sound, capsys, changes, ticks, t
 def test_every_rule_is_tried_above():
     tried = {"non_finite", "explosion", "D_too_strong", "wide_gap", "D_collapsed", "G_vanishing"}
     assert {rule.name for rule in RULES} == tried | {"R1_growing", "PL_diverging"}
-    assert SCORE_RULE.name == "swd_worse"
+    assert SCORE_RULE.name == "score_worse"
 
 
 def test_what_comes_back_after_recovery_is_said_again(sound, capsys):
@@ -183,7 +183,7 @@ def test_scores_twice_as_bad_as_the_best_are_a_divergence(capsys):
         run.monitor.check()
     assert len(alarms(capsys)) == 2
     run.monitor.score(run.nimg, {"swd": 120.0})
-    with pytest.raises(Diverged, match="swd is 120.0, and was 40.0 at its best") as error:
+    with pytest.raises(Diverged, match="swd is 120, and was 40 at its best") as error:
         run.monitor.check()
     assert error.value.healthy_nimg == 4 * TICK
 
@@ -218,3 +218,30 @@ def test_a_resumed_monitor_goes_on_as_if_nothing_had_happened(capsys):
         assert half.monitor.meta() == whole.monitor.meta()
     lines = alarms(capsys)
     assert lines[::2] == lines[1::2] and len(lines) == 4
+
+
+def test_memory_of_before_scores_had_names_is_read():
+    """Checkpoints that know of one score alone call it by its name."""
+    run = Run(rolling())
+    for swd in (40.0, 81.0):
+        run.monitor.score(run.nimg, {"swd": swd})
+        run.ticks(1)
+    now = run.monitor.meta()["health"]
+    old = {k: v for k, v in now.items() if k not in ("score_name", "best_score")}
+    old |= {"best_swd": 40.0, "alarms": {"swd_worse": now["alarms"]["score_worse"]}}
+    assert HealthMonitor(run.config, old).meta()["health"] == now
+    assert HealthMonitor(run.config, json.loads(json.dumps(now))).meta()["health"] == now
+
+
+def test_another_score_starts_afresh():
+    """Where `metrics.best` changes between two starts, its values are not held against the old."""
+    run = Run(rolling())
+    for swd in (40.0, 81.0):
+        run.monitor.score(run.nimg, {"swd": swd})
+        run.ticks(1)
+    config = rolling().unlock()
+    config.metrics.best = "fid"
+    again = Run(config, saved=json.loads(json.dumps(run.monitor.meta()["health"])), nimg=run.nimg)
+    again.monitor.score(again.nimg, {"fid": 200.0, "swd": 90.0})
+    memory = again.monitor.meta()["health"]
+    assert (memory["best_score"], memory["worse_scores"], memory["alarms"]) == (200.0, 0, {})

@@ -1,0 +1,170 @@
+"""Scores: which there are, when they are taken, which one decides, and the fakes they look at."""
+
+import jax
+import numpy as np
+import pytest
+
+from stylegan_jax.metrics import SwdScore
+from stylegan_jax.run import scores
+from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.run.health import Diverged, HealthMonitor
+from stylegan_jax.run.scores import MAKERS, best_score, make_draw, make_scores, take_scores
+from stylegan_jax.training.sharding import batch_sharding, make_mesh
+from tests.run.small import LEVEL, Numbered, make_config, make_painter, make_state, paint
+
+KEY = jax.random.key(5)
+KEY_FAKES = jax.random.split(KEY)[1]
+
+
+class Darkness:
+    """An invented score: how dark the fakes are, against the reals, times a factor."""
+
+    def __init__(self, reals, key, *, mirror, factor):
+        if factor <= 0:
+            raise ValueError(f"dark_factor is {factor}; it must be positive.")
+        self.real, self.factor = np.mean(255.0 - reals[1]), factor
+
+    def evaluate(self, draw):
+        (fakes,) = draw(3)
+        return {"dark": float(self.factor * np.mean(255.0 - fakes)), "dark_real": self.real}
+
+    def describe(self, values):
+        return f"dark {values['dark']:.0f} (reals {values['dark_real']:.0f})"
+
+
+@pytest.fixture
+def config(monkeypatch):
+    """With a second score, which decides; it is taken twice as often as the first."""
+    monkeypatch.setitem(MAKERS, "dark", Darkness)
+    config = make_config()
+    config.metrics.dark_kimg, config.metrics.dark_factor = 0.016, 2.0
+    config.metrics.swd_kimg, config.metrics.best = 0.032, "dark"
+    return config
+
+
+def fakes_of(value):
+    """A draw of images of one grey."""
+    return lambda num_images: iter([np.full((num_images, 4, 4, 3), value, np.uint8)])
+
+
+def test_a_score_is_a_row_and_its_settings(config):
+    swd, dark = make_scores(config, Numbered(side=16), KEY)
+    assert (swd.name, swd.kimg, dark.name, dark.kimg) == ("swd", 0.032, "dark", 0.016)
+    assert dark.evaluate(fakes_of(155)) == {"dark": 200.0, "dark_real": 254.0}
+    config.metrics.swd_kimg = 0.0
+    assert [score.name for score in make_scores(config, Numbered(), KEY)] == ["dark"]
+
+
+def test_what_cannot_work_is_refused_at_once(config):
+    with pytest.raises(ValueError, match="got 8x8 images"):
+        make_scores(config, Numbered(side=8), KEY)
+    config.metrics.dark_factor = -1.0
+    with pytest.raises(ValueError, match="dark_factor is -1.0"):
+        make_scores(config, Numbered(side=16), KEY)
+    config.metrics.best = "fid"
+    with pytest.raises(ValueError, match=r"metrics.best='fid' is no score; there are \['dark', 's"):
+        best_score(config)
+
+
+def test_a_score_that_is_off_decides_nothing(config):
+    assert best_score(config) == "dark"
+    config.metrics.dark_kimg = 0.0
+    assert best_score(config) is None
+    config.metrics.best = "swd"
+    assert best_score(config) == "swd"
+
+
+def test_each_is_taken_at_its_own_times(config, monkeypatch, capsys):
+    monkeypatch.setattr(SwdScore, "evaluate", lambda *_: {"swd": 45.12, "swd_floor": 6.61})
+    announced, taken = [], {}
+
+    def announce(activity, nimg):
+        announced.append((activity, nimg))
+
+    made = make_scores(config, Numbered(side=16), KEY)
+    for nimg in (16, 32, 48, 64):
+        taken[nimg] = take_scores(
+            made,
+            fakes_of(155),
+            nimg,
+            is_due=lambda kimg, nimg=nimg: nimg % (kimg * 1000) == 0,
+            announce=announce,
+        )
+    assert taken[16] == taken[48] == {"dark": 200.0, "dark_real": 254.0}
+    assert taken[32] == taken[64] == taken[16] | {"swd": 45.12, "swd_floor": 6.61}
+    assert announced[:3] == [("scoring dark", 16), ("scoring swd", 32), ("scoring dark", 32)]
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "0.0 kimg: dark 200 (reals 254)",
+        "0.0 kimg: swd 45.1 (reals against reals 6.6)",
+        "0.0 kimg: dark 200 (reals 254)",
+    ]
+    assert take_scores(made, fakes_of(0), 8, is_due=lambda _: False, announce=announce) == {}
+
+
+def test_every_process_gets_the_numbers_of_the_first(config, monkeypatch):
+    monkeypatch.setattr(scores, "as_first_process", lambda values: dict.fromkeys(values, 7.0))
+    config.metrics.swd_kimg = 0.0
+    made = make_scores(config, Numbered(), KEY)
+    values = take_scores(made, fakes_of(1), 8, is_due=lambda _: True, announce=lambda *_: None)
+    assert values == {"dark": 7.0, "dark_real": 7.0}
+
+
+def test_the_score_that_is_named_decides(config, tmp_path):
+    """Which checkpoint is the best, and that a run goes back to it; the other one does not."""
+    config.health.rollback = True
+    monitor, meta = HealthMonitor(config), {"config": {}, "data": {}}
+    with CheckpointStore(tmp_path, keep_newest=9, best_metric=best_score(config)) as store:
+        for nimg, (swd, dark) in enumerate([(1, 60), (50, 20), (50, 41), (2, 42)], start=1):
+            monitor.tick(nimg, {}, LEVEL)
+            monitor.score(nimg, {"swd": swd, "dark": dark})
+            store.save({"w": np.ones(3)}, nimg, meta | monitor.meta(), {"swd": swd, "dark": dark})
+        with pytest.raises(Diverged, match="dark is 42, and was 20 at its best") as error:
+            monitor.check()
+        assert store.roll_back(error.value.healthy_nimg) == 2 == store.best_step()
+
+
+# Fakes
+
+
+def expected_fakes(num_images):
+    """What the painter makes of the keys of 32 images each, in grey levels."""
+    colours = []
+    for number in range(-(-num_images // 32)):
+        keys = jax.random.split(jax.random.fold_in(KEY_FAKES, number), 3)
+        z = jax.random.normal(keys[0], (32, make_state()[0].z_dim))
+        index = np.asarray(jax.random.randint(keys[1], (32,), 0, 10))
+        noise = jax.random.normal(keys[2], (32,))
+        colours.append(paint(z, np.eye(2)[index % 2], noise))
+    img = np.concatenate(colours)[:num_images]
+    return np.clip(img * 127.5 + 128, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_fakes_are_those_of_their_keys_on_any_devices(monkeypatch, devices):
+    """Random latents and noise, labels of random reals, the same every time, left where made."""
+    monkeypatch.setattr(scores, "make_sampler", make_painter)
+    networks, state = make_state()
+    mesh = make_mesh(jax.devices()[:devices])
+    draw = make_draw(Numbered(), networks, mesh, KEY)(state, LEVEL)
+    batches = list(draw(40))
+    assert [batch.shape for batch in batches] == [(32, 8, 8, 3)] * 2
+    for batch in batches:
+        assert batch.sharding.is_equivalent_to(batch_sharding(mesh), 4)
+    images = np.concatenate([np.asarray(batch) for batch in batches])
+    np.testing.assert_array_equal(images[:40, 3, 5], expected_fakes(40))
+    np.testing.assert_array_equal(next(iter(draw(1))), batches[0])
+
+
+def test_networks_draw_the_same_on_any_devices():
+    """Of pixels a few fall on the other side of a grey level: sums run in another order."""
+    networks, state = make_state()
+
+    def fakes(devices):
+        draw = make_draw(Numbered(), networks, make_mesh(jax.devices()[:devices]), KEY)
+        (batch,) = draw(state, LEVEL)(32)
+        assert batch.addressable_shards[0].data.shape == (32 // devices, 8, 8, 3)
+        return np.asarray(batch, np.int64)
+
+    one, four = fakes(1), fakes(4)
+    assert one.std() > 30  # there is something to compare
+    assert np.abs(one - four).max() <= 1 and np.mean(one != four) < 1e-3

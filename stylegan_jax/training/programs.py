@@ -58,7 +58,8 @@ def run_iteration(
     for step in steps:
         if index % step.interval == 0:
             state, report = step.run(state, key, batch, constants)
-            reports.append(report)
+            if report:
+                reports.append(report)
     return state, reports
 
 

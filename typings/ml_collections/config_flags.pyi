@@ -1,0 +1,6 @@
+"""Configs on the command line."""
+
+from typing import Any
+
+def DEFINE_config_file(name: str, default: str | None, help_string: str) -> Any: ...
+def get_override_values(config_flag: Any) -> dict[str, Any]: ...

@@ -1,6 +1,8 @@
-"""Two-dimensional convolution with FIR up- and down-sampling."""
+"""Two-dimensional convolution with FIR up- and down-sampling: its definition, and faster forms."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,6 @@ from stylegan_jax.ops.fir import Axes2, Taps, read_padding, resampling_padding, 
 from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
 from stylegan_jax.ops.trilinear import convolve, convolve_transposed
-
-Pads = tuple[int, int, int, int]
 
 
 def conv2d(
@@ -77,72 +77,152 @@ def conv2d_resample(
         ValueError: Channels do not fit the kernel, or packed maps meet what they do not support.
 
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
-    Checked: tests/parity, case `ops_conv2d_resample`.
+    Checked: tests/parity, case `ops_conv2d_resample`; tests/ops/test_conv.py, every form.
     """
-    kh, kw, in_channels, _ = weight.shape
-    if x.shape[-1] != in_channels * groups * math.prod(packing[0]):
+    in_channels = weight.shape[2] * groups
+    if x.shape[-1] != in_channels * math.prod(packing[0]):
         raise ValueError(
             f"Input of {x.shape[-1]} channels, packed by {packing[0]}, for a kernel of "
-            f"{in_channels} x {groups} groups."
+            f"{weight.shape[2]} x {groups} groups."
         )
-    filtered = up > 1 or down > 1
-    pads = resampling_padding(taps, up=up, down=down, padding=padding) if filtered else padding
-    pads = read_padding(pads)
-    if packing != (UNPACKED, UNPACKED):
-        if groups > 1 or not _is_separable(taps):
-            raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
-        static = _correlated(taps, flip_filter) if filtered else (1.0,)
-        return _folded_conv2d(x, weight, static, up, down, pads, packing)
-    fir = dict(flip_filter=flip_filter, formulation=formulation)
-    conv = dict(groups=groups, formulation=formulation)
-    if up > 1 and down == 1 and (kh, kw) == (1, 1):
-        # A 1x1 convolution commutes with the filter and is cheaper before it.
-        x = conv2d(x, weight, **conv)
-        return upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
-    if down > 1 and up == 1 and (kh, kw) == (1, 1):
-        x = upfirdn2d(x, taps, down=down, padding=pads, **fir)
-        return conv2d(x, weight, **conv)
-    if (up > 1) != (down > 1) and groups == 1 and _is_separable(taps):
-        static = _correlated(taps, flip_filter)
-        finer_side = x.shape[1] * up
-        if formulation.folds(finer_side):
-            return _folded_conv2d(x, weight, static, up, down, pads, packing)
-        return _strided_conv2d(x, weight, static, up, down, pads, formulation)
-    if up > 1:
-        x = upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
-        x = conv2d(x, weight, **conv)
-        return upfirdn2d(x, taps, down=down, **fir) if down > 1 else x
-    if down > 1:
-        x = upfirdn2d(x, taps, padding=pads, **fir)
-        return conv2d(x, weight, stride=down, **conv)
-    return conv2d(x, weight, padding=pads, **conv)
+    if packing != (UNPACKED, UNPACKED) and (groups > 1 or not _is_separable(taps)):
+        raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
+    if up > 1 or down > 1:
+        pads = resampling_padding(taps, up=up, down=down, padding=padding)
+    else:
+        pads = read_padding(padding)
+    how = _Resampling(taps, up, down, pads, groups, flip_filter, packing, formulation)
+    return _choose_form(x, weight, how)(x, weight, how)
 
 
-def _folded_conv2d(
-    x: Array,
-    weight: Array,
-    taps: tuple[float, ...],
-    up: int,
-    down: int,
-    pads: Pads,
-    packing: tuple[Packing, Packing],
-) -> Array:
+class _Resampling(NamedTuple):
+    """What every form is told; `pads` are `[x0, x1, y0, y1]`, the filter's centring included."""
+
+    taps: Taps
+    up: int
+    down: int
+    pads: tuple[int, int, int, int]
+    groups: int
+    flip_filter: bool
+    packing: tuple[Packing, Packing]
+    formulation: Formulation
+
+    @property
+    def fir(self) -> dict:
+        """What filters are told."""
+        return {"flip_filter": self.flip_filter, "formulation": self.formulation}
+
+    @property
+    def conv(self) -> dict:
+        """What convolutions are told."""
+        return {"groups": self.groups, "formulation": self.formulation}
+
+
+_Form = Callable[[Array, Array, _Resampling], Array]
+
+
+def _choose_form(x: Array, weight: Array, how: _Resampling) -> _Form:
+    """The form that is fastest for these shapes on this platform; the result is the same."""
+    is_pointwise = weight.shape[:2] == (1, 1)
+    is_separable = how.groups == 1 and _is_separable(how.taps)
+    finer_side = x.shape[1] * how.up
+
+    if how.packing != (UNPACKED, UNPACKED):
+        return _folded_by_axis if is_pointwise and how.down > 1 else _folded
+    if how.up == how.down == 1:
+        return _unfiltered
+    if how.up > 1 and how.down > 1:
+        return _by_definition
+    if is_pointwise:
+        return _pointwise_then_up if how.up > 1 else _down_then_pointwise
+    if is_separable and how.formulation.folds(finer_side):
+        return _folded
+    if how.down > 1:
+        return _strided
+    # What is cropped before the filter cannot be cropped after it.
+    return _transposed if is_separable and min(how.pads) >= 0 else _by_definition
+
+
+def _by_definition(x: Array, weight: Array, how: _Resampling) -> Array:
+    """Up-samples, convolves, down-samples: what all other forms equal."""
+    taps_up = how.taps if how.up > 1 else None
+    x = upfirdn2d(x, taps_up, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
+    x = conv2d(x, weight, **how.conv)
+    return upfirdn2d(x, how.taps, down=how.down, **how.fir) if how.down > 1 else x
+
+
+def _unfiltered(x: Array, weight: Array, how: _Resampling) -> Array:
+    """No resampling, no filter."""
+    return conv2d(x, weight, padding=how.pads, **how.conv)
+
+
+def _pointwise_then_up(x: Array, weight: Array, how: _Resampling) -> Array:
+    """A 1x1 kernel commutes with the filter and costs `up^2` times less before it."""
+    x = conv2d(x, weight, **how.conv)
+    return upfirdn2d(x, how.taps, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
+
+
+def _down_then_pointwise(x: Array, weight: Array, how: _Resampling) -> Array:
+    """A 1x1 kernel commutes with the filter and costs `down^2` times less after it."""
+    x = upfirdn2d(x, how.taps, down=how.down, padding=how.pads, **how.fir)
+    return conv2d(x, weight, **how.conv)
+
+
+def _strided(x: Array, weight: Array, how: _Resampling) -> Array:
+    """Filter and kernel trade places, so that the kernel sees only pixels that are kept."""
+    x = upfirdn2d(x, how.taps, padding=how.pads, **how.fir)
+    return conv2d(x, weight, stride=how.down, **how.conv)
+
+
+def _transposed(x: Array, weight: Array, how: _Resampling) -> Array:
+    """Filter and kernel trade places, so that the kernel never meets an inserted zero."""
+    up, (kh, kw) = how.up, weight.shape[:2]
+    x0, x1, y0, y1 = how.pads
+
+    # Zero-stuffing and a full correlation are the transpose of a strided correlation with the
+    # flipped kernel, [kh, kw, o, i].
+    flipped = weight[::-1, ::-1].swapaxes(2, 3)
+    size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
+    unpadded = ((0, 0), (0, 0))
+    y = convolve_transposed(x, flipped, up, unpadded, size, how.formulation.patches_from)
+
+    # The full correlation already holds k - 1 pixels of padding on each side, but lacks the up - 1
+    # zeros that up-sampling puts after the last pixel.
+    pads = [x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up]
+    return upfirdn2d(y, how.taps, padding=pads, gain=up**2, **how.fir)
+
+
+def _folded(x: Array, weight: Array, how: _Resampling) -> Array:
     """The filter folded into the kernel: one plain convolution over phases of the finer side."""
-    x0, x1, y0, y1 = pads
-    pads_y, pads_x = (y0, y1), (x0, x1)
-    if down == 1 or weight.shape[:2] != (1, 1) or packing == (UNPACKED, UNPACKED):
-        statics = dict(up=(up, up), down=(down, down), pads=(pads_y, pads_x), packing=packing)
-        return phase_conv2d(x, weight, (taps, taps), **statics)
-    # Before a 1x1 kernel the filter is cheaper one axis after the other.
-    pack_in, pack_out = packing
+    is_filtered = how.up > 1 or how.down > 1
+    taps = _correlated(how.taps, how.flip_filter) if is_filtered else (1.0,)
+    x0, x1, y0, y1 = how.pads
+    return phase_conv2d(
+        x,
+        weight,
+        (taps, taps),
+        up=(how.up, how.up),
+        down=(how.down, how.down),
+        pads=((y0, y1), (x0, x1)),
+        packing=how.packing,
+    )
+
+
+def _folded_by_axis(x: Array, weight: Array, how: _Resampling) -> Array:
+    """Before a 1x1 kernel the filter is cheaper along y by itself, then along x with the kernel."""
+    taps, down = _correlated(how.taps, how.flip_filter), how.down
+    x0, x1, y0, y1 = how.pads
+    pack_in, pack_out = how.packing
+
+    # In between a packed pixel holds the columns of `down` packed pixels of the result.
     between = (pack_out[0], pack_out[1] * down)
-    identity = jnp.eye(weight.shape[2])[None, None]
+    identity = jnp.eye(weight.shape[2])[None, None]  # [1, 1, i, i]
     x = phase_conv2d(
         x,
         identity,
         (taps, (1.0,)),
         down=(down, 1),
-        pads=(pads_y, (0, 0)),
+        pads=((y0, y1), (0, 0)),
         packing=(pack_in, between),
     )
     return phase_conv2d(
@@ -150,39 +230,9 @@ def _folded_conv2d(
         weight,
         ((1.0,), taps),
         down=(1, down),
-        pads=((0, 0), pads_x),
+        pads=((0, 0), (x0, x1)),
         packing=(between, pack_out),
     )
-
-
-def _strided_conv2d(
-    x: Array,
-    weight: Array,
-    taps: tuple[float, ...],
-    up: int,
-    down: int,
-    pads: Pads,
-    formulation: Formulation,
-) -> Array:
-    """The filter over the finer side, beside a strided or a transposed convolution."""
-    fir = dict(flip_filter=True, formulation=formulation)
-    if down > 1:
-        x = upfirdn2d(x, taps, padding=pads, **fir)
-        return conv2d(x, weight, stride=down, formulation=formulation)
-    if min(pads) < 0:
-        # What is cropped before the filter cannot be cropped behind it.
-        x = upfirdn2d(x, taps, up=up, padding=pads, gain=up**2, **fir)
-        return conv2d(x, weight, formulation=formulation)
-    # The kernel and the filter trade places: both are convolutions at the fine rate.
-    kh, kw = weight.shape[:2]
-    flipped = weight[::-1, ::-1].swapaxes(2, 3)
-    size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
-    unpadded = ((0, 0), (0, 0))
-    y = convolve_transposed(x, flipped, up, unpadded, size, formulation.patches_from)
-    x0, x1, y0, y1 = pads
-    # Zeros that up-sampling puts behind the last pixel are not in the transposed convolution.
-    inner = [x0 - kw + 1, x1 - kw + up, y0 - kh + 1, y1 - kh + up]
-    return upfirdn2d(y, taps, padding=inner, gain=up**2, **fir)
 
 
 def _is_separable(taps: Taps) -> bool:

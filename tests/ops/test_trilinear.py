@@ -5,11 +5,8 @@ import pytest
 from jax import lax
 
 from stylegan_jax.ops import trilinear
-from stylegan_jax.ops.conv import conv2d, conv2d_resample
-from stylegan_jax.ops.fir import upfirdn2d
+from stylegan_jax.ops.conv import conv2d
 from stylegan_jax.ops.trilinear import convolve
-
-TAPS = (0.5, 0.2, 0.1, 0.15, 0.05)
 
 
 def compiler(x, weight, stride, pads):
@@ -74,30 +71,6 @@ def test_eager_mapped_and_bfloat16(rng):
     grad = jax.grad(loss)(weight.astype(jnp.bfloat16))
     assert grad.dtype == jnp.bfloat16
     np.testing.assert_allclose(grad.astype(jnp.float32), jax.grad(loss)(weight), rtol=2e-2)
-
-
-@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
-def test_filters_transpose(rng, up, down):
-    """`<y, filter(x)> = <transpose(y), x>` in both directions of differentiation."""
-    x = jnp.asarray(rng.normal(size=(2, 9, 8, 3)), jnp.float32)
-
-    def op(x):
-        return upfirdn2d(x, TAPS, up=up, down=down, padding=[3, 1, 2, 4])
-
-    y, pull = jax.vjp(op, x)
-    v = jnp.asarray(rng.normal(size=y.shape), jnp.float32)
-    np.testing.assert_allclose(jnp.vdot(v, y), jnp.vdot(pull(v)[0], x), rtol=1e-4)
-    np.testing.assert_allclose(jax.jvp(op, (x,), (x,))[1], y, atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(op)(x[None])[0], y, atol=1e-6)
-
-
-def test_cropping_comes_before_the_filter(rng):
-    x = jnp.asarray(rng.normal(size=(1, 8, 8, 3)), jnp.float32)
-    weight = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
-    taps2d = np.outer(TAPS, TAPS)
-    got = conv2d_resample(x, weight, TAPS, up=2, padding=-4)
-    want = conv2d_resample(x, weight, taps2d, up=2, padding=-4)
-    np.testing.assert_allclose(got, want, atol=1e-4)
 
 
 @pytest.mark.parametrize("patches_from", [None, 0])

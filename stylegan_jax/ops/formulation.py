@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+import jax
+
 from stylegan_jax.ops.packing import UNPACKED, Packing
 
 Filter = Literal["matrix", "shifts", "depthwise"]
@@ -48,7 +50,11 @@ class Formulation:
             and py * px * channels * 2 <= self.packed_channels
             and py * px * 2 <= self.max_packing
         ):
-            py, px = (py, px * 2) if py == px else (py * 2, px)
+            # Columns first: (1, 2), (2, 2), (2, 4), ...
+            if py == px:
+                px *= 2
+            else:
+                py *= 2
         return py, px
 
     def image_packing(self, resolution: int, channels: int, packing: Packing) -> Packing:
@@ -109,3 +115,9 @@ FORMULATIONS = {
         longer_fir="depthwise",
     ),
 }
+
+
+def platform_formulation() -> Formulation:
+    """That of the platform on which this process runs: the default of every op and model."""
+    # Platforms by other names are GPUs (`cuda`, `rocm`).
+    return FORMULATIONS.get(jax.default_backend(), FORMULATIONS["gpu"])

@@ -38,63 +38,6 @@ def conv2d(
     )
 
 
-def conv2d_resample(
-    x: Float[Array, "n h w i"],
-    weight: Float[Array, "kh kw ig o"],
-    taps: Taps = None,
-    *,
-    up: int = 1,
-    down: int = 1,
-    padding: Axes2 = 0,
-    groups: int = 1,
-    flip_filter: bool = False,
-    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
-) -> Float[Array, "n oh ow co"]:
-    """Convolution between FIR up-sampling and FIR down-sampling: `down(conv(up(x)))`.
-
-    The kernel is correlated as it stands. Signals are zero outside the image at every stage.
-
-    Args:
-        x: Feature maps, float32 or bfloat16.
-        weight: Kernel, used in x.dtype, while its gradient keeps its own; the equalised gain is
-            already applied.
-        taps: FIR filter that sums to 1, 1-D (separable) or 2-D; None: no filter.
-        up: Integer zoom before the convolution.
-        down: Integer decimation after it.
-        padding: Zeros at the up-sampled rate, `p`, `[x, y]` or `[x0, x1, y0, y1]`; the
-            centring of the filter is added to it.
-        groups: Groups of channels that are convolved apart.
-        flip_filter: True correlates with the taps, False convolves.
-        packing: How input and output are packed (`ops/packing.py`), for separable taps and one
-            group; shapes here are those of unpacked feature maps.
-        formulation: How the platform computes it; the result is the same.
-
-    Returns:
-        `[n, h * up / down, w * up / down, o]` for a kernel centred by its padding, in x.dtype.
-
-    Raises:
-        ValueError: Channels do not fit the kernel, or packed maps meet what they do not support.
-
-    Source: Karras et al. 2020 (StyleGAN2), appendix B.
-    Checked: tests/parity, case `ops_conv2d_resample`; tests/ops/test_conv.py, every form.
-    """
-    in_channels = weight.shape[2] * groups
-    if x.shape[-1] != in_channels * math.prod(packing[0]):
-        raise ValueError(
-            f"Input of {x.shape[-1]} channels, packed by {packing[0]}, for a kernel of "
-            f"{weight.shape[2]} x {groups} groups."
-        )
-    if packing != (UNPACKED, UNPACKED) and (groups > 1 or not _is_separable(taps)):
-        raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
-    if up > 1 or down > 1:
-        pads = resampling_padding(taps, up=up, down=down, padding=padding)
-    else:
-        pads = read_padding(padding)
-    how = _Resampling(taps, up, down, pads, groups, flip_filter, packing, formulation)
-    return _choose_form(x, weight, how)(x, weight, how)
-
-
 class _Resampling(NamedTuple):
     """What every form is told; `pads` are `[x0, x1, y0, y1]`, the filter's centring included."""
 
@@ -118,29 +61,15 @@ class _Resampling(NamedTuple):
         return {"groups": self.groups, "formulation": self.formulation}
 
 
-_Form = Callable[[Array, Array, _Resampling], Array]
+def _is_separable(taps: Taps) -> bool:
+    """True for 1-D filters, which both axes share."""
+    return taps is None or np.ndim(taps) == 1
 
 
-def _choose_form(x: Array, weight: Array, how: _Resampling) -> _Form:
-    """The form that is fastest for these shapes on this platform; the result is the same."""
-    is_pointwise = weight.shape[:2] == (1, 1)
-    is_separable = how.groups == 1 and _is_separable(how.taps)
-    finer_side = x.shape[1] * how.up
-
-    if how.packing != (UNPACKED, UNPACKED):
-        return _folded_by_axis if is_pointwise and how.down > 1 else _folded
-    if how.up == how.down == 1:
-        return _unfiltered
-    if how.up > 1 and how.down > 1:
-        return _by_definition
-    if is_pointwise:
-        return _pointwise_then_up if how.up > 1 else _down_then_pointwise
-    if is_separable and how.formulation.folds(finer_side):
-        return _folded
-    if how.down > 1:
-        return _strided
-    # What is cropped before the filter cannot be cropped after it.
-    return _transposed if is_separable and min(how.pads) >= 0 else _by_definition
+def _correlated(taps: Taps, flip_filter: bool) -> tuple[float, ...]:
+    """Separable taps as static floats, in the order in which they are correlated."""
+    static = (1.0,) if taps is None else tuple(float(t) for t in np.asarray(taps))
+    return static if flip_filter else static[::-1]
 
 
 def _by_definition(x: Array, weight: Array, how: _Resampling) -> Array:
@@ -235,12 +164,87 @@ def _folded_by_axis(x: Array, weight: Array, how: _Resampling) -> Array:
     )
 
 
-def _is_separable(taps: Taps) -> bool:
-    """True for 1-D filters, which both axes share."""
-    return taps is None or np.ndim(taps) == 1
+def _choose_form(
+    x: Array, weight: Array, how: _Resampling
+) -> Callable[[Array, Array, _Resampling], Array]:
+    """The form that is fastest for these shapes on this platform; the result is the same."""
+    is_pointwise = weight.shape[:2] == (1, 1)
+    is_separable = how.groups == 1 and _is_separable(how.taps)
+    finer_side = x.shape[1] * how.up
+
+    # Between packed maps everything is one plain convolution.
+    if how.packing != (UNPACKED, UNPACKED):
+        return _folded_by_axis if is_pointwise and how.down > 1 else _folded
+
+    # Nothing to be gained.
+    if how.up == how.down == 1:
+        return _unfiltered
+    if how.up > 1 and how.down > 1:
+        return _by_definition
+
+    # The kernel meets as few pixels as there are, on the coarse side.
+    if is_pointwise:
+        return _pointwise_then_up if how.up > 1 else _down_then_pointwise
+    if is_separable and how.formulation.folds(finer_side):
+        return _folded
+    if how.down > 1:
+        return _strided
+    # What is cropped before the filter cannot be cropped after it.
+    return _transposed if is_separable and min(how.pads) >= 0 else _by_definition
 
 
-def _correlated(taps: Taps, flip_filter: bool) -> tuple[float, ...]:
-    """Separable taps as static floats, in the order in which they are correlated."""
-    static = (1.0,) if taps is None else tuple(float(t) for t in np.asarray(taps))
-    return static if flip_filter else static[::-1]
+def conv2d_resample(
+    x: Float[Array, "n h w i"],
+    weight: Float[Array, "kh kw ig o"],
+    taps: Taps = None,
+    *,
+    up: int = 1,
+    down: int = 1,
+    padding: Axes2 = 0,
+    groups: int = 1,
+    flip_filter: bool = False,
+    packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+    formulation: Formulation = FORMULATIONS["cpu"],
+) -> Float[Array, "n oh ow co"]:
+    """Convolution between FIR up-sampling and FIR down-sampling: `down(conv(up(x)))`.
+
+    The kernel is correlated as it stands. Signals are zero outside the image at every stage.
+
+    Args:
+        x: Feature maps, float32 or bfloat16.
+        weight: Kernel, used in x.dtype, while its gradient keeps its own; the equalised gain is
+            already applied.
+        taps: FIR filter that sums to 1, 1-D (separable) or 2-D; None: no filter.
+        up: Integer zoom before the convolution.
+        down: Integer decimation after it.
+        padding: Zeros at the up-sampled rate, `p`, `[x, y]` or `[x0, x1, y0, y1]`; the
+            centring of the filter is added to it.
+        groups: Groups of channels that are convolved apart.
+        flip_filter: True correlates with the taps, False convolves.
+        packing: How input and output are packed (`ops/packing.py`), for separable taps and one
+            group; shapes here are those of unpacked feature maps.
+        formulation: How the platform computes it; the result is the same.
+
+    Returns:
+        `[n, h * up / down, w * up / down, o]` for a kernel centred by its padding, in x.dtype.
+
+    Raises:
+        ValueError: Channels do not fit the kernel, or packed maps meet what they do not support.
+
+    Source: Karras et al. 2020 (StyleGAN2), appendix B.
+    Checked: tests/parity, case `ops_conv2d_resample`; tests/ops/test_conv.py, every form.
+    """
+    in_channels = weight.shape[2] * groups
+    if x.shape[-1] != in_channels * math.prod(packing[0]):
+        raise ValueError(
+            f"Input of {x.shape[-1]} channels, packed by {packing[0]}, for a kernel of "
+            f"{weight.shape[2]} x {groups} groups."
+        )
+    if packing != (UNPACKED, UNPACKED) and (groups > 1 or not _is_separable(taps)):
+        raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
+    if up > 1 or down > 1:
+        pads = resampling_padding(taps, up=up, down=down, padding=padding)
+    else:
+        pads = read_padding(padding)
+    how = _Resampling(taps, up, down, pads, groups, flip_filter, packing, formulation)
+    return _choose_form(x, weight, how)(x, weight, how)

@@ -20,6 +20,53 @@ Axes2 = int | Sequence[int]
 _MIN_SEPARABLE_TAPS = 8
 
 
+def _pair(value: Axes2, name: str) -> tuple[int, int]:
+    """Reads one factor for both axes or `[x, y]`."""
+    x, y = (value, value) if isinstance(value, int) else value
+    if x < 1 or y < 1:
+        raise ValueError(f"{name}={value}: give an integer of at least 1 (or a pair [x, y]).")
+    return int(x), int(y)
+
+
+def read_padding(padding: Axes2) -> tuple[int, int, int, int]:
+    """Reads `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
+    p = [padding] if isinstance(padding, int) else list(padding)
+    if len(p) not in (1, 2, 4):
+        raise ValueError(f"padding={padding}: give p, [x, y] or [x0, x1, y0, y1].")
+    if len(p) == 1:
+        p = [p[0], p[0]]
+    if len(p) == 2:
+        p = [p[0], p[0], p[1], p[1]]
+    x0, x1, y0, y1 = p
+    return int(x0), int(x1), int(y0), int(y1)
+
+
+def _size(taps: Taps) -> tuple[int, int]:
+    """Width and height of a filter."""
+    shape = (1,) if taps is None else np.shape(taps)
+    return shape[-1], shape[0]
+
+
+def resampling_padding(
+    taps: Taps, *, up: Axes2 = 1, down: Axes2 = 1, padding: Axes2 = 0
+) -> tuple[int, int, int, int]:
+    """The padding `[x0, x1, y0, y1]` that centres a filter for up- and down-sampling.
+
+    Counted at the up-sampled rate and added to `padding`; an axis that is not resampled keeps
+    what it was given plus the centring of its filter.
+    """
+    pads = list(read_padding(padding))
+    for axis, (n, u, d) in enumerate(zip(_size(taps), _pair(up, "up"), _pair(down, "down"))):
+        # The filter reaches over n - 1 further pixels, shared out so that its result is centred.
+        if u > 1 or d == 1:
+            pads[2 * axis] += (n + u - 1) // 2
+            pads[2 * axis + 1] += (n - u) // 2
+        if d > 1:
+            pads[2 * axis] += (n - d + 1) // 2
+            pads[2 * axis + 1] += (n - d) // 2
+    return (pads[0], pads[1], pads[2], pads[3])
+
+
 def setup_filter(
     f: Taps | float,
     *,
@@ -66,6 +113,19 @@ def setup_filter(
     if flip_filter:
         taps = np.flip(taps)
     return np.asarray(taps * gain ** (taps.ndim / 2), dtype=np.float32)
+
+
+@lru_cache(maxsize=256)
+def _separable_terms(data: bytes, shape: tuple[int, ...]) -> tuple[tuple[tuple, tuple], ...]:
+    """Splits a filter into outer products: one for 1-D and rank-1 taps, `rank` in general."""
+    taps = np.frombuffer(data, dtype=np.float64).reshape(shape)
+    if taps.ndim == 1:
+        return ((tuple(taps), tuple(taps)),)
+    # taps = sum_r s_r u_r v_r^T
+    u, s, vt = np.linalg.svd(taps, full_matrices=False)
+    # float32 taps of an outer product leave singular values at 1e-8 of the largest.
+    rank = int((s > 1e-6 * s[0]).sum())
+    return tuple((tuple(u[:, r] * s[r]), tuple(vt[r])) for r in range(rank))
 
 
 def upfirdn2d(
@@ -149,6 +209,50 @@ def filter2d(
     return upfirdn2d(x, taps, padding=pads, flip_filter=flip_filter, gain=gain)
 
 
+def blur2d(
+    x: Float[Array, "n h w c"], taps: Taps, *, formulation: Formulation = FORMULATIONS["cpu"]
+) -> Float[Array, "n h w c"]:
+    """Correlates images with taps scaled to sum 1 and keeps their size.
+
+    An even filter's extra pixel of zero padding lies after the image (`filter2d`: before it).
+
+    Source: Karras et al. 2019 (StyleGAN), section 2 (bilinear resampling, taps 1 2 1).
+    Checked: tests/parity, case `sg1_ops`.
+    """
+    taps = np.asarray(taps, dtype=np.float64)
+    taps = taps / taps.sum()
+    fw, fh = _size(taps)
+    pads = [(fw - 1) // 2, fw // 2, (fh - 1) // 2, fh // 2]
+    return upfirdn2d(x, taps, padding=pads, flip_filter=True, formulation=formulation)
+
+
+def _resample_packed(
+    x: Array,
+    taps: Taps,
+    up: int,
+    down: int,
+    pads: tuple[int, int, int, int],
+    flip_filter: bool,
+    gain: float,
+    packing: tuple[Packing, Packing],
+) -> Array:
+    """Resamples packed images: a convolution whose kernel is the identity over colours."""
+    static = tuple(float(t) for t in np.asarray(taps, np.float64))
+    static = static if flip_filter else static[::-1]
+    colours = x.shape[-1] // math.prod(packing[0])
+    weight = gain * jnp.eye(colours)[None, None]  # [1, 1, c, c]
+    x0, x1, y0, y1 = pads
+    return phase_conv2d(
+        x,
+        weight,
+        (static, static),
+        up=(up, up),
+        down=(down, down),
+        pads=((y0, y1), (x0, x1)),
+        packing=packing,
+    )
+
+
 def upsample2d(
     x: Float[Array, "n h w c"],
     taps: Taps,
@@ -205,103 +309,3 @@ def downsample2d(
         gain=gain,
         formulation=formulation,
     )
-
-
-def _resample_packed(
-    x: Array,
-    taps: Taps,
-    up: int,
-    down: int,
-    pads: tuple[int, int, int, int],
-    flip_filter: bool,
-    gain: float,
-    packing: tuple[Packing, Packing],
-) -> Array:
-    """Resamples packed images: a convolution whose kernel is the identity over colours."""
-    static = tuple(float(t) for t in np.asarray(taps, np.float64))
-    static = static if flip_filter else static[::-1]
-    colours = x.shape[-1] // math.prod(packing[0])
-    weight = gain * jnp.eye(colours)[None, None]  # [1, 1, c, c]
-    x0, x1, y0, y1 = pads
-    return phase_conv2d(
-        x,
-        weight,
-        (static, static),
-        up=(up, up),
-        down=(down, down),
-        pads=((y0, y1), (x0, x1)),
-        packing=packing,
-    )
-
-
-def blur2d(
-    x: Float[Array, "n h w c"], taps: Taps, *, formulation: Formulation = FORMULATIONS["cpu"]
-) -> Float[Array, "n h w c"]:
-    """Correlates images with taps scaled to sum 1 and keeps their size.
-
-    An even filter's extra pixel of zero padding lies after the image (`filter2d`: before it).
-
-    Source: Karras et al. 2019 (StyleGAN), section 2 (bilinear resampling, taps 1 2 1).
-    Checked: tests/parity, case `sg1_ops`.
-    """
-    taps = np.asarray(taps, dtype=np.float64)
-    taps = taps / taps.sum()
-    fw, fh = _size(taps)
-    pads = [(fw - 1) // 2, fw // 2, (fh - 1) // 2, fh // 2]
-    return upfirdn2d(x, taps, padding=pads, flip_filter=True, formulation=formulation)
-
-
-def resampling_padding(
-    taps: Taps, *, up: Axes2 = 1, down: Axes2 = 1, padding: Axes2 = 0
-) -> tuple[int, int, int, int]:
-    """The padding `[x0, x1, y0, y1]` that centres a filter for up- and down-sampling.
-
-    Counted at the up-sampled rate and added to `padding`; an axis that is not resampled keeps
-    what it was given plus the centring of its filter.
-    """
-    pads = list(read_padding(padding))
-    for axis, (n, u, d) in enumerate(zip(_size(taps), _pair(up, "up"), _pair(down, "down"))):
-        # The filter reaches over n - 1 further pixels, shared out so that its result is centred.
-        if u > 1 or d == 1:
-            pads[2 * axis] += (n + u - 1) // 2
-            pads[2 * axis + 1] += (n - u) // 2
-        if d > 1:
-            pads[2 * axis] += (n - d + 1) // 2
-            pads[2 * axis + 1] += (n - d) // 2
-    return (pads[0], pads[1], pads[2], pads[3])
-
-
-@lru_cache(maxsize=256)
-def _separable_terms(data: bytes, shape: tuple[int, ...]) -> tuple[tuple[tuple, tuple], ...]:
-    """Splits a filter into outer products: one for 1-D and rank-1 taps, `rank` in general."""
-    taps = np.frombuffer(data, dtype=np.float64).reshape(shape)
-    if taps.ndim == 1:
-        return ((tuple(taps), tuple(taps)),)
-    # taps = sum_r s_r u_r v_r^T
-    u, s, vt = np.linalg.svd(taps, full_matrices=False)
-    # float32 taps of an outer product leave singular values at 1e-8 of the largest.
-    rank = int((s > 1e-6 * s[0]).sum())
-    return tuple((tuple(u[:, r] * s[r]), tuple(vt[r])) for r in range(rank))
-
-
-def _pair(value: Axes2, name: str) -> tuple[int, int]:
-    """Reads one factor for both axes or `[x, y]`."""
-    x, y = (value, value) if isinstance(value, int) else value
-    if x < 1 or y < 1:
-        raise ValueError(f"{name}={value}: give an integer of at least 1 (or a pair [x, y]).")
-    return int(x), int(y)
-
-
-def read_padding(padding: Axes2) -> tuple[int, int, int, int]:
-    """Reads `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
-    p = [padding] if isinstance(padding, int) else list(padding)
-    if len(p) not in (1, 2, 4):
-        raise ValueError(f"padding={padding}: give p, [x, y] or [x0, x1, y0, y1].")
-    x0, x1, y0, y1 = {1: p * 4, 2: [p[0], p[0], p[-1], p[-1]], 4: p}[len(p)]
-    return int(x0), int(x1), int(y0), int(y1)
-
-
-def _size(taps: Taps) -> tuple[int, int]:
-    """Width and height of a filter."""
-    shape = (1,) if taps is None else np.shape(taps)
-    return shape[-1], shape[0]

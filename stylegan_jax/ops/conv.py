@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from stylegan_jax.ops.fir import Axes2, Taps, read_padding, resampling_padding, upfirdn2d
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
 from stylegan_jax.ops.trilinear import convolve, convolve_transposed
 
@@ -22,9 +22,10 @@ def conv2d(
     stride: int = 1,
     padding: Axes2 = 0,
     groups: int = 1,
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow o"]:
     """Correlates feature maps with a kernel; padding is `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
+    formulation = formulation or platform_formulation()
     x0, x1, y0, y1 = read_padding(padding)
     if groups == 1:
         return convolve(x, weight, stride, ((y0, y1), (x0, x1)), formulation.patches_from)
@@ -204,7 +205,7 @@ def conv2d_resample(
     groups: int = 1,
     flip_filter: bool = False,
     packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow co"]:
     """Convolution between FIR up-sampling and FIR down-sampling: `down(conv(up(x)))`.
 
@@ -223,7 +224,7 @@ def conv2d_resample(
         flip_filter: True correlates with the taps, False convolves.
         packing: How input and output are packed (`ops/packing.py`), for separable taps and one
             group; shapes here are those of unpacked feature maps.
-        formulation: How the platform computes it; the result is the same.
+        formulation: How it is computed, with the same result; None: as suits this platform.
 
     Returns:
         `[n, h * up / down, w * up / down, o]` for a kernel centred by its padding, in x.dtype.
@@ -246,5 +247,6 @@ def conv2d_resample(
         pads = resampling_padding(taps, up=up, down=down, padding=padding)
     else:
         pads = read_padding(padding)
+    formulation = formulation or platform_formulation()
     how = _Resampling(taps, up, down, pads, groups, flip_filter, packing, formulation)
     return _choose_form(x, weight, how)(x, weight, how)

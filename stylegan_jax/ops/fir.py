@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from stylegan_jax.ops.fir_axis import filter_axis
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
 
 # 1-D taps serve both axes, 2-D taps are [h, w], None is the identity.
@@ -137,7 +137,7 @@ def upfirdn2d(
     padding: Axes2 = 0,
     flip_filter: bool = False,
     gain: float = 1.0,
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow c"]:
     """Inserts zeros, pads, filters and decimates a batch of images.
 
@@ -153,7 +153,7 @@ def upfirdn2d(
         padding: Pixels at the up-sampled rate: one number, `[x, y]` or `[x0, x1, y0, y1]`.
         flip_filter: True correlates, False (default) convolves.
         gain: Factor on the output.
-        formulation: How the platform computes it; the result is the same.
+        formulation: How it is computed, with the same result; None: as suits this platform.
 
     Returns:
         Array in x.dtype; each axis has `(n * up + pad0 + pad1 - len(taps)) // down + 1` pixels.
@@ -164,6 +164,7 @@ def upfirdn2d(
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_upfirdn2d`; tests/ops/test_fir.py vs a NumPy loop.
     """
+    formulation = formulation or platform_formulation()
     up_x, up_y = _pair(up, "up")
     down_x, down_y = _pair(down, "down")
     x0, x1, y0, y1 = read_padding(padding)
@@ -210,7 +211,7 @@ def filter2d(
 
 
 def blur2d(
-    x: Float[Array, "n h w c"], taps: Taps, *, formulation: Formulation = FORMULATIONS["cpu"]
+    x: Float[Array, "n h w c"], taps: Taps, *, formulation: Formulation | None = None
 ) -> Float[Array, "n h w c"]:
     """Correlates images with taps scaled to sum 1 and keeps their size.
 
@@ -262,7 +263,7 @@ def upsample2d(
     flip_filter: bool = False,
     gain: float = 1.0,
     packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow co"]:
     """Zooms images by `up` with an interpolating filter; the mean brightness stays.
 
@@ -293,7 +294,7 @@ def downsample2d(
     flip_filter: bool = False,
     gain: float = 1.0,
     packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow co"]:
     """Shrinks images by `down` after a low-pass filter; `packing` as in `upsample2d`."""
     down_x, _ = _pair(down, "down")

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
 from stylegan_jax.ops.precision import spread
 
@@ -24,7 +24,7 @@ def modulated_conv2d(
     padding: Axes2 = 0,
     taps: Taps = None,
     packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow co"]:
     """Convolves each image with its own style-scaled kernel.
 

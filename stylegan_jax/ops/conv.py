@@ -22,13 +22,11 @@ def conv2d(
     stride: int = 1,
     padding: Axes2 = 0,
     groups: int = 1,
-    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow o"]:
     """Correlates feature maps with a kernel; padding is `p`, `[x, y]` or `[x0, x1, y0, y1]`."""
-    formulation = formulation or platform_formulation()
     x0, x1, y0, y1 = read_padding(padding)
     if groups == 1:
-        return convolve(x, weight, stride, ((y0, y1), (x0, x1)), formulation.patches_from)
+        return convolve(x, weight, stride, ((y0, y1), (x0, x1)))
     return lax.conv_general_dilated(
         x,
         weight.astype(x.dtype),
@@ -56,11 +54,6 @@ class _Resampling(NamedTuple):
         """What filters are told."""
         return {"flip_filter": self.flip_filter, "formulation": self.formulation}
 
-    @property
-    def conv(self) -> dict:
-        """What convolutions are told."""
-        return {"groups": self.groups, "formulation": self.formulation}
-
 
 def _is_separable(taps: Taps) -> bool:
     """True for 1-D filters, which both axes share."""
@@ -77,31 +70,31 @@ def _by_definition(x: Array, weight: Array, how: _Resampling) -> Array:
     """Up-samples, convolves, down-samples: what all other forms equal."""
     taps_up = how.taps if how.up > 1 else None
     x = upfirdn2d(x, taps_up, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
-    x = conv2d(x, weight, **how.conv)
+    x = conv2d(x, weight, groups=how.groups)
     return upfirdn2d(x, how.taps, down=how.down, **how.fir) if how.down > 1 else x
 
 
 def _unfiltered(x: Array, weight: Array, how: _Resampling) -> Array:
     """No resampling, no filter."""
-    return conv2d(x, weight, padding=how.pads, **how.conv)
+    return conv2d(x, weight, padding=how.pads, groups=how.groups)
 
 
 def _pointwise_then_up(x: Array, weight: Array, how: _Resampling) -> Array:
     """A 1x1 kernel commutes with the filter and costs `up^2` times less before it."""
-    x = conv2d(x, weight, **how.conv)
+    x = conv2d(x, weight, groups=how.groups)
     return upfirdn2d(x, how.taps, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
 
 
 def _down_then_pointwise(x: Array, weight: Array, how: _Resampling) -> Array:
     """A 1x1 kernel commutes with the filter and costs `down^2` times less after it."""
     x = upfirdn2d(x, how.taps, down=how.down, padding=how.pads, **how.fir)
-    return conv2d(x, weight, **how.conv)
+    return conv2d(x, weight, groups=how.groups)
 
 
 def _strided(x: Array, weight: Array, how: _Resampling) -> Array:
     """Filter and kernel trade places, so that the kernel sees only pixels that are kept."""
     x = upfirdn2d(x, how.taps, padding=how.pads, **how.fir)
-    return conv2d(x, weight, stride=how.down, **how.conv)
+    return conv2d(x, weight, stride=how.down, groups=how.groups)
 
 
 def _transposed(x: Array, weight: Array, how: _Resampling) -> Array:
@@ -113,8 +106,7 @@ def _transposed(x: Array, weight: Array, how: _Resampling) -> Array:
     # flipped kernel, [kh, kw, o, i].
     flipped = weight[::-1, ::-1].swapaxes(2, 3)
     size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
-    unpadded = ((0, 0), (0, 0))
-    y = convolve_transposed(x, flipped, up, unpadded, size, how.formulation.patches_from)
+    y = convolve_transposed(x, flipped, up, ((0, 0), (0, 0)), size)
 
     # The full correlation already holds k - 1 pixels of padding on each side, but lacks the up - 1
     # zeros that up-sampling puts after the last pixel.

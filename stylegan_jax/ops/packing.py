@@ -165,7 +165,7 @@ def phase_conv2d(
     kernel = kernel.reshape(*kernel.shape[:2], in_channels, out_channels)
 
     x = space_to_depth(x, tuple(widen_in))
-    y = convolve(x, kernel, 1, (padding[0], padding[1]), patches_from=None)
+    y = convolve(x, kernel, 1, (padding[0], padding[1]))
     return depth_to_space(y, tuple(widen_out))[:, : sizes[0], : sizes[1]]
 
 

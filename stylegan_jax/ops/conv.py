@@ -68,9 +68,12 @@ def _correlated(taps: Taps, flip_filter: bool) -> tuple[float, ...]:
 
 def _by_definition(x: Array, weight: Array, how: _Resampling) -> Array:
     """Up-samples, convolves, down-samples: what all other forms equal."""
+    # [n, h, w, i] -> [n, up h, up w, i]: of every up^2 pixels one is not zero, hence the gain.
     taps_up = how.taps if how.up > 1 else None
     x = upfirdn2d(x, taps_up, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
+    # -> [n, up h, up w, o]
     x = conv2d(x, weight, groups=how.groups)
+    # -> [n, up h / down, up w / down, o]
     return upfirdn2d(x, how.taps, down=how.down, **how.fir) if how.down > 1 else x
 
 
@@ -81,32 +84,34 @@ def _unfiltered(x: Array, weight: Array, how: _Resampling) -> Array:
 
 def _pointwise_then_up(x: Array, weight: Array, how: _Resampling) -> Array:
     """A 1x1 kernel commutes with the filter and costs `up^2` times less before it."""
-    x = conv2d(x, weight, groups=how.groups)
+    x = conv2d(x, weight, groups=how.groups)  # [n, h, w, o]
     return upfirdn2d(x, how.taps, up=how.up, padding=how.pads, gain=how.up**2, **how.fir)
 
 
 def _down_then_pointwise(x: Array, weight: Array, how: _Resampling) -> Array:
     """A 1x1 kernel commutes with the filter and costs `down^2` times less after it."""
-    x = upfirdn2d(x, how.taps, down=how.down, padding=how.pads, **how.fir)
+    x = upfirdn2d(x, how.taps, down=how.down, padding=how.pads, **how.fir)  # [n, oh, ow, i]
     return conv2d(x, weight, groups=how.groups)
 
 
 def _strided(x: Array, weight: Array, how: _Resampling) -> Array:
     """Filter and kernel trade places, so that the kernel sees only pixels that are kept."""
+    # The filter runs at the full rate, over the input channels: cheap beside the kernel.
     x = upfirdn2d(x, how.taps, padding=how.pads, **how.fir)
     return conv2d(x, weight, stride=how.down, groups=how.groups)
 
 
 def _transposed(x: Array, weight: Array, how: _Resampling) -> Array:
     """Filter and kernel trade places, so that the kernel never meets an inserted zero."""
-    up, (kh, kw) = how.up, weight.shape[:2]
+    up = how.up
+    kh, kw = weight.shape[:2]
     x0, x1, y0, y1 = how.pads
 
     # Zero-stuffing and a full correlation are the transpose of a strided correlation with the
     # flipped kernel, [kh, kw, o, i].
     flipped = weight[::-1, ::-1].swapaxes(2, 3)
     size = ((x.shape[1] - 1) * up + kh, (x.shape[2] - 1) * up + kw)
-    y = convolve_transposed(x, flipped, up, ((0, 0), (0, 0)), size)
+    y = convolve_transposed(x, flipped, up, ((0, 0), (0, 0)), size)  # [n, *size, o]
 
     # The full correlation already holds k - 1 pixels of padding on each side, but lacks the up - 1
     # zeros that up-sampling puts after the last pixel.
@@ -116,6 +121,7 @@ def _transposed(x: Array, weight: Array, how: _Resampling) -> Array:
 
 def _folded(x: Array, weight: Array, how: _Resampling) -> Array:
     """The filter folded into the kernel: one plain convolution over phases of the finer side."""
+    # Taps serve resampling; a layer that keeps its size has none.
     is_filtered = how.up > 1 or how.down > 1
     taps = _correlated(how.taps, how.flip_filter) if is_filtered else (1.0,)
     x0, x1, y0, y1 = how.pads
@@ -132,7 +138,8 @@ def _folded(x: Array, weight: Array, how: _Resampling) -> Array:
 
 def _folded_by_axis(x: Array, weight: Array, how: _Resampling) -> Array:
     """Before a 1x1 kernel the filter is cheaper along y by itself, then along x with the kernel."""
-    taps, down = _correlated(how.taps, how.flip_filter), how.down
+    taps = _correlated(how.taps, how.flip_filter)
+    down = how.down
     x0, x1, y0, y1 = how.pads
     pack_in, pack_out = how.packing
 
@@ -227,6 +234,7 @@ def conv2d_resample(
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_conv2d_resample`; tests/ops/test_conv.py, every form.
     """
+    # What was given fits together.
     in_channels = weight.shape[2] * groups
     if x.shape[-1] != in_channels * math.prod(packing[0]):
         raise ValueError(
@@ -235,10 +243,13 @@ def conv2d_resample(
         )
     if packing != (UNPACKED, UNPACKED) and (groups > 1 or not _is_separable(taps)):
         raise ValueError("Packed feature maps need groups=1 and separable (1-D) taps.")
+
+    # The filter is centred by further padding; where nothing is resampled there is no filter.
     if up > 1 or down > 1:
         pads = resampling_padding(taps, up=up, down=down, padding=padding)
     else:
         pads = read_padding(padding)
+
     formulation = formulation or platform_formulation()
     how = _Resampling(taps, up, down, pads, groups, flip_filter, packing, formulation)
     return _choose_form(x, weight, how)(x, weight, how)

@@ -164,6 +164,7 @@ def upfirdn2d(
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_upfirdn2d`; tests/ops/test_fir.py vs a NumPy loop.
     """
+    # Factors and padding by axis.
     formulation = formulation or platform_formulation()
     up_x, up_y = _pair(up, "up")
     down_x, down_y = _pair(down, "down")
@@ -182,6 +183,8 @@ def upfirdn2d(
             f"A filter of shape {taps.shape} does not fit an image of shape {x.shape[1:3]} "
             f"with up={up}, padding={padding}: pad more or use fewer taps."
         )
+
+    # How each axis is computed, by the longest side of what comes in and goes out.
     way = formulation.fir(max(out_h, out_w, *x.shape[1:3]))
     along_y = dict(axis=1, up=up_y, down=down_y, pad=y0, size=out_h, way=way)
     along_x = dict(axis=2, up=up_x, down=down_x, pad=x0, size=out_w, way=way)
@@ -205,6 +208,7 @@ def filter2d(
 ) -> Float[Array, "n oh ow c"]:
     """Filters images, keeping their size when `padding` is 0; `padding` adds to that size."""
     x0, x1, y0, y1 = read_padding(padding)
+    # fw - 1 and fh - 1 zeros in all; an even filter has its extra one before the image.
     fw, fh = _size(taps)
     pads = [x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2]
     return upfirdn2d(x, taps, padding=pads, flip_filter=flip_filter, gain=gain)
@@ -222,6 +226,7 @@ def blur2d(
     """
     taps = np.asarray(taps, dtype=np.float64)
     taps = taps / taps.sum()
+    # fw - 1 and fh - 1 zeros in all; an even filter has its extra one after the image.
     fw, fh = _size(taps)
     pads = [(fw - 1) // 2, fw // 2, (fh - 1) // 2, fh // 2]
     return upfirdn2d(x, taps, padding=pads, flip_filter=True, formulation=formulation)
@@ -238,6 +243,7 @@ def _resample_packed(
     packing: tuple[Packing, Packing],
 ) -> Array:
     """Resamples packed images: a convolution whose kernel is the identity over colours."""
+    # Correlated, as `phase_conv2d` has it.
     static = tuple(float(t) for t in np.asarray(taps, np.float64))
     static = static if flip_filter else static[::-1]
     colours = x.shape[-1] // math.prod(packing[0])

@@ -51,6 +51,7 @@ def convolve(
     The kernel may have a wider dtype, and its gradient has: the sum over images and pixels is never
     rounded to that of the images.
     """
+    # [oh, ow]
     size = tuple(
         (n + sum(pad) - k) // stride + 1 for n, k, pad in zip(x.shape[1:3], weight.shape, pads)
     )
@@ -94,20 +95,22 @@ def _compute(
     dtypes: tuple[Any, Any],
 ) -> Array:
     """The convolution that the compiler is given for each result."""
+    # Products are those of the images' dtype, for kernels and their cotangents too.
     first = first.astype(dtypes[0])
     second = second.astype(dtypes[0])
 
     def form(x, w):
         return lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=_DIMENSIONS)
 
+    # y from (x, w), and x from (y, w)
     if role == "y":
         return form(first, second)
     if role == "x":
         unknown = jax.ShapeDtypeStruct(shape, dtypes[0])
         return jax.linear_transpose(lambda x: form(x, second), unknown)(first)[0]
 
-    # Images take the place of channels: the kernel is what is left of x under a window of y, whose
-    # pixels lie `stride` apart. Sums over images and pixels are float32 at least.
+    # w from (x, y). Images take the place of channels: the kernel is what is left of x under a
+    # window of y, whose pixels lie `stride` apart. Its sums over images and pixels are float32.
     spans = [(n - 1) * stride + 1 for n in second.shape[1:3]]
     windows = [
         (pad[0], k - 1 + span - n - pad[0])
@@ -139,6 +142,7 @@ def _compute_mapped(args: Any, axes: Any, **statics: Any) -> tuple[Array, int]:
     return jax.vmap(functools.partial(_compute, **statics), axes)(*args), 0
 
 
+# What JAX does with a node of this kind, rule by rule.
 _STATICS = ("role", "shape", "stride", "pads", "dtypes")
 _trilinear_p = Primitive("trilinear_convolution")
 _trilinear_p.def_abstract_eval(_result)

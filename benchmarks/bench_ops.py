@@ -29,8 +29,7 @@ Op = Callable[..., jax.Array]
 def convolutions(up: int, down: int) -> Iterator[tuple[str, Op]]:
     """Formulations of a convolution with resampling, as functions of images and a kernel."""
     ways = {
-        "shifts beside a strided one, patches": CPU,
-        "shifts beside a strided one": dataclasses.replace(CPU, patches_from=None),
+        "shifts beside a strided one": CPU,
         "matrix beside a strided one": dataclasses.replace(CPU, matrix_up_to=4096),
         "depthwise beside a strided one": PLAIN,
         "filter folded into the kernel": dataclasses.replace(CPU, folded_from=0),
@@ -63,8 +62,7 @@ def filters(up: int, down: int) -> Iterator[tuple[str, Op]]:
 
 def formulations() -> Iterator[tuple[str, str, Op]]:
     """`(layer, formulation, function)` of everything that is measured."""
-    yield "conv 3x3", "kernel gradients from patches", lambda x, w: conv2d(x, w, padding=1)
-    yield "conv 3x3", "the compiler's", lambda x, w: conv2d(x, w, padding=1, formulation=PLAIN)
+    yield "conv 3x3", "as it is", lambda x, w: conv2d(x, w, padding=1)
     for packing in ((1, 2), (2, 2)):
         yield (
             "conv 3x3",

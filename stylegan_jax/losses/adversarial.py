@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+# Logistic: softplus(-l) = -log sigmoid(l), and D(x) = sigmoid(l) is "real"'s probability.
 def generator_logistic(fake_logits: Float[Array, "n 1"]) -> Float[Array, "n 1"]:
     """Non-saturating logistic loss of the generator, `softplus(-D(G(z)))`.
 
@@ -31,6 +32,7 @@ def discriminator_logistic(
     return jax.nn.softplus(fake_logits) + jax.nn.softplus(-real_logits)
 
 
+# Wasserstein and hinge: the logit is a score without a scale.
 def generator_wgan(fake_logits: Float[Array, "n 1"]) -> Float[Array, "n 1"]:
     """Wasserstein and hinge loss of the generator, `-D(G(z))`.
 

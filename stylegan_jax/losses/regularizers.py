@@ -33,6 +33,7 @@ def r1_penalty(
         return jnp.sum(logits), (logits, aux)
 
     grads, (logits, aux) = jax.grad(total, has_aux=True)(img)
+    # |grad_x D(x)|^2
     penalty = jnp.sum(jnp.square(grads.astype(jnp.float32)), axis=(1, 2, 3))  # [n]
     return penalty, logits, aux
 
@@ -63,7 +64,8 @@ def gradient_penalty(
     Source: Gulrajani et al. 2017 (WGAN-GP), eq. 3; target as in ProGAN, appendix A.1.
     Checked: tests/parity, cases `pggan_losses`, `sg1_losses`.
     """
-    squared, _, _ = r1_penalty(discriminator, real_img + (fake_img - real_img) * mix)
+    # On the line between a real and a fake, |grad D| should be the target.
+    squared, _, _ = r1_penalty(discriminator, real_img + (fake_img - real_img) * mix)  # [n]
     return jnp.square((jnp.sqrt(squared) * gradient_gain - target) / target)
 
 
@@ -92,6 +94,7 @@ def path_lengths(
     Source: Karras et al. 2020 (StyleGAN2), section 3.2, eq. 4.
     Checked: tests/parity, cases `loss_*`.
     """
+    # With it the length of J_w^T y does not grow with the resolution.
     scale = 1 / jnp.sqrt(float(num_pixels or pl_noise.shape[1] * pl_noise.shape[2]))
 
     def projections(ws: Array) -> Array:
@@ -105,8 +108,12 @@ def path_lengths(
     # J_w^T y, the direction of steepest ascent, which stands still from here on.
     grads, aux = jax.grad(total, has_aux=True)(ws)  # [n, l, d]
     grads = lax.stop_gradient(grads)
+
+    # sqrt(mean_l |(J_w^T y)_l|^2), and the direction whose slope is just that:
+    # <J_w^T y, direction> = l * lengths^2 / (lengths * l)
     lengths = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(grads), axis=2), axis=1))  # [n]
     direction = grads / (lengths[:, None, None] * ws.shape[1])
+
     # The slope along it: as long as J_w^T y, and differentiable by one more reverse pass.
     return jax.jvp(projections, (ws,), (direction,))[1], aux
 
@@ -124,5 +131,7 @@ def path_length_penalty(
 
     Source: Karras et al. 2020 (StyleGAN2), section 3.2. Checked: tests/parity, cases `loss_*`.
     """
+    # a <- a + decay * (mean |J_w^T y| - a), over the images of all devices
     moved = pl_mean + pl_decay * (batch_mean(lengths) - pl_mean)
+    # (|J_w^T y| - a)^2  (eq. 4)
     return jnp.square(lengths - moved), lax.stop_gradient(moved)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_jax.ops.conv import conv2d_resample
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, tile_channels
 
@@ -102,7 +102,7 @@ class Conv2d(nnx.Module):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the layer.

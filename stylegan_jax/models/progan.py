@@ -21,7 +21,7 @@ from stylegan_jax.models.layers import (
     channels_at,
     compute_dtype,
 )
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 
@@ -171,7 +171,7 @@ class Generator(BaseGenerator):
         channel_max: int = 512,
         grows: bool = True,
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -185,9 +185,10 @@ class Generator(BaseGenerator):
             channel_max: ... and at most this many.
             grows: Give every resolution a way to colours; False: only the last.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
-            formulation: How the platform computes it; the results are the same.
+            formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
+        formulation = formulation or platform_formulation()
         self.mapping = Mapping()
         self.synthesis = Synthesis(
             z_dim + c_dim,

@@ -16,7 +16,7 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
 from stylegan_jax.ops.packing import depth_to_space, packing_of
 from stylegan_jax.ops.partition import split_rows
@@ -140,7 +140,7 @@ class ProgressiveDiscriminator(Network):
         mbstd_num_channels: int = 1,
         mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the discriminator.
@@ -161,7 +161,7 @@ class ProgressiveDiscriminator(Network):
             mbstd_num_channels: Statistics per group; 0 leaves the layer out.
             mbstd_grouping: `contiguous` or, as in the official checkpoints, `strided`.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
-            formulation: How the platform computes it; the results are the same.
+            formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
         self.resolutions = block_resolutions(img_resolution)
@@ -170,6 +170,7 @@ class ProgressiveDiscriminator(Network):
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
             for res in (2, *self.resolutions)
         }
+        formulation = formulation or platform_formulation()
         common = dict(img_channels=img_channels, formulation=formulation, rngs=rngs)
         for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(

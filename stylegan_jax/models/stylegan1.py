@@ -23,7 +23,7 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import instance_norm, normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 
@@ -308,7 +308,7 @@ class Generator(BaseGenerator):
         use_styles: bool = True,
         blur_filter: tuple[float, ...] | None = (1, 2, 1),
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -333,9 +333,10 @@ class Generator(BaseGenerator):
             use_styles: Give every layer a style (row C).
             blur_filter: 1-D taps behind every up-sampling convolution; None: no blur.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
-            formulation: How the platform computes it; the results are the same.
+            formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
+        formulation = formulation or platform_formulation()
         self.mapping = Mapping(
             z_dim,
             c_dim,

@@ -26,7 +26,7 @@ from stylegan_jax.models.layers import (
     normalized,
 )
 from stylegan_jax.ops.fir import upsample2d
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
 from stylegan_jax.ops.packing import (
     UNPACKED,
@@ -58,7 +58,7 @@ class SynthesisLayer(nnx.Module):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `Conv2d`, `w_dim` is the length of a style."""
@@ -111,7 +111,7 @@ class ToRGB(nnx.Module):
         w_dim: int,
         conv_clamp: float | None = None,
         packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `SynthesisLayer`."""
@@ -280,13 +280,14 @@ class Synthesis(nnx.Module):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
         if architecture not in ARCHITECTURES:
             known = ", ".join(ARCHITECTURES)
             raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
+        formulation = formulation or platform_formulation()
         self.grows = architecture == "progressive"
         self.formulation = formulation
         self.resolutions = block_resolutions(img_resolution)
@@ -380,7 +381,7 @@ class Generator(BaseGenerator):
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the generator.
@@ -402,7 +403,7 @@ class Generator(BaseGenerator):
             resample_filter: 1-D FIR taps of all resampling.
             conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
-            formulation: How the platform computes it; the results are the same.
+            formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
         self.mapping = Mapping(

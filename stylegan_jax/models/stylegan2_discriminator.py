@@ -19,7 +19,7 @@ from stylegan_jax.models.layers import (
 )
 from stylegan_jax.models.stylegan2 import ARCHITECTURES
 from stylegan_jax.ops.fir import downsample2d
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import minibatch_stddev
 from stylegan_jax.ops.packing import (
     UNPACKED,
@@ -213,7 +213,7 @@ class Discriminator(Network):
         mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
-        formulation: Formulation = FORMULATIONS["cpu"],
+        formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the discriminator.
@@ -236,7 +236,7 @@ class Discriminator(Network):
             mbstd_grouping: `contiguous` or, as in the official checkpoints, `strided`.
             conv_clamp: Clamp of convolution outputs; None: unbounded.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
-            formulation: How the platform computes it; the results are the same.
+            formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
         if architecture not in ARCHITECTURES:
@@ -247,6 +247,7 @@ class Discriminator(Network):
             for res in block_resolutions(img_resolution)
         }
         self.resolutions = tuple(sorted(channels))
+        formulation = formulation or platform_formulation()
         self.img_channels = img_channels
         self.grows = architecture == "progressive"
         for res in self.resolutions[:0:-1]:

@@ -67,6 +67,10 @@ def bias_act(
     if act not in ACTIVATIONS:
         raise ValueError(f"Unknown activation {act!r}; choose one of {sorted(ACTIVATIONS)}.")
     spec = ACTIVATIONS[act]
+    alpha = spec.default_alpha if alpha is None else alpha
+    gain = spec.default_gain if gain is None else gain
+
+    # x + b in float32, b along one axis: [c] -> [1, ..., c, ..., 1].
     dtype = x.dtype
     x = wide(x)
     if b is not None:
@@ -75,10 +79,12 @@ def bias_act(
         shape = [1] * x.ndim
         shape[axis] = -1
         x = x + wide(b).reshape(shape)
-    alpha = spec.default_alpha if alpha is None else alpha
-    gain = spec.default_gain if gain is None else gain
+
+    # The activation of almost every layer has a derivative of its own.
     if act == "lrelu" and alpha > 0 and gain > 0:
         return _leaky(x, alpha, gain, clamp, dtype)
+
+    # clip(gain * act(x + b)), rounded once.
     x = spec.function(x, alpha)
     if gain != 1:
         x = x * gain
@@ -93,8 +99,11 @@ def _leaky(x: Array, alpha: float, gain: float, clamp: float | None, dtype: Any)
 
     The result is kept anyway, for the next layer; the input need not be.
     """
+    # gain * max(x, alpha * x), clipped
     y = x * jnp.where(x >= 0, np.float32(gain), np.float32(gain * alpha))
-    return (y if clamp is None else jnp.clip(y, -clamp, clamp)).astype(dtype)
+    if clamp is not None:
+        y = jnp.clip(y, -clamp, clamp)
+    return y.astype(dtype)
 
 
 @_leaky.defjvp
@@ -103,6 +112,7 @@ def _leaky_jvp(
 ) -> tuple[Array, Array]:
     """Positive slopes: the result has the sign of the input."""
     y = _leaky(*primals, alpha, gain, clamp, dtype)
+    # dy/dx = gain, or gain * alpha below zero, or 0 where it was clipped
     slope = jnp.where(y >= 0, np.float32(gain), np.float32(gain * alpha))
     if clamp is not None:
         slope = jnp.where(jnp.abs(y) < clamp, slope, np.float32(0))

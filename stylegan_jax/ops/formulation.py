@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+import jax
+
 from stylegan_jax.ops.packing import UNPACKED, Packing
 
 Filter = Literal["matrix", "shifts", "depthwise"]
@@ -26,8 +28,6 @@ class Formulation:
         matrix_up_to: Filters are products with a banded matrix on sides of at most this many
             pixels: its work per pixel grows with the side.
         longer_fir: How they are computed on longer sides.
-        patches_from: Gradients of kernels over so many pixels or more, of all images, are matrix
-            products with gathered patches; None: never.
         recomputed_from: Blocks of at least this resolution keep only what enters them for the
             gradient of path lengths, and compute the rest again; None: none do.
     """
@@ -37,7 +37,6 @@ class Formulation:
     folded_from: int | None
     matrix_up_to: int
     longer_fir: Filter
-    patches_from: int | None = None
     recomputed_from: int | None = None
 
     def packing(self, resolution: int, channels: int) -> Packing:
@@ -48,7 +47,11 @@ class Formulation:
             and py * px * channels * 2 <= self.packed_channels
             and py * px * 2 <= self.max_packing
         ):
-            py, px = (py, px * 2) if py == px else (py * 2, px)
+            # Columns first: (1, 2), (2, 2), (2, 4), ...
+            if py == px:
+                px *= 2
+            else:
+                py *= 2
         return py, px
 
     def image_packing(self, resolution: int, channels: int, packing: Packing) -> Packing:
@@ -76,14 +79,13 @@ class Formulation:
 
 FORMULATIONS = {
     # Strided convolutions with filters beside them take half the time of folded ones; a filter by
-    # shifts a third of that by a matrix; a kernel's gradient from patches half of the compiler's.
+    # shifts a third of that by a matrix.
     "cpu": Formulation(
         packed_channels=0,
         max_packing=1,
         folded_from=None,
         matrix_up_to=0,
         longer_fir="shifts",
-        patches_from=2048,
     ),
     "tpu": Formulation(
         packed_channels=128,
@@ -109,3 +111,9 @@ FORMULATIONS = {
         longer_fir="depthwise",
     ),
 }
+
+
+def platform_formulation() -> Formulation:
+    """That of the platform on which this process runs: the default of every op and model."""
+    # Platforms by other names are GPUs (`cuda`, `rocm`).
+    return FORMULATIONS.get(jax.default_backend(), FORMULATIONS["gpu"])

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
 from stylegan_jax.ops.precision import spread
 
@@ -24,7 +24,7 @@ def modulated_conv2d(
     padding: Axes2 = 0,
     taps: Taps = None,
     packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
-    formulation: Formulation = FORMULATIONS["cpu"],
+    formulation: Formulation | None = None,
 ) -> Float[Array, "n oh ow co"]:
     """Convolves each image with its own style-scaled kernel.
 
@@ -61,6 +61,8 @@ def modulated_conv2d(
             f"Styles of shape {styles.shape} for {x.shape[0]} images and a kernel of "
             f"{weight.shape[2]} input channels; give one scale per image and input channel."
         )
+
+    # x * s, with one number per image and input channel: [n, i] -> [n, 1, 1, ci] -> [n, h, w, ci].
     y = x * spread(tile_channels(styles, pack_in)[:, None, None, :], x)
     y = conv2d_resample(
         y,
@@ -72,11 +74,14 @@ def modulated_conv2d(
         packing=packing,
         formulation=formulation,
     )
+
+    # Divided after the convolution by what the kernel would have been divided by.
     if demodulate:
-        inverse_sigma = demodulation(weight, styles)
+        inverse_sigma = demodulation(weight, styles)  # [n, o]
         y = y * spread(tile_channels(inverse_sigma, pack_out)[:, None, None, :], y)
     if noise is None:
         return y
+
     # Packed before it is scaled: the strength's gradient is one sum over what is added.
     noise = pack_map(noise.astype(y.dtype), pack_out, weight.shape[3])
     return y + spread(noise * spread(jnp.asarray(noise_strength), noise), y)
@@ -86,7 +91,9 @@ def demodulation(
     weight: Float[Array, "kh kw i o"], styles: Float[Array, "n i"]
 ) -> Float[Array, "n o"]:
     """`1 / sigma`, the inverse norm of every modulated output kernel, in float32."""
-    energy = jnp.sum(jnp.square(weight.astype(jnp.float32)), axis=(0, 1))
-    power = jnp.square(styles.astype(jnp.float32))
+    # sigma_no^2 = sum_i s_ni^2 sum_k w_kio^2  (Karras et al. 2020, eq. 3)
+    energy = jnp.sum(jnp.square(weight.astype(jnp.float32)), axis=(0, 1))  # [i, o]
+    power = jnp.square(styles.astype(jnp.float32))  # [n, i]
+    # TPUs round factors of a product to bfloat16 by default: too coarse for a norm.
     sigma_squared = jnp.matmul(power, energy, precision=lax.Precision.HIGHEST)
     return lax.rsqrt(sigma_squared + 1e-8)

@@ -29,6 +29,7 @@ def instance_norm(x: Float[Array, "n h w c"], *, eps: float = 1e-8) -> Float[Arr
     Source: Karras et al. 2019 (StyleGAN), eq. 1 (the normalisation in AdaIN).
     Checked: tests/parity, case `sg1_ops`.
     """
+    # (x - mean(x)) / sigma(x) over the pixels of each map
     y = x.astype(jnp.float32)
     y = y - jnp.mean(y, axis=(1, 2), keepdims=True)
     variance = jnp.mean(jnp.square(y), axis=(1, 2), keepdims=True)
@@ -62,6 +63,7 @@ def minibatch_stddev(
     Source: Karras et al. 2018 (ProGAN), section 3; groups as in StyleGAN.
     Checked: tests/parity, case `ops_minibatch_stddev`; tests/ops/test_normalize.py.
     """
+    # The images over which groups are formed.
     crosses_devices = grouping == "strided" or group_size is None
     members = all_images(x) if crosses_devices else x
     n, h, w, c = members.shape
@@ -71,11 +73,24 @@ def minibatch_stddev(
             f"Minibatch stddev of {n} images with {c} channels: give a group_size that divides "
             f"the batch (got {group_size}) and num_channels that divides c (got {num_channels})."
         )
-    shape = (n // size, size) if grouping == "contiguous" else (size, n // size)
-    member = 1 if grouping == "contiguous" else 0
+
+    # Images by group and place in it, channels by statistic:
+    # [groups, size, h, w, f, c / f], or [size, groups, ...] where groups are strided.
+    if grouping == "contiguous":
+        shape = (n // size, size)
+        member = 1
+    else:
+        shape = (size, n // size)
+        member = 0
     y = members.astype(jnp.float32).reshape(*shape, h, w, num_channels, c // num_channels)
+
+    # One number per group and statistic: the deviation over the group, averaged over the rest.
     stddev = jnp.sqrt(jnp.var(y, axis=member, keepdims=True) + 1e-8)
     stddev = jnp.mean(stddev, axis=(2, 3, 5), keepdims=True)
+
+    # The same map for every image of the group, [n, h, w, f].
     stddev = jnp.broadcast_to(stddev, (*shape, h, w, num_channels, 1))
     stddev = stddev.reshape(n, h, w, num_channels).astype(x.dtype)
-    return jnp.concatenate([x, own_images(stddev) if crosses_devices else stddev], axis=-1)
+    if crosses_devices:
+        stddev = own_images(stddev)
+    return jnp.concatenate([x, stddev], axis=-1)

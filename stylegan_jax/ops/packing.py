@@ -33,8 +33,10 @@ def space_to_depth(x: Shaped[Array | np.ndarray, "n h w c"], packing: Packing):
     n, h, w, c = x.shape
     if h % py or w % px:
         x = jnp.pad(x, ((0, 0), (0, -h % py), (0, -w % px), (0, 0)))
-    h, w = x.shape[1] // py, x.shape[2] // px
-    x = x.reshape(n, h, py, w, px, c).transpose(0, 1, 3, 2, 4, 5)
+    h = x.shape[1] // py
+    w = x.shape[2] // px
+    x = x.reshape(n, h, py, w, px, c)
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # [n, h, w, py, px, c]
     return x.reshape(n, h, w, py * px * c)
 
 
@@ -44,8 +46,10 @@ def depth_to_space(x: Float[Array, "n h w cf"], packing: Packing) -> Float[Array
         return x
     py, px = packing
     n, h, w, c = x.shape
-    x = x.reshape(n, h, w, py, px, c // (py * px)).transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(n, h * py, w * px, c // (py * px))
+    c //= py * px
+    x = x.reshape(n, h, w, py, px, c)
+    x = x.transpose(0, 1, 3, 2, 4, 5)  # [n, h, py, w, px, c]
+    return x.reshape(n, h * py, w * px, c)
 
 
 def repack(
@@ -57,6 +61,7 @@ def repack(
 
 def packing_of(x: Float[Array, "n h w cf"], channels: int) -> Packing:
     """How square feature maps of so many channels are packed, by their shape."""
+    # c = py * px * channels, and unpacked maps are square: h * py = w * px.
     _, h, w, c = x.shape
     py = math.isqrt(c * w // (channels * h))
     return py, c // (channels * py)
@@ -105,35 +110,49 @@ def phase_conv2d(
 
     Returns:
         Feature maps in x.dtype, packed by `packing[1]`; where that does not divide the size, what
-        lies behind the end is not zero.
+        lies after the end is not zero.
 
     Source: polyphase identities; the formula is that of `_phase_table`.
     Checked: tests/ops/test_packing.py, tests/ops/test_conv.py.
     """
     pack_in, pack_out = packing
-    # Coarse pixels of input and output must cover the same area, or zeros would be multiplied.
-    widen_in = [max(o * d // (i * u), 1) for i, o, u, d in zip(pack_in, pack_out, up, down)]
-    widen_out = [max(i * u // (o * d), 1) for i, o, u, d in zip(pack_in, pack_out, up, down)]
+    # Coarse pixels of input and output must cover the same area, or zeros would be multiplied: the
+    # one that covers less is packed wider for the convolution.
+    pitch_in = [i * u for i, u in zip(pack_in, up)]
+    pitch_out = [o * d for o, d in zip(pack_out, down)]
+    widen_in = [max(o // i, 1) for i, o in zip(pitch_in, pitch_out)]
+    widen_out = [max(i // o, 1) for i, o in zip(pitch_in, pitch_out)]
     if weight.shape[:2] == (1, 1) and taps == ((1.0,), (1.0,)):
         # What fills channels that would idle is free.
         channels = x.shape[3] * math.prod(widen_in)
         while 2 * channels <= _LANES and x.shape[2] % (2 * widen_in[1]) == 0:
-            channels, widen_in[1], widen_out[1] = 2 * channels, 2 * widen_in[1], 2 * widen_out[1]
-    tables, padding, sizes = [], [], []
+            channels *= 2
+            widen_in[1] *= 2
+            widen_out[1] *= 2
+
+    # Per axis: phases of the kernel, zeros around the coarse pixels, size of the result.
+    tables = []
+    padding = []
+    sizes = []
     for axis in range(2):
-        n_in, k = x.shape[1 + axis], weight.shape[axis]
-        wide_in, wide_out = pack_in[axis] * widen_in[axis], pack_out[axis] * widen_out[axis]
+        n_in = x.shape[1 + axis]
+        k = weight.shape[axis]
+        phases_in = pack_in[axis] * widen_in[axis]
+        phases_out = pack_out[axis] * widen_out[axis]
         table, lo = _phase_table(
-            taps[axis], up[axis], down[axis], pads[axis][0], k, wide_in, wide_out
+            taps[axis], up[axis], down[axis], pads[axis][0], k, phases_in, phases_out
         )
-        extent = len(taps[axis]) + k - 2
-        n_out = (n_in * pack_in[axis] * up[axis] + sum(pads[axis]) - extent - 1) // down[axis] + 1
-        coarse_in, coarse_out = -(-n_in // widen_in[axis]), -(-n_out // wide_out)
-        tables.append(
-            table.reshape(len(table), widen_in[axis], pack_in[axis], widen_out[axis], -1, k)
-        )
+        shape = (len(table), widen_in[axis], pack_in[axis], widen_out[axis], pack_out[axis], k)
+        tables.append(table.reshape(shape))
+
+        # Filter and kernel together reach over len(taps) + k - 2 further pixels.
+        padded = n_in * pack_in[axis] * up[axis] + sum(pads[axis])
+        n_out = (padded - len(taps[axis]) - k + 1) // down[axis] + 1
+        coarse_in = -(-n_in // widen_in[axis])
+        coarse_out = -(-n_out // phases_out)
         padding.append((-lo, coarse_out + len(table) - 1 + lo - coarse_in))
         sizes.append(-(-n_out // pack_out[axis]))
+
     # e f: coarse taps, k l: taps of the stored kernel. Input phases: v w of widening, p q of
     # packing; output phases: x y of widening, a b of packing.
     kernel = jnp.einsum(
@@ -141,10 +160,12 @@ def phase_conv2d(
         *(jnp.asarray(table, weight.dtype) for table in tables),
         weight,
     )
-    channels = x.shape[3] * math.prod(widen_in), math.prod(widen_out) * math.prod(pack_out)
-    kernel = kernel.reshape(*kernel.shape[:2], channels[0], channels[1] * weight.shape[3])
+    in_channels = x.shape[3] * math.prod(widen_in)
+    out_channels = math.prod(widen_out) * math.prod(pack_out) * weight.shape[3]
+    kernel = kernel.reshape(*kernel.shape[:2], in_channels, out_channels)
+
     x = space_to_depth(x, tuple(widen_in))
-    y = convolve(x, kernel, 1, (padding[0], padding[1]), patches_from=None)
+    y = convolve(x, kernel, 1, (padding[0], padding[1]))
     return depth_to_space(y, tuple(widen_out))[:, : sizes[0], : sizes[1]]
 
 
@@ -160,16 +181,22 @@ def _phase_table(
     """
     pitch = pack_in * up
     assert pitch == pack_out * down
+
+    # (e, p, a, k, weight), for every pair of an output and an input phase that some tap joins.
     entries = []
     for a in range(pack_out):
         for p in range(pack_in):
             for k in range(kernel_size):
                 for i, tap in enumerate(taps):
+                    # pitch * (m - q) = down * a + k + i - pad - up * p, and e = m - q is whole.
                     e, rest = divmod(down * a + k + i - pad - up * p, pitch)
                     if rest == 0:
                         entries.append((e, p, a, k, up * tap))
+
+    # Several filter taps may meet at one entry. Taps of zoomed images carry the gain `up`.
     lo = min(e for e, *_ in entries)
-    table = np.zeros((max(e for e, *_ in entries) - lo + 1, pack_in, pack_out, kernel_size))
+    hi = max(e for e, *_ in entries)
+    table = np.zeros((hi - lo + 1, pack_in, pack_out, kernel_size))
     for e, p, a, k, value in entries:
         table[e - lo, p, a, k] += value
     return table, lo

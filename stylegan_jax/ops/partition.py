@@ -29,6 +29,7 @@ def split_rows(tree: Any) -> Any:
     def split(x: Any) -> Any:
         if x.ndim != 4 or x.shape[1] % rows or x.shape[1] // rows < MIN_ROWS:
             return x
+        # Where this code sees one device's images, their axis is split already.
         images = None if _split_axes() else BATCH_AXES
         return lax.with_sharding_constraint(x, PartitionSpec(images, "spatial"))
 
@@ -37,7 +38,8 @@ def split_rows(tree: Any) -> Any:
 
 def batch_mean(x: Float[Array, "n ..."]) -> Float[Array, "..."]:
     """Mean over images, those of other devices included."""
-    mean, axes = jnp.mean(x, axis=0), _split_axes()
+    mean = jnp.mean(x, axis=0)
+    axes = _split_axes()
     return lax.pmean(mean, axes) if axes else mean
 
 
@@ -52,6 +54,7 @@ def own_images(x: Float[Array, "m ..."]) -> Float[Array, "n ..."]:
     axes = _split_axes()
     if not axes:
         return x
+    # `all_gather` put the devices' parts one after the other, in the order of their index.
     n = x.shape[0] // lax.axis_size(axes)
     return lax.dynamic_slice_in_dim(x, lax.axis_index(axes) * n, n)
 

@@ -13,7 +13,7 @@ from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.models.layers import block_resolutions
-from stylegan_jax.ops.formulation import FORMULATIONS, Formulation
+from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.training.objectives import init_stats
 from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
@@ -149,8 +149,6 @@ def _make_model(
     formulation: Formulation | None,
 ):
     """Structure and initialiser of one network."""
-    if formulation is None:
-        formulation = FORMULATIONS.get(jax.default_backend(), FORMULATIONS["gpu"])
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
     name = kwargs.pop("name")

@@ -1,56 +1,161 @@
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import signal
 
-from stylegan_jax.ops.conv import conv2d, conv2d_resample
-from stylegan_jax.ops.fir import upfirdn2d
+from stylegan_jax.ops import conv
+from stylegan_jax.ops.conv import conv2d_resample
+from stylegan_jax.ops.fir import resampling_padding
 from stylegan_jax.ops.formulation import FORMULATIONS
+from stylegan_jax.ops.packing import UNPACKED
 
 TAPS = (0.125, 0.375, 0.375, 0.125)
 ASYMMETRIC = (0.5, 0.2, 0.1, 0.15, 0.05)
+FULL = tuple(map(tuple, np.outer(ASYMMETRIC, TAPS)))
+
+# Form, kernel [kh, kw], up, down, padding, taps, flip_filter.
+CASES = [
+    ("_unfiltered", (3, 2), 1, 1, (1, 0, 2, 1), None, False),
+    ("_pointwise_then_up", (1, 1), 2, 1, 0, FULL, False),
+    ("_pointwise_then_up", (1, 1), 3, 1, 1, ASYMMETRIC, True),
+    ("_down_then_pointwise", (1, 1), 1, 2, 0, FULL, True),
+    ("_down_then_pointwise", (1, 1), 1, 3, (1, 0, 2, 1), TAPS, False),
+    ("_strided", (3, 3), 1, 2, 1, TAPS, False),
+    ("_strided", (3, 2), 1, 3, (1, 0, 2, 1), FULL, False),
+    ("_strided", (3, 3), 1, 2, 1, ASYMMETRIC, True),
+    ("_transposed", (3, 3), 2, 1, 1, TAPS, False),
+    ("_transposed", (3, 2), 3, 1, (1, 0, 2, 1), ASYMMETRIC, False),
+    ("_transposed", (3, 3), 2, 1, 1, ASYMMETRIC, True),
+    ("_folded", (3, 3), 2, 1, 1, TAPS, False),
+    ("_folded", (3, 2), 3, 1, (1, 0, 2, 1), ASYMMETRIC, False),
+    ("_folded", (3, 3), 1, 2, 1, ASYMMETRIC, True),
+    ("_folded", (1, 1), 1, 2, 0, TAPS, False),
+    ("_folded", (1, 1), 1, 3, (1, 0, 2, 1), TAPS, False),
+    ("_folded", (3, 2), 1, 1, (1, 0, 2, 1), None, False),
+]
 
 
-def filter_and_convolve(x, weight, taps, up, down, padding, flip_filter):
-    """The definition in separate steps, with the filter as a 2-D one."""
-    n = len(taps)
-    pads = [padding + (n + up - 1) // 2, padding + (n - up) // 2]
-    if down > 1:
-        pads = [padding + (n - down + 1) // 2, padding + (n - down) // 2]
-    x = upfirdn2d(
-        x, np.outer(taps, taps), up=up, padding=pads * 2, gain=up**2, flip_filter=flip_filter
-    )
-    return conv2d(x, weight, stride=down)
+@functools.cache
+def derivatives(form, kernel, up, down, padding, taps, flip_filter):
+    """Value, gradients and gradients of the squared gradient of a form, compiled as one program."""
+    pads = padding if isinstance(padding, tuple) else (padding,) * 4
+    if up > 1 or down > 1:
+        pads = resampling_padding(taps, up=up, down=down, padding=pads)
+    packing, plain = (UNPACKED, UNPACKED), FORMULATIONS["plain"]
+    how = conv._Resampling(taps, up, down, pads, 1, flip_filter, packing, plain)
 
+    def loss(x, weight):
+        y = getattr(conv, form)(x, weight, how)
+        return jnp.sum(jnp.sin(y)), y
 
-@pytest.mark.parametrize("taps", [TAPS, ASYMMETRIC])
-@pytest.mark.parametrize(("up", "down"), [(2, 1), (1, 2), (3, 1), (1, 3)])
-@pytest.mark.parametrize(("name", "flip_filter"), [("cpu", False), ("cpu", True), ("plain", True)])
-def test_formulations_equal_separate_steps(rng, taps, up, down, name, flip_filter):
-    """How it is computed changes rounding only: values, gradients, gradient's gradient."""
+    def penalty(x, weight):
+        grads, y = jax.grad(loss, (0, 1), has_aux=True)(x, weight)
+        return jnp.sum(grads[0] ** 2), (y, grads)
+
+    rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(2, 8, 7, 3)), jnp.float32)
-    weight = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
-    statics = dict(taps=taps, up=up, down=down, padding=1, flip_filter=flip_filter)
+    weight = jnp.asarray(rng.normal(size=(*kernel, 3, 4)), jnp.float32)
+    return jax.jit(jax.grad(penalty, (0, 1), has_aux=True))(x, weight)
 
-    def results(op, x, weight):
-        def loss(x, weight):
-            return jnp.sum(jnp.sin(op(x, weight, **statics)))
 
-        def penalty(x, weight):
-            return jnp.sum(jax.grad(loss)(x, weight) ** 2)
-
-        grads = jax.grad(loss, (0, 1))(x, weight)
-        return op(x, weight, **statics), grads, jax.grad(penalty, (0, 1))(x, weight)
-
-    op = functools.partial(conv2d_resample, formulation=FORMULATIONS[name])
-    got = jax.jit(lambda x, w: results(op, x, w))(x, weight)
-    want = jax.jit(lambda x, w: results(filter_and_convolve, x, w))(x, weight)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case[:4])))
+def test_every_form_equals_the_definition(case):
+    """How it is computed changes rounding only: values, gradients, gradients of gradients."""
+    got, want = derivatives(*case), derivatives("_by_definition", *case[1:])
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert a.shape == b.shape
         # float32, sums of some hundred products; the second derivative goes through two of them.
         np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.max(jnp.abs(b))))
+
+
+@pytest.mark.parametrize(("up", "down"), [(1, 1), (2, 1), (1, 2), (3, 2)])
+def test_the_definition_is_the_papers(rng, up, down):
+    """Zeros between pixels, filter, kernel, filter, every `down`-th pixel: by SciPy in float64."""
+    x, weight = rng.normal(size=(6, 5)), rng.normal(size=(3, 2))
+    # Gain `up` per axis; SciPy convolves, as flip_filter=False does.
+    taps = np.outer(ASYMMETRIC, ASYMMETRIC)
+    x0, x1, y0, y1 = resampling_padding(ASYMMETRIC, up=up, down=down, padding=[1, 0, 2, 1])
+    if up == down == 1:
+        x0, x1, y0, y1 = 1, 0, 2, 1
+    want = np.zeros((6 * up, 5 * up))
+    want[::up, ::up] = x
+    want = np.pad(want, ((y0, y1), (x0, x1)))
+    if up > 1:
+        want = signal.convolve2d(want, taps * up**2, "valid")
+    want = signal.correlate2d(want, weight, "valid")
+    if down > 1:
+        want = signal.convolve2d(want, taps, "valid")[::down, ::down]
+
+    run = functools.partial(conv2d_resample, taps=ASYMMETRIC, up=up, down=down)
+    got = jax.jit(functools.partial(run, padding=[1, 0, 2, 1]))(
+        jnp.asarray(x, jnp.float32)[None, :, :, None],
+        jnp.asarray(weight, jnp.float32)[:, :, None, None],
+    )
+    # float32 sums of some hundred products of order 1.
+    np.testing.assert_allclose(got[0, :, :, 0], want, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [
+        ("_unfiltered", dict()),
+        ("_by_definition", dict(up=2, down=2)),
+        ("_pointwise_then_up", dict(up=2, kernel=1)),
+        ("_down_then_pointwise", dict(down=2, kernel=1)),
+        ("_strided", dict(down=2)),
+        ("_strided", dict(down=2, groups=3)),
+        ("_transposed", dict(up=2)),
+        ("_by_definition", dict(up=2, taps=FULL)),
+        ("_by_definition", dict(up=2, padding=-4)),
+        ("_by_definition", dict(up=2, groups=3)),
+        ("_strided", dict(down=2, platform="tpu", side=256)),
+        ("_folded", dict(down=2, platform="tpu", side=512)),
+        ("_folded", dict(up=2, platform="tpu", side=256)),
+        ("_transposed", dict(up=2, platform="tpu", side=128)),
+        ("_folded", dict(platform="tpu", side=512, packing=((2, 2), (2, 2)))),
+        ("_folded_by_axis", dict(platform="tpu", down=2, kernel=1, packing=((2, 2), (1, 2)))),
+    ],
+)
+def test_the_form_that_is_chosen(monkeypatch, form, settings):
+    defaults = dict(up=1, down=1, padding=1, kernel=3, side=8, groups=1, taps=TAPS, platform="cpu")
+    settings = defaults | dict(packing=(UNPACKED, UNPACKED)) | settings
+    (py, px), _ = settings["packing"]
+    groups, kernel, side = settings["groups"], settings["kernel"], settings["side"]
+    x = jax.ShapeDtypeStruct((1, side // py, side // px, 12 * py * px), jnp.float32)
+    weight = jax.ShapeDtypeStruct((kernel, kernel, 12 // groups, 6), jnp.float32)
+
+    # A form may call no other: the first and only one that runs is the one that was chosen.
+    taken = []
+    for name in {form for form, *_ in CASES} | {"_by_definition", "_folded_by_axis"}:
+        original = getattr(conv, name)
+
+        def recorded(x, weight, how, name=name, original=original):
+            taken.append(name)
+            return original(x, weight, how)
+
+        monkeypatch.setattr(conv, name, recorded)
+    statics = {k: settings[k] for k in ("up", "down", "padding", "groups", "packing")}
+    statics["formulation"] = FORMULATIONS[settings["platform"]]
+    run = functools.partial(inspect.unwrap(conv2d_resample), taps=settings["taps"], **statics)
+    jax.eval_shape(run, x, weight)
+    assert taken == [form]
+
+
+def test_cropping_comes_before_the_filter(rng):
+    x = jnp.asarray(rng.normal(size=(1, 8, 8, 3)), jnp.float32)
+    weight = jnp.asarray(rng.normal(size=(3, 3, 3, 4)), jnp.float32)
+    taps2d = np.outer(ASYMMETRIC, ASYMMETRIC)
+
+    @jax.jit
+    def run(x):
+        return [conv2d_resample(x, weight, t, up=2, padding=-4) for t in (ASYMMETRIC, taps2d)]
+
+    got, want = run(x)
+    np.testing.assert_allclose(got, want, atol=1e-4)
 
 
 def test_channels_must_fit():

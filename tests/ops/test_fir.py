@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +5,6 @@ import pytest
 from scipy import signal
 
 from stylegan_jax.ops import fir
-from stylegan_jax.ops.formulation import FORMULATIONS
-
-FILTERS = {
-    "matrix": dataclasses.replace(FORMULATIONS["plain"], matrix_up_to=128),
-    "shifts": dataclasses.replace(FORMULATIONS["plain"], longer_fir="shifts"),
-    "depthwise": dataclasses.replace(FORMULATIONS["plain"], longer_fir="depthwise"),
-}
 
 
 def upfirdn_loop(x, taps, up, down, pads):
@@ -27,49 +18,45 @@ def upfirdn_loop(x, taps, up, down, pads):
     return signal.convolve2d(padded, taps, mode="valid")[::down, ::down]
 
 
-@pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize(
     ("up", "down", "pads"),
     [(1, 1, (1, 2, 0, 3)), (2, 1, (2, 1, 3, 2)), (1, 2, (1, 1, 2, 0)), (3, 2, (4, -1, 5, -2))],
 )
-def test_upfirdn2d_is_its_definition(rng, name, up, down, pads):
+def test_upfirdn2d_is_its_definition(rng, up, down, pads):
+    """For separable taps, and for taps of full rank; the ways of an axis: test_fir_axis.py."""
     x = rng.normal(size=(2, 9, 7, 3)).astype(np.float32)
     row, full = rng.normal(size=5), rng.normal(size=(3, 4))
-    for taps in (row, full):
-        as_2d = np.outer(taps, taps) if taps.ndim == 1 else taps
-        statics = dict(up=up, down=down, padding=pads, gain=1.5, formulation=FILTERS[name])
-        got = fir.upfirdn2d(jnp.asarray(x), taps, **statics)
+
+    @jax.jit
+    def run(x):
+        statics = dict(up=up, down=down, padding=pads, gain=1.5)
+        return [fir.upfirdn2d(x, taps, **statics) for taps in (row, full)]
+
+    for got, taps in zip(run(x), (np.outer(row, row), full)):
         for n in range(2):
             for c in range(3):
-                want = 1.5 * upfirdn_loop(x[n, :, :, c], as_2d, up, down, pads)
+                want = 1.5 * upfirdn_loop(x[n, :, :, c], taps, up, down, pads)
                 # float32 sums of up to 25 products of order 1.
                 np.testing.assert_allclose(got[n, :, :, c], want, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_derivatives(rng, name):
-    """The op is linear: gradients are its transpose, and the gradient's gradient is itself."""
-    x, v = (jnp.asarray(rng.normal(size=(1, 6, 6, 2)), jnp.float32) for _ in range(2))
-
-    def op(x):
-        return fir.upfirdn2d(x, (0.1, 0.6, 0.3), up=2, down=3, padding=3, formulation=FILTERS[name])
-
-    def squared(x):
-        return jnp.sum(op(x) ** 2)
-
-    y, vjp = jax.vjp(op, x)
-    weights = jnp.asarray(rng.normal(size=y.shape), jnp.float32)
-    # <op(v), weights> = <v, op^T(weights)>
-    np.testing.assert_allclose(jnp.vdot(op(v), weights), jnp.vdot(v, vjp(weights)[0]), rtol=1e-5)
-    # The Hessian of |op(x)|^2 is 2 op^T op.
-    hessian_v = jax.jvp(jax.grad(squared), (x,), (v,))[1]
-    np.testing.assert_allclose(hessian_v, 2 * vjp(op(v))[0], atol=1e-5)
+@pytest.mark.parametrize(("up", "down"), [((1, 2), (2, 1)), ((3, 1), (1, 1))])
+def test_axes_have_their_own_factors(rng, up, down):
+    """Pairs are [x, y], as padding is [x0, x1, y0, y1]."""
+    x = rng.normal(size=(6, 8)).astype(np.float32)
+    taps = rng.normal(size=(3, 2))
+    run = jax.jit(lambda x: fir.upfirdn2d(x, taps, up=up, down=down, padding=[1, 2, 3, 0]))
+    stuffed = np.zeros((6 * up[1], 8 * up[0]))
+    stuffed[:: up[1], :: up[0]] = x
+    want = signal.convolve2d(np.pad(stuffed, ((3, 0), (1, 2))), taps, mode="valid")
+    want = want[:: down[1], :: down[0]]
+    np.testing.assert_allclose(run(x[None, :, :, None])[0, :, :, 0], want, atol=1e-5)
 
 
 def test_resampling_keeps_a_constant_image():
     x = jnp.ones((1, 16, 16, 1))
     taps = (0.125, 0.375, 0.375, 0.125)
-    up, down = fir.upsample2d(x, taps), fir.downsample2d(x, taps)
+    up, down = jax.jit(lambda x: (fir.upsample2d(x, taps), fir.downsample2d(x, taps)))(x)
     assert up.shape == (1, 32, 32, 1) and down.shape == (1, 8, 8, 1)
     np.testing.assert_allclose(up[0, 4:-4, 4:-4], 1, atol=1e-6)
     np.testing.assert_allclose(down[0, 2:-2, 2:-2], 1, atol=1e-6)

@@ -1,3 +1,4 @@
+import functools
 import inspect
 
 import jax
@@ -22,7 +23,8 @@ def test_equals_a_loop_over_images(rng):
             for i in range(4):
                 want[n, :, :, o] += signal.correlate2d(x[n, :, :, i], kernel[:, :, i, o], "same")
     args = [jnp.asarray(a, jnp.float32) for a in (x, weight, styles)]
-    got = modulated_conv2d(*args, noise=jnp.asarray(noise, jnp.float32), padding=1)
+    noise32 = jnp.asarray(noise, jnp.float32)
+    got = jax.jit(lambda *args: modulated_conv2d(*args, noise=noise32, padding=1))(*args)
     np.testing.assert_allclose(got, want + noise, atol=1e-5)
 
 
@@ -30,8 +32,9 @@ def test_demodulation_is_float32_for_bfloat16(rng):
     weight = jnp.asarray(rng.normal(size=(3, 3, 64, 8)), jnp.float32)
     styles = jnp.asarray(rng.normal(size=(2, 64)) + 1, jnp.float32)
     x = jnp.asarray(rng.normal(size=(2, 8, 8, 64)), jnp.float32)
-    full = modulated_conv2d(x, weight, styles, padding=1)
-    half = modulated_conv2d(x.astype(jnp.bfloat16), weight, styles, padding=1)
+    run = jax.jit(functools.partial(modulated_conv2d, padding=1))
+    full = run(x, weight, styles)
+    half = run(x.astype(jnp.bfloat16), weight, styles)
     assert half.dtype == jnp.bfloat16
     assert demodulation(weight, styles).dtype == jnp.float32
     # bfloat16 has 8 bits: relative errors of 2^-8 per factor.
@@ -47,7 +50,7 @@ def test_gradients_sum_in_float32_for_bfloat16():
         y = modulated_conv2d(x, jnp.ones((1, 1, 1, 3)), style, **statics)
         return jnp.sum(y.astype(jnp.float32))
 
-    grads = jax.grad(total, (0, 1))(jnp.ones((1, 1)), jnp.float32(1))
+    grads = jax.jit(jax.grad(total, (0, 1)))(jnp.ones((1, 1)), jnp.float32(1))
     assert [float(jnp.squeeze(g)) for g in grads] == [3 * 10201, 3 * 10201]
 
 

@@ -34,13 +34,14 @@ def channels_at(resolution: int, *, channel_base: int, channel_max: int) -> int:
 
 def compute_dtype(resolution: int, img_resolution: int, num_bf16_res: int) -> jnp.dtype:
     """Returns bfloat16 for the `num_bf16_res` highest resolutions from 8x8 up, else float32."""
+    # Counted from the largest resolution down; below 8x8 nothing is gained.
     lowest = max(img_resolution // 2 ** (num_bf16_res - 1), 8) if num_bf16_res > 0 else None
     use_bf16 = lowest is not None and resolution >= lowest
     return jnp.dtype(jnp.bfloat16 if use_bf16 else jnp.float32)
 
 
 def image_packing(
-    formulation: Formulation, resolution: int, *, img_channels: int, channels: int
+    formulation: Formulation, resolution: int, img_channels: int, channels: int
 ) -> Packing:
     """Returns how an image is packed beside feature maps of so many channels."""
     packing = formulation.packing(resolution, channels)
@@ -66,6 +67,7 @@ def activate(
     if bias is not None and bias.shape[0] < x.shape[3]:
         # Packed feature maps hold a channel once for each pixel: [b] -> [py * px * b].
         bias = jnp.tile(bias, x.shape[3] // bias.shape[0])
+    # The clamp bounds what the layer gives before `gain`, so it is scaled with it.
     total_gain = (ACTIVATIONS[act].default_gain if act_gain is None else act_gain) * gain
     return bias_act(
         x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
@@ -105,6 +107,7 @@ class Dense(nnx.Module):
             bias_init: First value of the bias, as the layer applies it.
             rngs: Source of the first weights, N(0, 1 / lr_multiplier^2).
         """
+        # Stored in units of the multiplier: w = w_stored * lr_multiplier ~ N(0, 1) at first.
         shape = (in_features, out_features)
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape) / lr_multiplier)
         if bias:
@@ -120,7 +123,7 @@ class Dense(nnx.Module):
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Applies the layer in x.dtype."""
         bias = self.bias[...] * self.lr_multiplier if self.has_bias else None
-        # A few vectors are scaled sooner than a matrix.
+        # w_hat x + b, with the scale on x: a few vectors are scaled sooner than a matrix.
         x = (x * self.weight_gain) @ self.weight[...].astype(x.dtype)
         return bias_act(x, bias, act=self.act, gain=self.act_gain)
 
@@ -193,6 +196,7 @@ class Conv2d(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w i"], gain: float = 1.0) -> Float[Array, "n p q o"]:
         """Applies the layer in x.dtype; `gain` also multiplies the clamp."""
+        # down(w_hat * up(x)), then gain * act(. + b)
         x = conv2d_resample(
             x,
             self.weight[...] * self.weight_gain,
@@ -287,7 +291,8 @@ class Mapping(nnx.Module):
         if c_dim > 0:
             self.embed = Dense(c_dim, embed_features, rngs=rngs)
 
-        # Latent and embedding side by side -> hidden layers -> w.
+        # Latent and embedding side by side -> hidden layers -> w. The mapping learns 100 times
+        # slower than the rest: at full speed so deep a network is unstable (StyleGAN, appendix C).
         width = z_dim + (embed_features if c_dim > 0 else 0)
         for i in range(num_layers):
             out = w_dim if i == num_layers - 1 else layer_features

@@ -69,7 +69,7 @@ class DiscriminatorBlock(nnx.Module):
     def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n p q o"]:
         """Halves the resolution."""
         x = self.conv0(x.astype(self.dtype))
-        # Blurred before it is decimated, so that nothing aliases (StyleGAN, section 2).
+        # Blurred before it is decimated, so that nothing aliases (StyleGAN, section 2.1).
         if self.blur_filter is not None:
             x = blur2d(x, self.blur_filter, formulation=self.formulation)
         x = self.conv1(x)
@@ -106,6 +106,7 @@ class DiscriminatorEpilogue(nnx.Module):
         self, x: Float[Array, "n 4 4 i"], c: Float[Array, "n m"] | None
     ) -> Float[Array, "n 1"]:
         """Returns the logits."""
+        # Statistics of the group, then two layers that see the whole 4x4 map (section 3, table 2).
         x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
         x = self.conv(x)
         x = self.fc(x.reshape(x.shape[0], -1))
@@ -215,6 +216,7 @@ class Discriminator(Network):
         The image's own size says which blocks work; `fade` is the share of the path that enters
         at half the size (None: not computed).
         """
+        # Nothing here is packed: the image is put back in order first.
         img = depth_to_space(img, packing_of(img, self.img_channels))
         side = img.shape[1]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)

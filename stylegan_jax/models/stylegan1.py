@@ -59,6 +59,7 @@ class Mapping(nnx.Module):
         width = 2 * z_dim if self.has_labels else z_dim
         for i in range(num_layers):
             out = w_dim if i == num_layers - 1 else layer_features or w_dim
+            # Slower than the synthesis by `lr_multiplier`, or training is unstable (appendix C).
             layer = Dense(
                 width,
                 out,
@@ -218,7 +219,7 @@ class SynthesisBlock(nnx.Module):
         else:
             assert x is not None
             x = self.conv0(x.astype(self.dtype))
-            # Repeated pixels, blurred, are bilinear interpolation (section 2).
+            # Repeated pixels, blurred, are bilinear up-sampling (section 2.1).
             if self.blur_filter is not None:
                 x = blur2d(x, self.blur_filter, formulation=self.formulation)
 

@@ -33,6 +33,8 @@ from stylegan_jax.ops.modulated_conv import modulated_conv2d
 from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, repack, space_to_depth
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
+# Karras et al. 2020, figure 7. orig: the last block alone makes the image. skip (b): the image is
+# a sum over resolutions. resnet (c): the feature maps are. progressive: ProGAN's, grown in steps.
 ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
 # A sum of two branches of unit variance has variance 2 (Karras et al. 2020, section 4).
 RESIDUAL_GAIN = float(np.sqrt(0.5))
@@ -80,6 +82,7 @@ class SynthesisLayer(nnx.Module):
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
+        # How a platform holds what comes in and goes out: the same numbers in another order.
         self.formulation = formulation
         self.packing = (
             formulation.packing(resolution // up, in_channels),
@@ -138,7 +141,7 @@ class ToRGB(nnx.Module):
         self.formulation = formulation
         self.packing = (
             formulation.packing(resolution, in_channels),
-            image_packing(formulation, resolution, img_channels=img_channels, channels=in_channels),
+            image_packing(formulation, resolution, img_channels, in_channels),
         )
 
     def __call__(
@@ -184,22 +187,11 @@ class SynthesisBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block of `resolution`; arguments as in `Generator`.
+        """Builds the block whose feature maps have the side `resolution`.
 
-        Args:
-            in_channels: Channels of the block before; 0: this is the 4x4 block.
-            out_channels: Channels of this block.
-            w_dim: Length of a style.
-            resolution: Side of this block's feature maps.
-            img_channels: Colours of the image.
-            is_last: The block that ends the network; it always has a ToRGB.
-            architecture: One of `ARCHITECTURES`.
-            use_noise: Give the convolutions noise inputs.
-            resample_filter: 1-D FIR taps.
-            conv_clamp: Clamp of every convolution's output.
-            dtype: Dtype of the feature maps.
-            formulation: How the platform computes and packs feature maps and images.
-            rngs: Source of the first weights.
+        `in_channels` are those of the block before, 0 in the 4x4 block; `is_last`: the block ends
+        the network and always has a ToRGB; `dtype` is that of the feature maps. The other
+        arguments are those of `Generator`.
         """
         self.has_const = in_channels == 0
         self.has_torgb = is_last or architecture in ("skip", "progressive")
@@ -251,9 +243,8 @@ class SynthesisBlock(nnx.Module):
             )
 
         # The image that this block returns, and the one that it gets from the block before.
-        packed = functools.partial(image_packing, formulation, img_channels=img_channels)
-        self.img_packing = packed(resolution, channels=out_channels)
-        self.coarse_packing = packed(resolution // 2, channels=in_channels)
+        self.img_packing = image_packing(formulation, resolution, img_channels, out_channels)
+        self.coarse_packing = image_packing(formulation, resolution // 2, img_channels, in_channels)
         self.taps = normalized(resample_filter)
         self.dtype = dtype
         self.formulation = formulation
@@ -267,8 +258,10 @@ class SynthesisBlock(nnx.Module):
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
         """Returns this block's feature maps and the image so far, which is float32.
 
-        In the progressive architecture the image is that of this block alone.
+        The convolutions read the first `num_convs` of `ws`, ToRGB the next. In the progressive
+        architecture the image is that of this block alone.
         """
+        # Feature maps; a layer that is missing in `noise` gets none.
         if self.has_const:
             const = self.const[...].astype(self.dtype)  # [4, 4, out]
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))

@@ -60,9 +60,7 @@ class FromRGB(Conv2d):
         )
         # Images are packed otherwise than feature maps of as many channels.
         self.packing = (
-            image_packing(
-                formulation, resolution, img_channels=img_channels, channels=out_channels
-            ),
+            image_packing(formulation, resolution, img_channels, out_channels),
             formulation.packing(resolution, out_channels),
         )
 
@@ -121,9 +119,10 @@ class DiscriminatorBlock(nnx.Module):
             self.skip = conv(in_channels, out_channels, kernel_size=1, bias=False, down=2)
 
         # The image that comes in, and the one that goes on to the next block.
-        packed = functools.partial(image_packing, formulation, img_channels=img_channels)
-        self.img_packing = packed(resolution, channels=in_channels)
-        self.coarse_packing = packed(resolution // 2, channels=out_channels)
+        self.img_packing = image_packing(formulation, resolution, img_channels, in_channels)
+        self.coarse_packing = image_packing(
+            formulation, resolution // 2, img_channels, out_channels
+        )
         self.taps = normalized(resample_filter)
         self.formulation = formulation
         self.dtype = dtype
@@ -206,7 +205,7 @@ class DiscriminatorEpilogue(nnx.Module):
             y = self.fromrgb(img)
             x = y if x is None else x.astype(jnp.float32) + y
 
-        # Feature maps -> one vector per image.
+        # Feature maps -> one vector per image (Karras et al. 2018, section 3 and table 2).
         x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
         x = self.conv(x)
         x = self.fc(x.reshape(x.shape[0], -1))
@@ -300,7 +299,7 @@ class Discriminator(Network):
             )
             setattr(self, f"b{res}", block)
 
-        # The label's way to the logits.
+        # The label's way to the logits: a mapping network without a latent.
         self.cmap_dim = (channels[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
         if self.cmap_dim > 0:
             self.mapping = Mapping(
@@ -335,6 +334,7 @@ class Discriminator(Network):
         In the progressive architecture the image's own size says which blocks work, and `fade` is
         the share of the path that enters at half the size (None: not computed).
         """
+        # Callers hold images as `packing_at` says, or do not pack them; the shape tells which.
         packed = packing_of(img, self.img_channels)
         side = img.shape[1] * packed[0]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)

@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from flax import nnx
+
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS
+from stylegan_jax.ops.formulation import FORMULATIONS
+from tests.models.small import SIZES, shapes
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig", "progressive", None])
+@pytest.mark.parametrize("models", [GENERATORS, DISCRIMINATORS])
+def test_every_layer_is_told_how_it_is_computed(models, architecture):
+    """A layer left at its default would be computed on a TPU as on a CPU."""
+    wanted = FORMULATIONS["gpu"]
+    for name, model in models.items():
+        settings = dict(formulation=wanted)
+        if models is GENERATORS:
+            settings |= dict(z_dim=8) if name == "progan" else dict(z_dim=8, w_dim=8)
+        if name == "stylegan2":
+            settings |= dict(architecture=architecture or "skip")
+        network = shapes(model, **settings)
+        told = [m.formulation for _, m in nnx.iter_modules(network) if hasattr(m, "formulation")]
+        assert len(told) > 5 and set(told) == {wanted}, name
+
+
+def test_models_run_in_the_announced_default_mode_of_nnx():
+    """Modules as plain trees, which flax has announced as its default."""
+    program = f"""
+import jax
+from flax import nnx
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
+settings = {SIZES}
+for model, more in ((GENERATORS, dict(z_dim=8, w_dim=8)), (DISCRIMINATORS, {{}})):
+    graphdef, init = make_model(model["stylegan2"], **settings, **more, mapping_layers=2)
+    params = jax.jit(init)(jax.random.key(0))
+    assert nnx.merge(graphdef, params) is not None
+"""
+    env = os.environ | {"NNX_GRAPH_MODE": "false", "NNX_GRAPH_UPDATES": "false"}
+    subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=120)

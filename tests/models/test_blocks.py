@@ -1,12 +1,14 @@
 """Styles, noise and moving values, and what every generator of blocks does as it grows."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from stylegan_jax.models import GENERATORS
+from stylegan_jax.models import GENERATORS, make_model
 from stylegan_jax.models.blocks import (
     BaseGenerator,
     apply_block,
@@ -16,7 +18,7 @@ from stylegan_jax.models.blocks import (
     truncate,
 )
 from stylegan_jax.ops.pyramid import repeat_pixels
-from tests.models.small import build, shapes
+from tests.models.small import SIZES, build, shapes
 
 GROWING = {
     "progan": dict(z_dim=8),
@@ -111,43 +113,51 @@ def test_families_of_today_move_nothing():
         assert shapes(GENERATORS[name], **settings).init_moving() == {}
 
 
-@pytest.fixture(params=GROWING, scope="module")
-def growth(request):
-    """Images at 4x4, at 8x8, and at 8x8 while that fades in, by `fade`; and gradients there."""
-    graphdef, params = build(GENERATORS[request.param], **GROWING[request.param])
-    G = nnx.merge(graphdef, params)
-    ws = jax.random.normal(jax.random.key(2), (2, G.num_ws, G.w_dim))
-    noise = make_noise(jax.random.key(3), 2, G.noise_layers, 16)
-    moving = {"kept": jnp.float32(7)}
+class Growth:
+    """A generator, what it draws from, and what it draws as 8x8 fades in."""
 
-    @jax.jit
-    def draw(params, fade):
+    def __init__(self, name):
+        self.name = name
+        self.graphdef, self.params = build(GENERATORS[name], **GROWING[name])
+        G = nnx.merge(self.graphdef, self.params)
+        self.ws = jax.random.normal(jax.random.key(2), (2, G.num_ws, G.w_dim))
+        self.noise = make_noise(jax.random.key(3), 2, G.noise_layers, 16)
+        self.by_fade = {fade: self.draw(self.params, jnp.float32(fade)) for fade in (0, 0.5, 1)}
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def draw(self, params, fade):
+        """Images at 4x4, at 8x8, and at 8x8 with a fade; moved values and gradients of the last."""
+
         def faded(params):
-            G = nnx.merge(graphdef, params)
-            img, moved = G.synthesis(ws, noise, moving, resolution=8, fade=fade)
+            G = nnx.merge(self.graphdef, params)
+            moving = {"kept": jnp.float32(7)}
+            img, moved = G.synthesis(self.ws, self.noise, moving, resolution=8, fade=fade)
             return jnp.sum(img**2), (img, moved)
 
-        G = nnx.merge(graphdef, params)
-        alone, _ = G.synthesis(ws, noise, {}, resolution=8)
-        coarse, _ = G.synthesis(ws, noise, {}, resolution=4)
+        G = nnx.merge(self.graphdef, params)
+        coarse, _ = G.synthesis(self.ws, self.noise, {}, resolution=4)
+        alone, _ = G.synthesis(self.ws, self.noise, {}, resolution=8)
         grads, (img, moved) = jax.grad(faded, has_aux=True)(params)
         return coarse, alone, img, moved, grads["synthesis"]
 
-    return {fade: draw(params, jnp.float32(fade)) for fade in (0.0, 0.5, 1.0)}
+
+@pytest.fixture(params=GROWING, scope="module")
+def growth(request):
+    return Growth(request.param)
 
 
 def test_a_fade_leads_from_one_resolution_to_the_next(growth):
-    for fade, (coarse, alone, img, moved, _) in growth.items():
+    for fade, (coarse, alone, img, moved, _) in growth.by_fade.items():
         assert coarse.shape == (2, 4, 4, 3) and alone.dtype == jnp.float32
         want = alone * (1 - fade) + repeat_pixels(coarse, 2) * fade
         # Two roundings of numbers of order 1.
         np.testing.assert_allclose(img, want, atol=1e-5)
         assert moved == {"kept": 7}
-    np.testing.assert_array_equal(growth[0.0][2], growth[0.0][1])
+    np.testing.assert_array_equal(growth.by_fade[0][2], growth.by_fade[0][1])
 
 
 def test_what_has_not_grown_has_no_gradient(growth):
-    *_, grads = growth[0.5]
+    *_, grads = growth.by_fade[0.5]
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(grads["b16"]))
     for block in ("b4", "b8"):
         assert np.any(grads[block]["torgb"]["weight"]) and np.any(grads[block]["conv1"]["weight"])
@@ -163,24 +173,20 @@ def test_networks_refuse_a_resolution_that_they_cannot_draw():
             G.synthesis(jnp.zeros((1, G.num_ws, G.w_dim)), None, {}, resolution=12)
 
 
-@pytest.mark.parametrize("name", GROWING)
-def test_bfloat16_blocks_stay_close_to_float32(name):
-    settings = GROWING[name]
-    if name == "stylegan2":
-        settings = settings | dict(architecture="skip", conv_clamp=256.0)
-    images = []
-    for num_bf16_res in (0, 2):
-        graphdef, params = build(
-            GENERATORS[name], **settings, img_resolution=8, num_bf16_res=num_bf16_res
-        )
+def test_bfloat16_blocks_stay_close_to_float32(growth):
+    graphdef, _ = make_model(
+        GENERATORS[growth.name], **SIZES, **GROWING[growth.name], num_bf16_res=2
+    )
+
+    @jax.jit
+    def draw(params):
         G = nnx.merge(graphdef, params)
-        assert G.synthesis.b4.dtype == jnp.float32
-        assert G.synthesis.b8.dtype == (jnp.bfloat16 if num_bf16_res else jnp.float32)
-        noise = make_noise(jax.random.key(3), 2, G.noise_layers, 8)
-        z = jax.random.normal(jax.random.key(1), (2, 8))
-        draw = jax.jit(lambda p, z, n, g=graphdef: nnx.merge(g, p)(z, jnp.eye(2), n, {}))
-        images.append(draw(params, z, noise))
-        assert images[-1].dtype == jnp.float32
+        assert G.synthesis.b4.dtype == jnp.float32 and G.synthesis.b8.dtype == jnp.bfloat16
+        return G.synthesis(growth.ws, growth.noise, {}, resolution=8)[0]
+
+    img = draw(growth.params)
+    _, alone, *_ = growth.by_fade[0]
+    assert img.dtype == alone.dtype == jnp.float32
     # A block of 8-bit mantissas: a few percent on average.
-    assert float(jnp.mean(jnp.abs(images[1] - images[0]))) < 0.04 * float(jnp.std(images[0]))
-    assert np.any(images[0] != images[1])
+    assert float(jnp.mean(jnp.abs(img - alone))) < 0.04 * float(jnp.std(alone))
+    assert np.any(img != alone)

@@ -32,11 +32,17 @@ def test_models_run_in_the_announced_default_mode_of_nnx():
 import jax
 from flax import nnx
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-settings = {SIZES}
-for model, more in ((GENERATORS, dict(z_dim=8, w_dim=8)), (DISCRIMINATORS, {{}})):
-    graphdef, init = make_model(model["stylegan2"], **settings, **more, mapping_layers=2)
-    params = jax.jit(init)(jax.random.key(0))
-    assert nnx.merge(graphdef, params) is not None
+settings = dict({SIZES}, c_dim=0, mapping_layers=2)
+for model, more, shape in (
+    (GENERATORS, dict(z_dim=8, w_dim=8), (4, 8)),
+    (DISCRIMINATORS, {{}}, (4, 16, 16, 3)),
+):
+    graphdef, init = make_model(model["stylegan2"], **settings, **more)
+    args = (None, None, {{}}) if model is GENERATORS else (None, {{}})
+    def apply(key):
+        return nnx.merge(graphdef, init(key))(jax.random.normal(key, shape), *args)
+    out = jax.tree.leaves(jax.eval_shape(apply, jax.random.key(0)))
+    assert out[0].shape == ((4, 16, 16, 3) if model is GENERATORS else (4, 1))
 """
     env = os.environ | {"NNX_GRAPH_MODE": "false", "NNX_GRAPH_UPDATES": "false"}
     subprocess.run([sys.executable, "-c", program], env=env, check=True, timeout=120)

@@ -100,14 +100,16 @@ def test_minibatch_stddev_shows_how_a_group_differs():
 
 
 def test_mapping_normalises_latent_and_label_apart():
-    mapping = Mapping(3, 2, 4, num_layers=2, embed_features=5, layer_features=6, rngs=nnx.Rngs(0))
+    settings = dict(num_layers=2, embed_features=5, layer_features=6)
+    mapping = Mapping(3, 2, 4, **settings, rngs=nnx.Rngs(0))
     assert (mapping.fc0.weight.shape, mapping.fc1.weight.shape) == ((8, 6), (6, 4))
     z = jax.random.normal(jax.random.key(0), (3, 3))
     c = jnp.eye(2)[jnp.asarray([0, 1, 1])]
-    w = mapping(z, c)
+    draw = jax.jit(lambda z, c: mapping(z, c))
+    w = draw(z, c)
     assert w.shape == (3, 4) and w.dtype == jnp.float32
     # Neither the length of the latent nor that of the label matters.
-    np.testing.assert_allclose(mapping(5 * z, 3 * c), w, rtol=1e-5)
+    np.testing.assert_allclose(draw(5 * z, 3 * c), w, rtol=1e-5)
     only_labels = Mapping(0, 2, 4, num_layers=1, rngs=nnx.Rngs(0))
     assert only_labels(None, jnp.eye(2)).shape == (2, 4)
     with pytest.raises(ValueError, match="needs a latent or a label"):

@@ -1,10 +1,12 @@
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import nnx
 
 from stylegan_jax.models import make_model, stylegan2
-from tests.models.small import SIZES, count, paths, shapes
+from stylegan_jax.models.blocks import make_noise
+from tests.models.small import SIZES, build, count, paths, shapes
 
 SETTINGS = dict(z_dim=8, w_dim=8, mapping_layers=2)
 
@@ -40,6 +42,30 @@ def test_first_images_have_the_scale_of_images(architecture):
     img = draw(jax.random.normal(jax.random.key(1), (64, 8)))
     assert img.shape == (64, 16, 16, 3) and img.dtype == jnp.float32
     assert 0.2 < float(jnp.std(img)) < 3
+
+
+def test_bfloat16_blocks_stay_close_to_float32():
+    settings = SETTINGS | dict(img_resolution=8, conv_clamp=256.0)
+    _, params = build(stylegan2.Generator, **settings)
+    noise = make_noise(jax.random.key(3), 2, (("b4", "conv1", 4), ("b8", "conv0", 8)), 8)
+
+    @jax.jit
+    def draw(params, z):
+        images = []
+        for num_bf16_res in (0, 2):
+            graphdef, _ = make_model(
+                stylegan2.Generator, **SIZES | settings, num_bf16_res=num_bf16_res
+            )
+            G = nnx.merge(graphdef, params)
+            assert G.synthesis.b8.dtype == (jnp.bfloat16 if num_bf16_res else jnp.float32)
+            images.append(G(z, jnp.eye(2), noise, {}))
+        return images
+
+    exact, half = draw(params, jax.random.normal(jax.random.key(1), (2, 8)))
+    assert half.dtype == jnp.float32
+    # A block of 8-bit mantissas: a few percent on average.
+    assert float(jnp.mean(jnp.abs(half - exact))) < 0.04 * float(jnp.std(exact))
+    assert np.any(half != exact)
 
 
 def test_noise_inputs_from_low_resolution_to_high_and_none_without_them():

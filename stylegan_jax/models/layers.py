@@ -111,6 +111,7 @@ class Dense(nnx.Module):
         shape = (in_features, out_features)
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape) / lr_multiplier)
         if bias:
+            # In the same units, so that the layer adds `bias_init` at first.
             self.bias = nnx.Param(jnp.full((out_features,), bias_init / lr_multiplier))
         self.has_bias = bias
         self.act = act
@@ -182,8 +183,10 @@ class Conv2d(nnx.Module):
         self.down = down
         # Zeros around the image, so that an odd kernel keeps its size.
         self.padding = kernel_size // 2
+        # Taps of sum 1 keep an image's mean, at any zoom.
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
+        # How a platform holds what comes in and goes out: the same numbers in another order.
         self.formulation = formulation
         self.packing = (UNPACKED, UNPACKED)
         if resolution is not None:

@@ -190,6 +190,7 @@ class Synthesis(nnx.Module):
                 x,
                 recompute=recompute and self.formulation.recomputes(res),
             )
+        # The image of the last block; while that grows in, mixed with the one of the block before.
         return space_to_depth(blend_colors(self, res, x, coarse, fade), packing), moving
 
 

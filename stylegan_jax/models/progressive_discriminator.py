@@ -108,8 +108,8 @@ class DiscriminatorEpilogue(nnx.Module):
         """Returns the logits."""
         # Statistics of the group, then two layers that see the whole 4x4 map (section 3, table 2).
         x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
-        x = self.conv(x)
-        x = self.fc(x.reshape(x.shape[0], -1))
+        x = self.conv(x)  # [n, 4, 4, in]
+        x = self.fc(x.reshape(x.shape[0], -1))  # [n, hidden_features]
         x = self.out(x)  # [n, num_scores]
         # One-hot labels pick the score of their class.
         return x if c is None else jnp.sum(x * c, axis=-1, keepdims=True)
@@ -216,7 +216,7 @@ class Discriminator(Network):
         The image's own size says which blocks work; `fade` is the share of the path that enters
         at half the size (None: not computed).
         """
-        # Nothing here is packed: the image is put back in order first.
+        # Nothing here is packed: an image that came packed is unpacked first.
         img = depth_to_space(img, packing_of(img, self.img_channels))
         side = img.shape[1]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)

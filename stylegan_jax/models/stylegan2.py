@@ -82,7 +82,7 @@ class SynthesisLayer(nnx.Module):
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
-        # How a platform holds what comes in and goes out: the same numbers in another order.
+        # As in `Conv2d`: the same numbers in another order.
         self.formulation = formulation
         self.packing = (
             formulation.packing(resolution // up, in_channels),
@@ -158,7 +158,7 @@ class ToRGB(nnx.Module):
             formulation=self.formulation,
         )
         x = activate(x, self.bias[...], act="linear", clamp=self.conv_clamp)
-        # Sums of many resolutions, and what D sees, are not rounded to 8 bits.
+        # The image, a sum over resolutions, is not rounded to bfloat16's 8 bits.
         return x.astype(jnp.float32)
 
 
@@ -217,7 +217,7 @@ class SynthesisBlock(nnx.Module):
             self.conv0 = conv(in_channels, out_channels, up=2)
         self.conv1 = conv(out_channels, out_channels)
 
-        # Colours of this resolution.
+        # Colours of this resolution (figure 7b: tRGB).
         if self.has_torgb:
             self.torgb = ToRGB(
                 out_channels,
@@ -228,7 +228,7 @@ class SynthesisBlock(nnx.Module):
                 formulation=formulation,
                 rngs=rngs,
             )
-        # The residual path around both convolutions.
+        # The residual path around both convolutions: linear and without a bias (figure 7c).
         if self.has_skip:
             self.skip = Conv2d(
                 in_channels,
@@ -242,7 +242,7 @@ class SynthesisBlock(nnx.Module):
                 rngs=rngs,
             )
 
-        # The image that this block returns, and the one that it gets from the block before.
+        # How the image is held that this block returns, and the one that it is given.
         self.img_packing = image_packing(formulation, resolution, img_channels, out_channels)
         self.coarse_packing = image_packing(formulation, resolution // 2, img_channels, in_channels)
         self.taps = normalized(resample_filter)
@@ -268,7 +268,7 @@ class SynthesisBlock(nnx.Module):
             x = self.conv1(x, ws[:, 0], noise.get("conv1"))
         else:
             assert x is not None
-            x = x.astype(self.dtype)
+            x = x.astype(self.dtype)  # [n, h, w, in]
             # Both branches of the residual sum are scaled, so that it keeps unit variance.
             gain = RESIDUAL_GAIN if self.has_skip else 1.0
             y = self.conv0(x, ws[:, 0], noise.get("conv0"))  # [n, 2h, 2w, out]
@@ -277,7 +277,7 @@ class SynthesisBlock(nnx.Module):
 
         # Skip: the image so far, enlarged, and what this resolution adds to it.
         if self.has_torgb:
-            rgb = self.torgb(x, ws[:, self.num_convs])
+            rgb = self.torgb(x, ws[:, self.num_convs])  # [n, 2h, 2w, img_channels]
             if self.adds_img and img is not None:
                 rgb += upsample2d(
                     img,

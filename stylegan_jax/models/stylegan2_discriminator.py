@@ -101,7 +101,7 @@ class DiscriminatorBlock(nnx.Module):
         )
         conv3x3 = functools.partial(conv, kernel_size=3, act="lrelu", conv_clamp=conv_clamp)
 
-        # Colours of this resolution.
+        # Colours of this resolution (figure 7b: fRGB).
         if self.has_fromrgb:
             self.fromrgb = FromRGB(
                 img_channels,
@@ -114,11 +114,11 @@ class DiscriminatorBlock(nnx.Module):
         # Feature maps, halved by the second convolution.
         self.conv0 = conv3x3(in_channels, in_channels)
         self.conv1 = conv3x3(in_channels, out_channels, down=2)
-        # The residual path around both.
+        # The residual path around both: linear and without a bias (figure 7c).
         if self.has_skip:
             self.skip = conv(in_channels, out_channels, kernel_size=1, bias=False, down=2)
 
-        # The image that comes in, and the one that goes on to the next block.
+        # How the image is held that comes in, and the one that goes on to the next block.
         self.img_packing = image_packing(formulation, resolution, img_channels, in_channels)
         self.coarse_packing = image_packing(
             formulation, resolution // 2, img_channels, out_channels
@@ -137,7 +137,7 @@ class DiscriminatorBlock(nnx.Module):
         # Skip: every block sees the image at its own size, the next one a filtered half of it.
         if x is None or self.adds_fromrgb:
             assert img is not None
-            y = self.fromrgb(img.astype(self.dtype))
+            y = self.fromrgb(img.astype(self.dtype))  # [n, h, w, in]
             x = y if x is None else x.astype(self.dtype) + y
             img = self._shrink(img) if self.adds_fromrgb else None
 
@@ -207,8 +207,8 @@ class DiscriminatorEpilogue(nnx.Module):
 
         # Feature maps -> one vector per image (Karras et al. 2018, section 3 and table 2).
         x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
-        x = self.conv(x)
-        x = self.fc(x.reshape(x.shape[0], -1))
+        x = self.conv(x)  # [n, 4, 4, in]
+        x = self.fc(x.reshape(x.shape[0], -1))  # [n, in]
         x = self.out(x)  # [n, cmap_dim or 1]
 
         # Label projection (Miyato and Koyama 2018, eq. 3): D(x, c) = cmap(c) . f(x) / sqrt(m).

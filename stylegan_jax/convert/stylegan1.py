@@ -97,7 +97,7 @@ def _layer_path(layer: str, leaf: list[str], network: str, *, is_first: bool) ->
             kinds = {"Noise": ["noise_strength"], "StyleMod": ["affine", leaf[-1]]}
             return [epilogue, *kinds.get(leaf[0], leaf)]
     if network == "progan_G" and ours == "fc" and leaf == ["bias"]:
-        return ["bias"]  # added behind the reshaping
+        return ["bias"]  # added after the reshaping
     return [ours, *leaf]
 
 

@@ -20,7 +20,7 @@ GENERATORS = {
     "stylegan2": stylegan2.Generator,
 }
 DISCRIMINATORS = {
-    "progressive": progressive_discriminator.ProgressiveDiscriminator,
+    "progressive": progressive_discriminator.Discriminator,
     "stylegan2": stylegan2_discriminator.Discriminator,
 }
 

@@ -1,4 +1,4 @@
-"""What all generators share: mapping, truncation, synthesis; styles and noise as arguments."""
+"""What all networks share, then what all generators do: styles and noise are arguments."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.ops.partition import split_rows
-from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
 # (block, layer, side) of every noise input, from low resolution to high.
 NoiseLayers = tuple[tuple[str, str, int], ...]
@@ -18,6 +17,72 @@ NoiseLayers = tuple[tuple[str, str, int], ...]
 Noise = dict[str, dict[str, Any]]
 # Values that a network moves as it works (averages, spectral vectors), nested as its parameters.
 Moving = dict[str, Any]
+
+
+def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
+    """Gives every layer the same style."""
+    return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_ws, w.shape[1]))
+
+
+def truncate(
+    ws: Float[Array, "n l w"],
+    w_avg: Float[Array, " w"],
+    truncation_psi: float | Float[Array, "..."],
+    truncation_cutoff: int | None = None,
+) -> Float[Array, "n l w"]:
+    """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
+
+    `truncation_psi` is one number, or one per image `[n]`.
+
+    Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
+    """
+    psi = jnp.asarray(truncation_psi)
+    # w' = w_avg + psi * (w - w_avg): 0 draws the mean image, 1 changes nothing.
+    truncated = w_avg + (psi[:, None, None] if psi.ndim else psi) * (ws - w_avg)
+    if truncation_cutoff is None:
+        return truncated
+    # Finer layers keep their own style: they decide colours and texture, which seldom look wrong.
+    layer = jnp.arange(ws.shape[1])[:, None]
+    return jnp.where(layer < truncation_cutoff, truncated, ws)
+
+
+def make_noise(key: Array, num_images: int, layers: NoiseLayers, max_side: int) -> Noise:
+    """Draws unit normal noise for the layers up to a resolution from one key."""
+    noise: Noise = {}
+    # A layer's key is counted from 4x4 up, so that it stays the same as the network grows.
+    for i, (block, layer, side) in enumerate(layers):
+        if side <= max_side:
+            shape = (num_images, side, side, 1)
+            drawn = jax.random.normal(jax.random.fold_in(key, i), shape)
+            noise.setdefault(block, {})[layer] = drawn
+    return noise
+
+
+def growing_resolutions(
+    resolutions: tuple[int, ...], resolution: int | None, *, grows: bool
+) -> tuple[int, ...]:
+    """Returns the blocks that work when a network draws at `resolution` (None: all of them).
+
+    Raises:
+        ValueError: The network has no block, or no way to colours, at that resolution.
+    """
+    if resolution is None or resolution == resolutions[-1]:
+        return resolutions
+    if not grows or resolution not in resolutions:
+        known = f"one of {resolutions}" if grows else f"{resolutions[-1]}: this network is fixed"
+        raise ValueError(f"resolution={resolution}: give {known}.")
+    return tuple(res for res in resolutions if res <= resolution)
+
+
+def apply_block(block: Callable[..., Any], *args: Any, recompute: bool) -> Any:
+    """Applies a block; with `recompute` only its inputs are kept for the gradient.
+
+    The gradient then computes the block a second time. Rows of what it returns are split over
+    devices where the mesh says so.
+    """
+    # jax.checkpoint wants a function; a block holds parameters, over which a lambda closes.
+    out = jax.checkpoint(lambda *args: block(*args))(*args) if recompute else block(*args)
+    return split_rows(out)
 
 
 class Network(nnx.Module):
@@ -76,86 +141,11 @@ class BaseGenerator(Network):
         A network that grows draws at `resolution` (None: its own), with the share `fade` of the
         resolution below (None: nothing of it is computed).
         """
-        ws = broadcast_ws(self.mapping(z, c), self.num_ws)
+        # z -> w, the same for every layer, closer to the mean where that is asked for.
+        ws = broadcast_ws(self.mapping(z, c), self.num_ws)  # [n, num_ws, w_dim]
         if w_avg is not None:
             ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
+
+        # w -> image. What the network moves is for training; a drawing leaves it as it was.
         img, _ = self.synthesis(ws, noise, moving, resolution=resolution, fade=fade)
         return img
-
-
-def broadcast_ws(w: Float[Array, "n w"], num_ws: int) -> Float[Array, "n l w"]:
-    """Gives every layer the same style."""
-    return jnp.broadcast_to(w[:, None, :], (w.shape[0], num_ws, w.shape[1]))
-
-
-def truncate(
-    ws: Float[Array, "n l w"],
-    w_avg: Float[Array, " w"],
-    truncation_psi: float | Float[Array, "..."],
-    truncation_cutoff: int | None = None,
-) -> Float[Array, "n l w"]:
-    """Pulls the styles of the first `truncation_cutoff` layers (None: all) towards their mean.
-
-    `truncation_psi` is one number, or one per image `[n]`.
-
-    Source: Karras et al. 2019 (StyleGAN), appendix B: `w' = w_avg + psi * (w - w_avg)`.
-    """
-    psi = jnp.asarray(truncation_psi)
-    truncated = w_avg + (psi[:, None, None] if psi.ndim else psi) * (ws - w_avg)
-    if truncation_cutoff is None:
-        return truncated
-    layer = jnp.arange(ws.shape[1])[:, None]
-    return jnp.where(layer < truncation_cutoff, truncated, ws)
-
-
-def make_noise(key: Array, num_images: int, layers: NoiseLayers, max_side: int) -> Noise:
-    """Draws unit normal noise for the layers up to a resolution from one key."""
-    noise: Noise = {}
-    for i, (block, layer, side) in enumerate(layers):
-        if side <= max_side:
-            shape = (num_images, side, side, 1)
-            drawn = jax.random.normal(jax.random.fold_in(key, i), shape)
-            noise.setdefault(block, {})[layer] = drawn
-    return noise
-
-
-def blend_colors(
-    synthesis: nnx.Module,
-    resolution: int,
-    x: Float[Array, "n h w i"],
-    coarse: Float[Array, "..."] | None,
-    fade: Float[Array, ""] | None,
-) -> Float[Array, "n h w c"]:
-    """The image of the block of `resolution`, mixed with that of the block before it.
-
-    `x` and `coarse` are the feature maps of the two blocks, which must have `colors`.
-
-    Source: Karras et al. 2018 (ProGAN), figure 2.
-    """
-    img = getattr(synthesis, f"b{resolution}").colors(x)
-    if fade is None:
-        return img
-    coarse_img = getattr(synthesis, f"b{resolution // 2}").colors(coarse)
-    return fade_to(img, repeat_pixels(coarse_img, 2), fade)
-
-
-def apply_block(block: Callable[..., Any], *args: Any, recompute: bool) -> Any:
-    """Applies a block; `recompute`: again for the gradient, of which its inputs alone are kept."""
-    out = jax.checkpoint(lambda *args: block(*args))(*args) if recompute else block(*args)
-    return split_rows(out)
-
-
-def growing_resolutions(
-    resolutions: tuple[int, ...], resolution: int | None, *, grows: bool
-) -> tuple[int, ...]:
-    """The blocks that work when a network draws at `resolution` (None: all of them).
-
-    Raises:
-        ValueError: The network has no block, or no way to colours, at that resolution.
-    """
-    if resolution is None or resolution == resolutions[-1]:
-        return resolutions
-    if not grows or resolution not in resolutions:
-        known = f"one of {resolutions}" if grows else f"{resolutions[-1]}: this network is fixed"
-        raise ValueError(f"resolution={resolution}: give {known}.")
-    return tuple(res for res in resolutions if res <= resolution)

@@ -1,4 +1,6 @@
-"""Layers with equalised learning rate, and the mapping network."""
+"""Layers with equalised learning rate, sizes of their feature maps, and the mapping network."""
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +10,13 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_jax.ops.conv import conv2d_resample
-from stylegan_jax.ops.formulation import Formulation
-from stylegan_jax.ops.normalize import normalize_2nd_moment
-from stylegan_jax.ops.packing import UNPACKED, Packing, tile_channels
-
-
-def channels_at(img_resolution: int, *, channel_base: int, channel_max: int) -> int:
-    """Channels of the feature maps at a resolution: `min(channel_base // res, channel_max)`."""
-    return min(channel_base // img_resolution, channel_max)
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
+from stylegan_jax.ops.normalize import minibatch_stddev, normalize_2nd_moment
+from stylegan_jax.ops.packing import UNPACKED, Packing
 
 
 def block_resolutions(img_resolution: int) -> tuple[int, ...]:
-    """The resolutions of a network's blocks, `(4, 8, ..., img_resolution)`.
+    """Returns the resolutions of a network's blocks, `(4, 8, ..., img_resolution)`.
 
     Raises:
         ValueError: `img_resolution` is not a power of two of at least 4.
@@ -28,6 +25,53 @@ def block_resolutions(img_resolution: int) -> tuple[int, ...]:
     if img_resolution < 4 or 2**log2 != img_resolution:
         raise ValueError(f"img_resolution={img_resolution}: give a power of two, 4 or more.")
     return tuple(2**r for r in range(2, log2 + 1))
+
+
+def channels_at(resolution: int, *, channel_base: int, channel_max: int) -> int:
+    """Returns the channels of feature maps: `min(channel_base // resolution, channel_max)`."""
+    return min(channel_base // resolution, channel_max)
+
+
+def compute_dtype(resolution: int, img_resolution: int, num_bf16_res: int) -> jnp.dtype:
+    """Returns bfloat16 for the `num_bf16_res` highest resolutions from 8x8 up, else float32."""
+    # Counted from the largest resolution down; below 8x8 nothing is gained.
+    lowest = max(img_resolution // 2 ** (num_bf16_res - 1), 8) if num_bf16_res > 0 else None
+    use_bf16 = lowest is not None and resolution >= lowest
+    return jnp.dtype(jnp.bfloat16 if use_bf16 else jnp.float32)
+
+
+def image_packing(
+    formulation: Formulation, resolution: int, img_channels: int, channels: int
+) -> Packing:
+    """Returns how an image is packed beside feature maps of so many channels."""
+    packing = formulation.packing(resolution, channels)
+    return formulation.image_packing(resolution, img_channels, packing)
+
+
+def normalized(taps: tuple[float, ...]) -> tuple[float, ...]:
+    """Scales FIR taps to sum 1, as static floats."""
+    total = float(np.sum(taps))
+    return tuple(float(t) / total for t in taps)
+
+
+def activate(
+    x: Float[Array, "n h w c"],
+    bias: Float[Array, " b"] | None,
+    *,
+    act: str,
+    act_gain: float | None = None,
+    gain: float = 1.0,
+    clamp: float | None = None,
+) -> Float[Array, "n h w c"]:
+    """Applies `bias_act` with `gain` on top of the activation's own, and on the clamp as well."""
+    if bias is not None and bias.shape[0] < x.shape[3]:
+        # Packed feature maps hold a channel once for each pixel: [b] -> [py * px * b].
+        bias = jnp.tile(bias, x.shape[3] // bias.shape[0])
+    # The clamp bounds what the layer gives before `gain`, so it is scaled with it.
+    total_gain = (ACTIVATIONS[act].default_gain if act_gain is None else act_gain) * gain
+    return bias_act(
+        x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
+    )
 
 
 class Dense(nnx.Module):
@@ -63,20 +107,24 @@ class Dense(nnx.Module):
             bias_init: First value of the bias, as the layer applies it.
             rngs: Source of the first weights, N(0, 1 / lr_multiplier^2).
         """
+        # Stored in units of the multiplier: w = w_stored * lr_multiplier ~ N(0, 1) at first.
         shape = (in_features, out_features)
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape) / lr_multiplier)
         if bias:
+            # In the same units, so that the layer adds `bias_init` at first.
             self.bias = nnx.Param(jnp.full((out_features,), bias_init / lr_multiplier))
         self.has_bias = bias
         self.act = act
         self.act_gain = act_gain
         self.lr_multiplier = lr_multiplier
+        # Equalised learning rate: w_hat = w * gain / sqrt(fan_in). The stored weights all have the
+        # same scale, and Adam, whose steps do not know it, moves every layer equally fast.
         self.weight_gain = weight_gain * lr_multiplier / float(np.sqrt(in_features))
 
     def __call__(self, x: Float[Array, "... i"]) -> Float[Array, "... o"]:
         """Applies the layer in x.dtype."""
         bias = self.bias[...] * self.lr_multiplier if self.has_bias else None
-        # A few vectors are scaled sooner than a matrix.
+        # w_hat x + b, with the scale on x: a few vectors are scaled sooner than a matrix.
         x = (x * self.weight_gain) @ self.weight[...].astype(x.dtype)
         return bias_act(x, bias, act=self.act, gain=self.act_gain)
 
@@ -101,7 +149,7 @@ class Conv2d(nnx.Module):
         down: int = 1,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
-        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
+        resolution: int | None = None,
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
@@ -119,10 +167,12 @@ class Conv2d(nnx.Module):
             down: Integer decimation.
             resample_filter: 1-D FIR taps, any sum; used along both axes.
             conv_clamp: Clamp of the output before `gain`; None: unbounded.
-            packing: How input and output are packed (`ops/packing.py`).
+            resolution: Side of the input after `up`, from which `formulation` knows how input
+                and output are packed (`ops/packing.py`); None: they are not.
             formulation: See `conv2d_resample`.
             rngs: Source of the first weights, N(0, 1).
         """
+        formulation = formulation or platform_formulation()
         shape = (kernel_size, kernel_size, in_channels, out_channels)
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
         if bias:
@@ -132,15 +182,25 @@ class Conv2d(nnx.Module):
         self.act_gain = act_gain
         self.up = up
         self.down = down
+        # Zeros around the image, so that an odd kernel keeps its size.
         self.padding = kernel_size // 2
+        # Taps of sum 1 keep an image's mean, at any zoom.
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
-        self.packing = packing
+        # How a platform holds what comes in and goes out: the same numbers in another order.
         self.formulation = formulation
+        self.packing = (UNPACKED, UNPACKED)
+        if resolution is not None:
+            self.packing = (
+                formulation.packing(resolution // up, in_channels),
+                formulation.packing(resolution // down, out_channels),
+            )
+        # Equalised learning rate, as in `Dense`: fan_in = kernel_size^2 * in_channels.
         self.weight_gain = weight_gain / float(np.sqrt(in_channels * kernel_size**2))
 
     def __call__(self, x: Float[Array, "n h w i"], gain: float = 1.0) -> Float[Array, "n p q o"]:
         """Applies the layer in x.dtype; `gain` also multiplies the clamp."""
+        # down(w_hat * up(x)), then gain * act(. + b)
         x = conv2d_resample(
             x,
             self.weight[...] * self.weight_gain,
@@ -151,9 +211,41 @@ class Conv2d(nnx.Module):
             packing=self.packing,
             formulation=self.formulation,
         )
-        bias = tile_channels(self.bias[...], self.packing[1]) if self.has_bias else None
+        bias = self.bias[...] if self.has_bias else None
         return activate(
             x, bias, act=self.act, act_gain=self.act_gain, gain=gain, clamp=self.conv_clamp
+        )
+
+
+class MinibatchStddev(nnx.Module):
+    """Shows D how much a group of images differs, `[n, h, w, c] -> [n, h, w, c + num_channels]`.
+
+    A generator that draws the same image again and again is found out by it. Has no parameters.
+
+    Source: Karras et al. 2018 (ProGAN), section 3.
+    """
+
+    def __init__(
+        self,
+        *,
+        group_size: int | None,
+        num_channels: int,
+        grouping: Literal["contiguous", "strided"],
+    ):
+        """Builds the layer; arguments as in `minibatch_stddev`, 0 channels: nothing is added."""
+        self.group_size = group_size
+        self.num_channels = num_channels
+        self.grouping = grouping
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w cf"]:
+        """Appends the statistics as feature maps."""
+        if self.num_channels == 0:
+            return x
+        return minibatch_stddev(
+            x,
+            group_size=self.group_size,
+            num_channels=self.num_channels,
+            grouping=self.grouping,
         )
 
 
@@ -198,8 +290,13 @@ class Mapping(nnx.Module):
             raise ValueError("A mapping network needs a latent or a label: z_dim = c_dim = 0.")
         embed_features = w_dim if embed_features is None else embed_features
         layer_features = w_dim if layer_features is None else layer_features
+
+        # The label's embedding keeps the learning rate of other layers.
         if c_dim > 0:
             self.embed = Dense(c_dim, embed_features, rngs=rngs)
+
+        # Latent and embedding side by side -> hidden layers -> w. The mapping learns 100 times
+        # slower than the rest: at full speed so deep a network is unstable (StyleGAN, appendix C).
         width = z_dim + (embed_features if c_dim > 0 else 0)
         for i in range(num_layers):
             out = w_dim if i == num_layers - 1 else layer_features
@@ -214,6 +311,7 @@ class Mapping(nnx.Module):
         self, z: Float[Array, "*n z"] | None, c: Float[Array, "*n c"] | None
     ) -> Float[Array, "*n w"]:
         """Maps latents and labels; the one whose dimension is 0 is not looked at."""
+        # Each is normalised by itself, so that neither drowns the other.
         parts = []
         if self.z_dim > 0:
             assert z is not None
@@ -221,36 +319,8 @@ class Mapping(nnx.Module):
         if self.c_dim > 0:
             assert c is not None
             parts.append(normalize_2nd_moment(self.embed(c.astype(jnp.float32))))
-        x = jnp.concatenate(parts, axis=-1)
+
+        x = jnp.concatenate(parts, axis=-1)  # [..., z_dim + embed_features]
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x
-
-
-def activate(
-    x: Float[Array, "n h w c"],
-    bias: Float[Array, " c"] | None,
-    *,
-    act: str,
-    act_gain: float | None = None,
-    gain: float = 1.0,
-    clamp: float | None = None,
-) -> Float[Array, "n h w c"]:
-    """`bias_act` with `gain` on top of the activation's own, and on the clamp as well."""
-    total_gain = (ACTIVATIONS[act].default_gain if act_gain is None else act_gain) * gain
-    return bias_act(
-        x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
-    )
-
-
-def normalized(taps: tuple[float, ...]) -> tuple[float, ...]:
-    """FIR taps scaled to sum 1, as static floats."""
-    total = float(np.sum(taps))
-    return tuple(float(t) / total for t in taps)
-
-
-def compute_dtype(resolution: int, img_resolution: int, num_bf16_res: int) -> jnp.dtype:
-    """bfloat16 for the `num_bf16_res` highest resolutions, never below 8x8; float32 elsewhere."""
-    lowest = max(img_resolution // 2 ** (num_bf16_res - 1), 8) if num_bf16_res > 0 else None
-    use_bf16 = lowest is not None and resolution >= lowest
-    return jnp.dtype(jnp.bfloat16 if use_bf16 else jnp.float32)

@@ -1,5 +1,7 @@
 """ProGAN generator, grown block by block."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -10,7 +12,6 @@ from stylegan_jax.models.blocks import (
     Moving,
     Noise,
     apply_block,
-    blend_colors,
     growing_resolutions,
 )
 from stylegan_jax.models.layers import (
@@ -24,8 +25,10 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
+from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
-# Here the gain that keeps unit variance sits on the weight, not on the activation.
+# Half of a leaky ReLU's variance is lost (He et al. 2015). ProGAN and StyleGAN make up for it on
+# the weight, w_hat = w * sqrt(2 / fan_in); StyleGAN2 does on the activation.
 HE_GAIN = float(np.sqrt(2))
 
 
@@ -59,40 +62,71 @@ class SynthesisBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the block; `in_channels` 0 makes the 4x4 block."""
-        layer = dict(
+        conv = functools.partial(
+            Conv2d,
             kernel_size=3,
             act="lrelu",
             weight_gain=HE_GAIN,
             act_gain=1.0,
-            resample_filter=(1.0, 1.0),
+            resample_filter=(1.0, 1.0),  # repeats pixels where `up` is 2
             formulation=formulation,
             rngs=rngs,
         )
         self.has_fc = in_channels == 0
+
+        # Feature maps: from the latent, or those of the block before at twice their size.
         if self.has_fc:
+            # A quarter of the usual gain, as the official first layer has it; bias after reshaping.
             fan_out = 4 * 4 * out_channels
             self.fc = Dense(w_dim, fan_out, bias=False, weight_gain=HE_GAIN / 4, rngs=rngs)
             self.bias = nnx.Param(jnp.zeros((out_channels,)))
         else:
-            self.conv0 = Conv2d(in_channels, out_channels, up=2, **layer)
-        self.conv1 = Conv2d(out_channels, out_channels, **layer)
+            self.conv0 = conv(in_channels, out_channels, up=2)
+        self.conv1 = conv(out_channels, out_channels)
+
+        # Colours of this resolution, linear.
         if has_torgb:
-            colors = dict(kernel_size=1, formulation=formulation, rngs=rngs)
-            self.torgb = Conv2d(out_channels, img_channels, **colors)
+            self.torgb = Conv2d(
+                out_channels, img_channels, kernel_size=1, formulation=formulation, rngs=rngs
+            )
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "n h w o"]:
         """Maps the latent `[n, w_dim]` (4x4 block) or feature maps `[n, h, w, i]`."""
         if self.has_fc:
-            x = self.fc(x).reshape(x.shape[0], 4, 4, -1).astype(self.dtype)
+            x = self.fc(x).reshape(x.shape[0], 4, 4, -1)  # [n, 4, 4, out]
+            x = x.astype(self.dtype)
             x = activate(x, self.bias[...], act="lrelu", act_gain=1.0)
         else:
             x = self.conv0(x.astype(self.dtype))
-        return normalize_2nd_moment(self.conv1(normalize_2nd_moment(x)))
+        # Pixel norm after every activation (section 4.2): b = a / sqrt(mean_c(a^2) + eps).
+        x = normalize_2nd_moment(x)
+        return normalize_2nd_moment(self.conv1(x))
 
     def colors(self, x: Float[Array, "n h w o"]) -> Float[Array, "n h w c"]:
-        """The block's feature maps as an image, float32."""
+        """Returns the block's feature maps as an image, float32."""
         return self.torgb(x).astype(jnp.float32)
+
+
+def blend_colors(
+    synthesis: nnx.Module,
+    resolution: int,
+    x: Float[Array, "n h w i"],
+    coarse: Float[Array, "..."] | None,
+    fade: Float[Array, ""] | None,
+) -> Float[Array, "n h w c"]:
+    """Returns the image of the block of `resolution`, mixed with that of the block before it.
+
+    `x` and `coarse` are the feature maps of the two blocks, which must have `colors`.
+
+    Source: Karras et al. 2018 (ProGAN), figure 2.
+    """
+    img = getattr(synthesis, f"b{resolution}").colors(x)
+    if fade is None:
+        return img
+    # While the block grows in: (1 - fade) * img + fade * coarse image at twice its size.
+    coarse_img = getattr(synthesis, f"b{resolution // 2}").colors(coarse)
+    return fade_to(img, repeat_pixels(coarse_img, 2), fade)
 
 
 class Synthesis(nnx.Module):
@@ -115,6 +149,8 @@ class Synthesis(nnx.Module):
         self.resolutions = block_resolutions(img_resolution)
         self.grows = grows
         self.formulation = formulation
+
+        # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
         for res in self.resolutions:
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
@@ -144,12 +180,17 @@ class Synthesis(nnx.Module):
     ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images at `resolution`, packed by `packing`; there is no noise input."""
         del noise
-        x = ws[:, 0]
-        coarse = None
+        # The only style is the normalised latent, which the 4x4 block reads.
+        x = ws[:, 0]  # [n, w_dim]
+        coarse = None  # what the block before the last gave
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
-            block = getattr(self, f"b{res}")
-            again = recompute and self.formulation.recomputes(res)
-            coarse, x = x, apply_block(block, x, recompute=again)
+            coarse = x
+            x = apply_block(
+                getattr(self, f"b{res}"),
+                x,
+                recompute=recompute and self.formulation.recomputes(res),
+            )
+        # The image of the last block; while that grows in, mixed with the one of the block before.
         return space_to_depth(blend_colors(self, res, x, coarse, fade), packing), moving
 
 
@@ -189,6 +230,7 @@ class Generator(BaseGenerator):
             rngs: Source of the first weights.
         """
         formulation = formulation or platform_formulation()
+        # Latent -> normalised latent -> image.
         self.mapping = Mapping()
         self.synthesis = Synthesis(
             z_dim + c_dim,
@@ -201,6 +243,8 @@ class Generator(BaseGenerator):
             formulation=formulation,
             rngs=rngs,
         )
+
+        # What callers need to know in order to draw latents.
         self.z_dim = z_dim
         self.w_dim = z_dim + c_dim
         self.num_ws = 1

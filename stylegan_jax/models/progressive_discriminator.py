@@ -1,5 +1,6 @@
 """Discriminator of ProGAN and StyleGAN 1, grown block by block."""
 
+import functools
 from typing import Literal
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from stylegan_jax.models.blocks import Moving, Network, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
+    MinibatchStddev,
     block_resolutions,
     channels_at,
     compute_dtype,
@@ -17,17 +19,17 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
-from stylegan_jax.ops.normalize import minibatch_stddev
 from stylegan_jax.ops.packing import depth_to_space, packing_of
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
-# Leaky ReLU whose gain sits on the weight.
-_LRELU = dict(act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
+# Convolution and dense layer with a leaky ReLU whose gain sits on the weight.
+_conv2d = functools.partial(Conv2d, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
+_dense = functools.partial(Dense, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
 
 
 class DiscriminatorBlock(nnx.Module):
-    """One resolution: convolution and down-sampling convolution, `[n, h, w, i] -> [n, p, q, o]`.
+    """One resolution: two convolutions that halve it, `[n, h, w, in] -> [n, h / 2, w / 2, out]`.
 
     Images enter through FromRGB, in the block of the resolution that they have.
     """
@@ -45,18 +47,19 @@ class DiscriminatorBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block; arguments as in `ProgressiveDiscriminator`."""
-        layer = dict(_LRELU, formulation=formulation, rngs=rngs)
+        """Builds the block; arguments as in `Discriminator`."""
+        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        # Colours of this resolution.
         if has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **layer)
-        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, **layer)
-        self.conv1 = Conv2d(
+            self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
+        # Feature maps, halved inside the second convolution or after it.
+        self.conv0 = conv(in_channels, in_channels, kernel_size=3)
+        self.conv1 = conv(
             in_channels,
             out_channels,
             kernel_size=3,
             down=2 if fused_scale else 1,
-            resample_filter=(1.0, 1.0),
-            **layer,
+            resample_filter=(1.0, 1.0),  # averages pixels where `down` is 2
         )
         self.blur_filter = blur_filter
         self.fused_scale = fused_scale
@@ -66,6 +69,7 @@ class DiscriminatorBlock(nnx.Module):
     def __call__(self, x: Float[Array, "n h w i"]) -> Float[Array, "n p q o"]:
         """Halves the resolution."""
         x = self.conv0(x.astype(self.dtype))
+        # Blurred before it is decimated, so that nothing aliases (StyleGAN, section 2.1).
         if self.blur_filter is not None:
             x = blur2d(x, self.blur_filter, formulation=self.formulation)
         x = self.conv1(x)
@@ -83,41 +87,35 @@ class DiscriminatorEpilogue(nnx.Module):
         num_scores: int,
         img_channels: int,
         has_fromrgb: bool,
-        mbstd_group_size: int | None,
-        mbstd_num_channels: int,
-        mbstd_grouping: Literal["contiguous", "strided"],
+        mbstd: MinibatchStddev,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; with several `num_scores`, the label picks one."""
-        layer = dict(_LRELU, formulation=formulation, rngs=rngs)
+        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        # Colours of 4x4 images.
         if has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, in_channels, kernel_size=1, **layer)
-        self.conv = Conv2d(in_channels + mbstd_num_channels, in_channels, kernel_size=3, **layer)
-        self.fc = Dense(in_channels * 4 * 4, hidden_features, **_LRELU, rngs=rngs)
+            self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
+        # Feature maps -> one vector -> a score for every class, or one for all.
+        self.mbstd = mbstd
+        self.conv = conv(in_channels + mbstd.num_channels, in_channels, kernel_size=3)
+        self.fc = _dense(in_channels * 4 * 4, hidden_features, rngs=rngs)
         self.out = Dense(hidden_features, num_scores, rngs=rngs)
-        self.mbstd_group_size = mbstd_group_size
-        self.mbstd_num_channels = mbstd_num_channels
-        self.mbstd_grouping = mbstd_grouping
 
     def __call__(
         self, x: Float[Array, "n 4 4 i"], c: Float[Array, "n m"] | None
     ) -> Float[Array, "n 1"]:
         """Returns the logits."""
-        x = x.astype(jnp.float32)
-        if self.mbstd_num_channels > 0:
-            x = minibatch_stddev(
-                x,
-                group_size=self.mbstd_group_size,
-                num_channels=self.mbstd_num_channels,
-                grouping=self.mbstd_grouping,
-            )
-        x = self.conv(x)
-        x = self.out(self.fc(x.reshape(x.shape[0], -1)))
+        # Statistics of the group, then two layers that see the whole 4x4 map (section 3, table 2).
+        x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
+        x = self.conv(x)  # [n, 4, 4, in]
+        x = self.fc(x.reshape(x.shape[0], -1))  # [n, hidden_features]
+        x = self.out(x)  # [n, num_scores]
+        # One-hot labels pick the score of their class.
         return x if c is None else jnp.sum(x * c, axis=-1, keepdims=True)
 
 
-class ProgressiveDiscriminator(Network):
+class Discriminator(Network):
     """Discriminator of ProGAN and StyleGAN 1, `(img, c [n, c_dim], moving) -> (logits, moved)`.
 
     Source: Karras et al. 2018 (ProGAN), table 2 and figure 2; Karras et al. 2019 (StyleGAN).
@@ -153,7 +151,7 @@ class ProgressiveDiscriminator(Network):
             channel_max: ... and at most this many.
             grows: Let images enter at every resolution; False: only at the largest.
             blur_filter: 1-D taps before every down-sampling convolution; None: no blur (ProGAN).
-            fused_scale: Average inside the down-sampling convolution. False: behind its
+            fused_scale: Average inside the down-sampling convolution. False: after its
                 activation, as ProGAN's separate scaling does.
             score_by_label: One score per class, of which the label picks its own (StyleGAN).
                 False: labels are not looked at (ProGAN).
@@ -164,14 +162,17 @@ class ProgressiveDiscriminator(Network):
             formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
+        formulation = formulation or platform_formulation()
         self.resolutions = block_resolutions(img_resolution)
+        self.img_channels = img_channels
+        self.grows = grows
         # The last dense layer's width follows the same rule, at 2x2.
         channels = {
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
             for res in (2, *self.resolutions)
         }
-        formulation = formulation or platform_formulation()
-        common = dict(img_channels=img_channels, formulation=formulation, rngs=rngs)
+
+        # Blocks b1024, b512, ..., b8, each at half the size of the one before.
         for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(
                 channels[res],
@@ -179,23 +180,29 @@ class ProgressiveDiscriminator(Network):
                 has_fromrgb=grows or res == img_resolution,
                 blur_filter=blur_filter,
                 fused_scale=fused_scale,
+                img_channels=img_channels,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
-                **common,
+                formulation=formulation,
+                rngs=rngs,
             )
             setattr(self, f"b{res}", block)
+
+        # The end at 4x4.
         self.is_conditional = score_by_label and c_dim > 0
         self.b4 = DiscriminatorEpilogue(
             channels[4],
             channels[2],
             num_scores=c_dim if self.is_conditional else 1,
             has_fromrgb=grows or img_resolution == 4,
-            mbstd_group_size=mbstd_group_size,
-            mbstd_num_channels=mbstd_num_channels,
-            mbstd_grouping=mbstd_grouping,
-            **common,
+            img_channels=img_channels,
+            mbstd=MinibatchStddev(
+                group_size=mbstd_group_size,
+                num_channels=mbstd_num_channels,
+                grouping=mbstd_grouping,
+            ),
+            formulation=formulation,
+            rngs=rngs,
         )
-        self.grows = grows
-        self.img_channels = img_channels
 
     def __call__(
         self,
@@ -210,17 +217,22 @@ class ProgressiveDiscriminator(Network):
         The image's own size says which blocks work; `fade` is the share of the path that enters
         at half the size (None: not computed).
         """
+        # Nothing here is packed: an image that came packed is unpacked first.
         img = depth_to_space(img, packing_of(img, self.img_channels))
         side = img.shape[1]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
+
+        # From the image's own size down.
         x = getattr(self, f"b{side}").fromrgb(split_rows(img.astype(self._dtype(side))))
         for res in reversed(blocks[1:]):
             x = split_rows(getattr(self, f"b{res}")(x))
             if res == side and fade is not None:
+                # While the first block grows in: the next one reads its output mixed with the
+                # colours of the image at half the size (Karras et al. 2018, figure 2).
                 small = average_pixels(img, 2).astype(x.dtype)
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
         return self.b4(x, c if self.is_conditional else None), moving
 
     def _dtype(self, res: int) -> jnp.dtype:
-        """What the block of a resolution computes in."""
+        """The dtype in which the block of a resolution computes."""
         return jnp.dtype(jnp.float32) if res == 4 else getattr(self, f"b{res}").dtype

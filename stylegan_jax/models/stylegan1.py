@@ -1,5 +1,8 @@
 """StyleGAN 1 generator: mapping network, styles by AdaIN, per-layer noise; grown block by block."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -10,7 +13,6 @@ from stylegan_jax.models.blocks import (
     Moving,
     Noise,
     apply_block,
-    blend_colors,
     growing_resolutions,
 )
 from stylegan_jax.models.layers import (
@@ -21,7 +23,7 @@ from stylegan_jax.models.layers import (
     channels_at,
     compute_dtype,
 )
-from stylegan_jax.models.progan import HE_GAIN
+from stylegan_jax.models.progan import HE_GAIN, blend_colors
 from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import instance_norm, normalize_2nd_moment
@@ -50,11 +52,14 @@ class Mapping(nnx.Module):
         """Builds the network; arguments as in `Generator`."""
         self.has_labels = c_dim > 0
         if self.has_labels:
-            # Neither scaled at run time nor biased.
+            # One vector per class, neither scaled at run time nor biased.
             self.embed = nnx.Param(jax.random.normal(rngs.params(), (c_dim, z_dim)))
+
+        # Latent and label side by side -> hidden layers -> w.
         width = 2 * z_dim if self.has_labels else z_dim
         for i in range(num_layers):
             out = w_dim if i == num_layers - 1 else layer_features or w_dim
+            # Slower than the synthesis by `lr_multiplier`, or training is unstable (appendix C).
             layer = Dense(
                 width,
                 out,
@@ -67,6 +72,7 @@ class Mapping(nnx.Module):
             setattr(self, f"fc{i}", layer)
             width = out
         self.num_layers = num_layers
+        # Without layers the style is the normalised input itself.
         self.w_dim = width
 
     def __call__(
@@ -76,11 +82,25 @@ class Mapping(nnx.Module):
         x = z.astype(jnp.float32)
         if self.has_labels:
             assert c is not None
+            # [..., 2 * z_dim]; unlike StyleGAN2's, both are normalised as one vector.
             x = jnp.concatenate([x, c.astype(jnp.float32) @ self.embed[...]], axis=-1)
         x = normalize_2nd_moment(x)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Switches:
+    """What the rows of table 1 turn on and off; fields as the arguments of `Generator`."""
+
+    act: str
+    const_input: bool
+    use_noise: bool
+    use_pixel_norm: bool
+    use_instance_norm: bool
+    use_styles: bool
+    blur_filter: tuple[float, ...] | None
 
 
 class Epilogue(nnx.Module):
@@ -89,29 +109,16 @@ class Epilogue(nnx.Module):
     Source: Karras et al. 2019 (StyleGAN), figure 1b and eq. 1 (AdaIN).
     """
 
-    def __init__(
-        self,
-        channels: int,
-        *,
-        w_dim: int,
-        act: str,
-        use_noise: bool,
-        use_pixel_norm: bool,
-        use_instance_norm: bool,
-        use_styles: bool,
-        rngs: nnx.Rngs,
-    ):
-        """Builds the layer; arguments as in `Generator`."""
-        if use_noise:
+    def __init__(self, channels: int, *, w_dim: int, switches: Switches, rngs: nnx.Rngs):
+        """Builds the layer; `w_dim` is the length of a style."""
+        # B: one strength per channel, 0 at first.
+        if switches.use_noise:
             self.noise_strength = nnx.Param(jnp.zeros((channels,)))
         self.bias = nnx.Param(jnp.zeros((channels,)))
-        if use_styles:
+        # A: w -> a scale and a shift per channel.
+        if switches.use_styles:
             self.affine = Dense(w_dim, 2 * channels, rngs=rngs)
-        self.act = act
-        self.use_noise = use_noise
-        self.use_pixel_norm = use_pixel_norm
-        self.use_instance_norm = use_instance_norm
-        self.use_styles = use_styles
+        self.switches = switches
 
     def __call__(
         self,
@@ -120,15 +127,20 @@ class Epilogue(nnx.Module):
         noise: Float[Array, "#n h w 1"] | None,
     ) -> Float[Array, "n h w i"]:
         """Applies the layer; `noise` is unit normal, its learned strength differs by channel."""
-        if self.use_noise and noise is not None:
-            x = x + (noise * self.noise_strength[...]).astype(x.dtype)
-        x = activate(x, self.bias[...], act=self.act, act_gain=1.0)
-        if self.use_pixel_norm:
+        # x + B n, bias, activation.
+        if self.switches.use_noise and noise is not None:
+            x = x + (noise * self.noise_strength[...]).astype(x.dtype)  # [n, h, w, 1] * [i]
+        x = activate(x, self.bias[...], act=self.switches.act, act_gain=1.0)
+        if self.switches.use_pixel_norm:
             x = normalize_2nd_moment(x)
-        if self.use_instance_norm:
+
+        # AdaIN(x_i, y) = y_s,i * (x_i - mean(x_i)) / std(x_i) + y_b,i   (eq. 1)
+        if self.switches.use_instance_norm:
             x = instance_norm(x)
-        if self.use_styles:
-            scale, shift = jnp.split(self.affine(w)[:, None, None, :].astype(x.dtype), 2, axis=-1)
+        if self.switches.use_styles:
+            y = self.affine(w)[:, None, None, :].astype(x.dtype)  # [n, 1, 1, 2 i]
+            scale, shift = jnp.split(y, 2, axis=-1)
+            # The scale is stored as its distance from 1, so that styles change nothing at first.
             x = x * (scale + 1) + shift
         return x
 
@@ -147,37 +159,47 @@ class SynthesisBlock(nnx.Module):
         w_dim: int,
         img_channels: int,
         has_torgb: bool,
-        const_input: bool,
-        blur_filter: tuple[float, ...] | None,
+        switches: Switches,
         dtype: jnp.dtype,
-        epilogue: dict,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the block; `in_channels` 0 makes the 4x4 block. Arguments as in `Generator`."""
-        layer = dict(
+        # The bias belongs to the epilogue, after the noise.
+        conv = functools.partial(
+            Conv2d,
             kernel_size=3,
             bias=False,
             weight_gain=HE_GAIN,
-            resample_filter=(1.0, 1.0),
+            resample_filter=(1.0, 1.0),  # repeats pixels where `up` is 2
             formulation=formulation,
             rngs=rngs,
         )
-        self.start = "conv" if in_channels > 0 else "const" if const_input else "fc"
+        epilogue = functools.partial(
+            Epilogue, out_channels, w_dim=w_dim, switches=switches, rngs=rngs
+        )
+
+        # Feature maps: a learned constant, the style through a dense layer (rows B and C), or
+        # those of the block before at twice their size.
+        self.start = "conv" if in_channels > 0 else "const" if switches.const_input else "fc"
         if self.start == "const":
             self.const = nnx.Param(jnp.ones((4, 4, out_channels)))
         elif self.start == "fc":
+            # A quarter of the usual gain, as in ProGAN's first layer.
             fan_out = 4 * 4 * out_channels
             self.fc = Dense(w_dim, fan_out, bias=False, weight_gain=HE_GAIN / 4, rngs=rngs)
         else:
-            self.conv0 = Conv2d(in_channels, out_channels, up=2, **layer)
-        self.epilogue0 = Epilogue(out_channels, w_dim=w_dim, **epilogue, rngs=rngs)
-        self.conv1 = Conv2d(out_channels, out_channels, **layer)
-        self.epilogue1 = Epilogue(out_channels, w_dim=w_dim, **epilogue, rngs=rngs)
+            self.conv0 = conv(in_channels, out_channels, up=2)
+        self.epilogue0 = epilogue()
+        self.conv1 = conv(out_channels, out_channels)
+        self.epilogue1 = epilogue()
+
+        # Colours of this resolution, linear and without a style.
         if has_torgb:
-            colors = dict(kernel_size=1, formulation=formulation, rngs=rngs)
-            self.torgb = Conv2d(out_channels, img_channels, **colors)
-        self.blur_filter = blur_filter
+            self.torgb = Conv2d(
+                out_channels, img_channels, kernel_size=1, formulation=formulation, rngs=rngs
+            )
+        self.blur_filter = switches.blur_filter
         self.formulation = formulation
         self.dtype = dtype
 
@@ -189,20 +211,24 @@ class SynthesisBlock(nnx.Module):
     ) -> Float[Array, "n p q o"]:
         """Applies the block with the first two of `ws`."""
         if self.start == "const":
-            const = self.const[...].astype(self.dtype)
+            const = self.const[...].astype(self.dtype)  # [4, 4, out]
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
         elif self.start == "fc":
-            x = self.fc(ws[:, 0]).reshape(ws.shape[0], 4, 4, -1).astype(self.dtype)
+            x = self.fc(ws[:, 0]).reshape(ws.shape[0], 4, 4, -1)  # [n, 4, 4, out]
+            x = x.astype(self.dtype)
         else:
             assert x is not None
             x = self.conv0(x.astype(self.dtype))
+            # Repeated pixels, blurred, are bilinear up-sampling (section 2.1).
             if self.blur_filter is not None:
                 x = blur2d(x, self.blur_filter, formulation=self.formulation)
+
+        # Every convolution is followed by noise, bias, activation and a style of its own.
         x = self.epilogue0(x, ws[:, 0], noise.get("conv0"))
         return self.epilogue1(self.conv1(x), ws[:, 1], noise.get("conv1"))
 
     def colors(self, x: Float[Array, "n h w o"]) -> Float[Array, "n h w c"]:
-        """The block's feature maps as an image, float32."""
+        """Returns the block's feature maps as an image, float32."""
         return self.torgb(x).astype(jnp.float32)
 
 
@@ -218,18 +244,18 @@ class Synthesis(nnx.Module):
         channel_base: int,
         channel_max: int,
         grows: bool,
-        const_input: bool,
-        blur_filter: tuple[float, ...] | None,
+        switches: Switches,
         num_bf16_res: int,
-        epilogue: dict,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the network; `epilogue` are the settings of `Epilogue`, the rest as there."""
+        """Builds the network; arguments as in `Generator`."""
         self.resolutions = block_resolutions(img_resolution)
         self.num_ws = 2 * len(self.resolutions)
         self.grows = grows
         self.formulation = formulation
+
+        # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
         for res in self.resolutions:
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
@@ -239,11 +265,9 @@ class Synthesis(nnx.Module):
                 w_dim=w_dim,
                 img_channels=img_channels,
                 has_torgb=grows or res == img_resolution,
-                const_input=const_input,
-                blur_filter=blur_filter,
+                switches=switches,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
                 formulation=formulation,
-                epilogue=epilogue,
                 rngs=rngs,
             )
             setattr(self, f"b{res}", block)
@@ -267,15 +291,21 @@ class Synthesis(nnx.Module):
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
+
+        # From 4x4 up, two styles per block; `coarse` is what the block before the last gave.
         x = coarse = None
-        for i, res in enumerate(
-            growing_resolutions(self.resolutions, resolution, grows=self.grows)
-        ):
-            block = getattr(self, f"b{res}")
-            args = x, ws[:, 2 * i :], noise.get(f"b{res}", {})
-            again = recompute and self.formulation.recomputes(res)
-            coarse, x = x, apply_block(block, *args, recompute=again)
+        working = growing_resolutions(self.resolutions, resolution, grows=self.grows)
+        for i, res in enumerate(working):
+            coarse = x
+            x = apply_block(
+                getattr(self, f"b{res}"),
+                x,
+                ws[:, 2 * i :],
+                noise.get(f"b{res}", {}),
+                recompute=recompute and self.formulation.recomputes(res),
+            )
         assert x is not None
+        # The image of the last block; while that grows in, mixed with the one of the block before.
         return space_to_depth(blend_colors(self, res, x, coarse, fade), packing), moving
 
 
@@ -328,15 +358,16 @@ class Generator(BaseGenerator):
             act: Activation of the synthesis network.
             const_input: Start from a learned constant (row D) instead of the latent.
             use_noise: Give every layer a noise input (row E).
-            use_pixel_norm: Normalise over channels behind the activation (row B has it).
+            use_pixel_norm: Normalise over channels after the activation (row B has it).
             use_instance_norm: Normalise each feature map before its style (row C).
             use_styles: Give every layer a style (row C).
-            blur_filter: 1-D taps behind every up-sampling convolution; None: no blur.
+            blur_filter: 1-D taps after every up-sampling convolution; None: no blur.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
             formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
         formulation = formulation or platform_formulation()
+        # f: z -> w.
         self.mapping = Mapping(
             z_dim,
             c_dim,
@@ -346,6 +377,7 @@ class Generator(BaseGenerator):
             lr_multiplier=mapping_lr_multiplier,
             rngs=rngs,
         )
+        # g: w -> image.
         self.synthesis = Synthesis(
             self.mapping.w_dim,
             img_resolution,
@@ -353,19 +385,21 @@ class Generator(BaseGenerator):
             channel_base=channel_base,
             channel_max=channel_max,
             grows=grows,
-            const_input=const_input,
-            blur_filter=blur_filter,
-            num_bf16_res=num_bf16_res,
-            formulation=formulation,
-            epilogue=dict(
+            switches=Switches(
                 act=act,
+                const_input=const_input,
                 use_noise=use_noise,
                 use_pixel_norm=use_pixel_norm,
                 use_instance_norm=use_instance_norm,
                 use_styles=use_styles,
+                blur_filter=blur_filter,
             ),
+            num_bf16_res=num_bf16_res,
+            formulation=formulation,
             rngs=rngs,
         )
+
+        # What callers need to know in order to draw latents, styles and noise.
         self.z_dim = z_dim
         self.w_dim = self.mapping.w_dim
         self.num_ws = self.synthesis.num_ws

@@ -1,5 +1,6 @@
 """StyleGAN2 generator: modulated convolutions in the original, skip or residual architecture."""
 
+import functools
 from typing import Any
 
 import jax
@@ -23,22 +24,27 @@ from stylegan_jax.models.layers import (
     block_resolutions,
     channels_at,
     compute_dtype,
+    image_packing,
     normalized,
 )
 from stylegan_jax.ops.fir import upsample2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
-from stylegan_jax.ops.packing import (
-    UNPACKED,
-    Packing,
-    depth_to_space,
-    repack,
-    space_to_depth,
-    tile_channels,
-)
+from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, repack, space_to_depth
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 
+# Karras et al. 2020, figure 7. orig: the last block alone makes the image. skip (b): the image is
+# a sum over resolutions. resnet (c): the feature maps are. progressive: ProGAN's, grown in steps.
 ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
+# A sum of two branches of unit variance has variance 2 (Karras et al. 2020, section 4).
+RESIDUAL_GAIN = float(np.sqrt(0.5))
+
+
+def check_architecture(architecture: str) -> None:
+    """Raises ValueError where the networks have no such architecture."""
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
 
 
 class SynthesisLayer(nnx.Module):
@@ -53,28 +59,36 @@ class SynthesisLayer(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
+        resolution: int,
         up: int = 1,
         use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
-        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
-        """Builds the layer; arguments as in `Conv2d`, `w_dim` is the length of a style."""
+        """Builds the layer; `w_dim` is the length of a style, the rest as in `Conv2d`."""
+        formulation = formulation or platform_formulation()
+        # A: one scale per input channel, 1 at first.
         self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
+        # w. Demodulation sets the scale of the output, so it needs no equalised gain.
         shape = (3, 3, in_channels, out_channels)
-        # Demodulation sets the scale of the output, so the weight needs no equalised gain.
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
+        # B, one strength for all channels; 0 at first: noise comes in as far as it helps.
         if use_noise:
             self.noise_strength = nnx.Param(jnp.zeros(()))
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
+
         self.use_noise = use_noise
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
-        self.packing = packing
+        # As in `Conv2d`: the same numbers in another order.
         self.formulation = formulation
+        self.packing = (
+            formulation.packing(resolution // up, in_channels),
+            formulation.packing(resolution, out_channels),
+        )
 
     def __call__(
         self,
@@ -84,10 +98,12 @@ class SynthesisLayer(nnx.Module):
         gain: float = 1.0,
     ) -> Float[Array, "n p q o"]:
         """Applies the layer; `noise` is unit normal and scaled by the learned strength here."""
+        # Modulation, up-sampling, convolution, demodulation (eqs. 1 to 3):
+        #   w'_ijk = s_i * w_ijk,   w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + eps),   x * w'' + B n
         x = modulated_conv2d(
             x,
             self.weight[...],
-            self.affine(w),
+            self.affine(w),  # s [n, in]
             noise=noise if self.use_noise else None,
             noise_strength=self.noise_strength[...] if self.use_noise else 0.0,
             up=self.up,
@@ -96,55 +112,64 @@ class SynthesisLayer(nnx.Module):
             packing=self.packing,
             formulation=self.formulation,
         )
-        bias = tile_channels(self.bias[...], self.packing[1])
-        return activate(x, bias, act="lrelu", gain=gain, clamp=self.conv_clamp)
+        # Bias and noise lie after demodulation, outside the style's reach (section 2.1).
+        return activate(x, self.bias[...], act="lrelu", gain=gain, clamp=self.conv_clamp)
 
 
 class ToRGB(nnx.Module):
-    """Modulated 1x1 convolution to colours, without demodulation: `[n, h, w, in] -> [..., img]`."""
+    """Modulated 1x1 convolution to colours, `[n, h, w, in] -> [n, h, w, img_channels]`."""
 
     def __init__(
         self,
         in_channels: int,
-        out_channels: int,
+        img_channels: int,
         *,
         w_dim: int,
+        resolution: int,
         conv_clamp: float | None = None,
-        packing: tuple[Packing, Packing] = (UNPACKED, UNPACKED),
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
         """Builds the layer; arguments as in `SynthesisLayer`."""
+        formulation = formulation or platform_formulation()
         self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
-        shape = (1, 1, in_channels, out_channels)
+        shape = (1, 1, in_channels, img_channels)
         self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros((out_channels,)))
-        self.conv_clamp = conv_clamp
-        self.packing = packing
-        self.formulation = formulation
+        self.bias = nnx.Param(jnp.zeros((img_channels,)))
+        # Equalised learning rate, which nothing replaces here.
         self.weight_gain = 1 / float(np.sqrt(in_channels))
+
+        self.conv_clamp = conv_clamp
+        self.formulation = formulation
+        self.packing = (
+            formulation.packing(resolution, in_channels),
+            image_packing(formulation, resolution, img_channels, in_channels),
+        )
 
     def __call__(
         self, x: Float[Array, "n h w i"], w: Float[Array, "n w_dim"]
     ) -> Float[Array, "n p q o"]:
         """Applies the layer in x.dtype and returns float32."""
-        styles = self.affine(w) * self.weight_gain
+        # No demodulation: it would give the colours of every image the same variance.
         x = modulated_conv2d(
             x,
             self.weight[...],
-            styles,
+            self.affine(w) * self.weight_gain,
             demodulate=False,
             packing=self.packing,
             formulation=self.formulation,
         )
-        bias = tile_channels(self.bias[...], self.packing[1])
-        return activate(x, bias, act="linear", clamp=self.conv_clamp).astype(jnp.float32)
+        x = activate(x, self.bias[...], act="linear", clamp=self.conv_clamp)
+        # The image, a sum over resolutions, is not rounded to bfloat16's 8 bits.
+        return x.astype(jnp.float32)
 
 
 class SynthesisBlock(nnx.Module):
     """One resolution: up-sampling convolution, convolution and, where wanted, ToRGB.
 
     The 4x4 block starts from the learned constant and has a single convolution.
+
+    Source: Karras et al. 2020 (StyleGAN2), figure 7: skip (b), residual (c).
     """
 
     def __init__(
@@ -153,7 +178,7 @@ class SynthesisBlock(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
-        img_resolution: int,
+        resolution: int,
         img_channels: int,
         is_last: bool,
         architecture: str,
@@ -164,55 +189,48 @@ class SynthesisBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block of `img_resolution`; `in_channels` 0 makes the 4x4 block.
+        """Builds the block whose feature maps have the side `resolution`.
 
-        Args:
-            in_channels: Channels of the block before.
-            out_channels: Channels of this block.
-            w_dim: Length of a style.
-            img_resolution: Side of this block's feature maps.
-            img_channels: Colours of the image.
-            is_last: The block that ends the network; it always has a ToRGB.
-            architecture: Karras et al. 2020, figure 7.
-            use_noise: Give the convolutions noise inputs.
-            resample_filter: 1-D FIR taps.
-            conv_clamp: Clamp of every convolution's output.
-            dtype: Dtype of the feature maps.
-            formulation: Decides how feature maps are packed; see also `conv2d_resample`.
-            rngs: Source of the first weights.
+        `in_channels` are those of the block before, 0 in the 4x4 block; `is_last`: the block ends
+        the network and always has a ToRGB; `dtype` is that of the feature maps. The other
+        arguments are those of `Generator`.
         """
-        packing = formulation.packing(img_resolution, out_channels)
-        # The block before, whose feature maps and image come in.
-        packing_in = formulation.packing(img_resolution // 2, in_channels)
-        same, finer = (packing, packing), (packing_in, packing)
-        self.img_packing = formulation.image_packing(img_resolution, img_channels, packing)
-        self.img_packing_in = formulation.image_packing(
-            img_resolution // 2, img_channels, packing_in
-        )
-        resampled = dict(resample_filter=resample_filter, packing=finer)
-        common = dict(formulation=formulation, rngs=rngs)
-        layer = dict(w_dim=w_dim, conv_clamp=conv_clamp, **common)
-        if in_channels == 0:
-            shape = (img_resolution, img_resolution, out_channels)
-            self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
-        else:
-            self.conv0 = SynthesisLayer(
-                in_channels,
-                out_channels,
-                up=2,
-                use_noise=use_noise,
-                **resampled,
-                **layer,
-            )
-        self.conv1 = SynthesisLayer(
-            out_channels, out_channels, use_noise=use_noise, packing=same, **layer
-        )
+        self.has_const = in_channels == 0
         self.has_torgb = is_last or architecture in ("skip", "progressive")
         self.adds_img = architecture == "skip"
+        self.has_skip = architecture == "resnet" and not self.has_const
+        self.num_convs = 1 if self.has_const else 2
+        conv = functools.partial(
+            SynthesisLayer,
+            w_dim=w_dim,
+            resolution=resolution,
+            use_noise=use_noise,
+            resample_filter=resample_filter,
+            conv_clamp=conv_clamp,
+            formulation=formulation,
+            rngs=rngs,
+        )
+
+        # Feature maps: the learned constant, or those of the block before at twice their size.
+        if self.has_const:
+            shape = (resolution, resolution, out_channels)
+            self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
+        else:
+            self.conv0 = conv(in_channels, out_channels, up=2)
+        self.conv1 = conv(out_channels, out_channels)
+
+        # Colours of this resolution (figure 7b: tRGB).
         if self.has_torgb:
-            to_img = (packing, self.img_packing)
-            self.torgb = ToRGB(out_channels, img_channels, packing=to_img, **layer)
-        self.has_skip = architecture == "resnet" and in_channels > 0
+            self.torgb = ToRGB(
+                out_channels,
+                img_channels,
+                w_dim=w_dim,
+                resolution=resolution,
+                conv_clamp=conv_clamp,
+                formulation=formulation,
+                rngs=rngs,
+            )
+        # The residual path around both convolutions: linear and without a bias (figure 7c).
         if self.has_skip:
             self.skip = Conv2d(
                 in_channels,
@@ -220,11 +238,15 @@ class SynthesisBlock(nnx.Module):
                 kernel_size=1,
                 bias=False,
                 up=2,
-                **resampled,
-                **common,
+                resample_filter=resample_filter,
+                resolution=resolution,
+                formulation=formulation,
+                rngs=rngs,
             )
-        self.has_const = in_channels == 0
-        self.num_convs = 1 if self.has_const else 2
+
+        # How the image is held that this block returns, and the one that it is given.
+        self.img_packing = image_packing(formulation, resolution, img_channels, out_channels)
+        self.coarse_packing = image_packing(formulation, resolution // 2, img_channels, in_channels)
         self.taps = normalized(resample_filter)
         self.dtype = dtype
         self.formulation = formulation
@@ -236,27 +258,35 @@ class SynthesisBlock(nnx.Module):
         ws: Float[Array, "n l w_dim"],
         noise: dict[str, Any],
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
-        """Returns this block's feature maps and the image so far (float32), packed each its way.
+        """Returns this block's feature maps and the image so far, which is float32.
 
-        In the progressive architecture the image is that of this block alone.
+        The convolutions read the first `num_convs` of `ws`, ToRGB the next. In the progressive
+        architecture the image is that of this block alone.
         """
+        # Feature maps; a layer that is missing in `noise` gets none.
         if self.has_const:
-            const = self.const[...].astype(self.dtype)
+            const = self.const[...].astype(self.dtype)  # [4, 4, out]
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
             x = self.conv1(x, ws[:, 0], noise.get("conv1"))
         else:
             assert x is not None
-            x = x.astype(self.dtype)
-            # The residual sum keeps unit variance: both branches carry sqrt(1/2).
-            gain = float(np.sqrt(0.5)) if self.has_skip else 1.0
-            y = self.conv0(x, ws[:, 0], noise.get("conv0"))
+            x = x.astype(self.dtype)  # [n, h, w, in]
+            # Both branches of the residual sum are scaled, so that it keeps unit variance.
+            gain = RESIDUAL_GAIN if self.has_skip else 1.0
+            y = self.conv0(x, ws[:, 0], noise.get("conv0"))  # [n, 2h, 2w, out]
             y = self.conv1(y, ws[:, 1], noise.get("conv1"), gain)
             x = self.skip(x, gain) + y if self.has_skip else y
+
+        # Skip: the image so far, enlarged, and what this resolution adds to it.
         if self.has_torgb:
-            rgb = self.torgb(x, ws[:, self.num_convs])
+            rgb = self.torgb(x, ws[:, self.num_convs])  # [n, 2h, 2w, img_channels]
             if self.adds_img and img is not None:
-                finer = (self.img_packing_in, self.img_packing)
-                rgb += upsample2d(img, self.taps, packing=finer, formulation=self.formulation)
+                rgb += upsample2d(
+                    img,
+                    self.taps,
+                    packing=(self.coarse_packing, self.img_packing),
+                    formulation=self.formulation,
+                )
             img = rgb
         return x, img
 
@@ -273,24 +303,23 @@ class Synthesis(nnx.Module):
         img_resolution: int,
         img_channels: int,
         *,
-        channel_base: int = 32768,
-        channel_max: int = 512,
-        architecture: str = "skip",
-        use_noise: bool = True,
-        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
-        conv_clamp: float | None = None,
-        num_bf16_res: int = 0,
-        formulation: Formulation | None = None,
+        channel_base: int,
+        channel_max: int,
+        architecture: str,
+        use_noise: bool,
+        resample_filter: tuple[float, ...],
+        conv_clamp: float | None,
+        num_bf16_res: int,
+        formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
-        if architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
-        formulation = formulation or platform_formulation()
+        check_architecture(architecture)
         self.grows = architecture == "progressive"
         self.formulation = formulation
         self.resolutions = block_resolutions(img_resolution)
+
+        # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
         self.num_ws = 0
         for res in self.resolutions:
@@ -299,7 +328,7 @@ class Synthesis(nnx.Module):
                 in_channels,
                 out_channels,
                 w_dim=w_dim,
-                img_resolution=res,
+                resolution=res,
                 img_channels=img_channels,
                 is_last=res == img_resolution,
                 architecture=architecture,
@@ -334,6 +363,8 @@ class Synthesis(nnx.Module):
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
+
+        # From 4x4 up; `index` counts the styles that convolutions have read.
         x = img = coarse_img = block = None
         index = 0
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
@@ -349,8 +380,11 @@ class Synthesis(nnx.Module):
             )
             index += block.num_convs
         assert img is not None and block is not None
+
+        # While the last block grows in: its image over that of the block before, whose pixels
+        # are repeated (Karras et al. 2018, figure 2).
         if fade is not None:
-            coarse_img = repeat_pixels(depth_to_space(coarse_img, block.img_packing_in), 2)
+            coarse_img = repeat_pixels(depth_to_space(coarse_img, block.coarse_packing), 2)
             img = fade_to(img, space_to_depth(coarse_img, block.img_packing), fade)
         return repack(img, block.img_packing, packing), moving
 
@@ -406,6 +440,8 @@ class Generator(BaseGenerator):
             formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
+        formulation = formulation or platform_formulation()
+        # f: z -> w.
         self.mapping = Mapping(
             z_dim,
             c_dim,
@@ -416,6 +452,7 @@ class Generator(BaseGenerator):
             lr_multiplier=mapping_lr_multiplier,
             rngs=rngs,
         )
+        # g: w -> image.
         self.synthesis = Synthesis(
             w_dim,
             img_resolution,
@@ -430,11 +467,14 @@ class Generator(BaseGenerator):
             formulation=formulation,
             rngs=rngs,
         )
+
+        # What callers need to know in order to draw latents, styles and noise.
         self.z_dim = z_dim
         self.w_dim = w_dim
         self.num_ws = self.synthesis.num_ws
         self.img_resolution = img_resolution
         self.has_styles = True
+        # Every convolution but the one that the 4x4 block does not have.
         self.noise_layers = tuple(
             (f"b{res}", layer, res)
             for res in self.synthesis.resolutions
@@ -443,5 +483,5 @@ class Generator(BaseGenerator):
         )
 
     def packing_at(self, resolution: int) -> Packing:
-        """How the network holds images of a resolution."""
+        """Returns how the network holds images of a resolution."""
         return getattr(self.synthesis, f"b{resolution}").img_packing

@@ -1,5 +1,6 @@
 """StyleGAN2 discriminator in the original, skip, residual or progressive architecture."""
 
+import functools
 from typing import Literal
 
 import jax.numpy as jnp
@@ -12,15 +13,16 @@ from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
     Mapping,
+    MinibatchStddev,
     block_resolutions,
     channels_at,
     compute_dtype,
+    image_packing,
     normalized,
 )
-from stylegan_jax.models.stylegan2 import ARCHITECTURES
+from stylegan_jax.models.stylegan2 import RESIDUAL_GAIN, check_architecture
 from stylegan_jax.ops.fir import downsample2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
-from stylegan_jax.ops.normalize import minibatch_stddev
 from stylegan_jax.ops.packing import (
     UNPACKED,
     Packing,
@@ -33,10 +35,42 @@ from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 
+class FromRGB(Conv2d):
+    """1x1 convolution from colours and leaky ReLU, `[n, h, w, img_channels] -> [n, h, w, out]`."""
+
+    def __init__(
+        self,
+        img_channels: int,
+        out_channels: int,
+        *,
+        resolution: int,
+        conv_clamp: float | None = None,
+        formulation: Formulation,
+        rngs: nnx.Rngs,
+    ):
+        """Builds the layer; arguments as in `Conv2d`."""
+        super().__init__(
+            img_channels,
+            out_channels,
+            kernel_size=1,
+            act="lrelu",
+            conv_clamp=conv_clamp,
+            formulation=formulation,
+            rngs=rngs,
+        )
+        # Images are packed otherwise than feature maps of as many channels.
+        self.packing = (
+            image_packing(formulation, resolution, img_channels, out_channels),
+            formulation.packing(resolution, out_channels),
+        )
+
+
 class DiscriminatorBlock(nnx.Module):
     """One resolution: convolution, down-sampling convolution, and FromRGB or a residual path.
 
     Maps feature maps `[n, h, w, in]` to `[n, h / 2, w / 2, out]`.
+
+    Source: Karras et al. 2020 (StyleGAN2), figure 7: skip (b), residual (c).
     """
 
     def __init__(
@@ -44,7 +78,7 @@ class DiscriminatorBlock(nnx.Module):
         in_channels: int,
         out_channels: int,
         *,
-        img_resolution: int,
+        resolution: int,
         img_channels: int,
         is_first: bool,
         architecture: str,
@@ -54,38 +88,41 @@ class DiscriminatorBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block of `img_resolution`; `is_first` reads the image at full size."""
-        packing = formulation.packing(img_resolution, in_channels)
-        packing_out = formulation.packing(img_resolution // 2, out_channels)
-        self.img_packing = formulation.image_packing(img_resolution, img_channels, packing)
-        self.img_packing_out = formulation.image_packing(
-            img_resolution // 2, img_channels, packing_out
-        )
-        common = dict(formulation=formulation, rngs=rngs)
-        same, from_img = (packing, packing), (self.img_packing, packing)
-        resampled = dict(resample_filter=resample_filter, packing=(packing, packing_out))
-        act = dict(act="lrelu", conv_clamp=conv_clamp)
+        """Builds the block of `resolution`; `is_first`: the image enters here at full size."""
         self.has_fromrgb = is_first or architecture in ("skip", "progressive")
         self.adds_fromrgb = architecture == "skip"
-        if self.has_fromrgb:
-            self.fromrgb = Conv2d(
-                img_channels, in_channels, kernel_size=1, packing=from_img, **act, **common
-            )
-        self.conv0 = Conv2d(in_channels, in_channels, kernel_size=3, packing=same, **act, **common)
-        self.conv1 = Conv2d(
-            in_channels, out_channels, kernel_size=3, down=2, **resampled, **act, **common
-        )
         self.has_skip = architecture == "resnet"
-        if self.has_skip:
-            self.skip = Conv2d(
+        conv = functools.partial(
+            Conv2d,
+            resample_filter=resample_filter,
+            resolution=resolution,
+            formulation=formulation,
+            rngs=rngs,
+        )
+        conv3x3 = functools.partial(conv, kernel_size=3, act="lrelu", conv_clamp=conv_clamp)
+
+        # Colours of this resolution (figure 7b: fRGB).
+        if self.has_fromrgb:
+            self.fromrgb = FromRGB(
+                img_channels,
                 in_channels,
-                out_channels,
-                kernel_size=1,
-                bias=False,
-                down=2,
-                **resampled,
-                **common,
+                resolution=resolution,
+                conv_clamp=conv_clamp,
+                formulation=formulation,
+                rngs=rngs,
             )
+        # Feature maps, halved by the second convolution.
+        self.conv0 = conv3x3(in_channels, in_channels)
+        self.conv1 = conv3x3(in_channels, out_channels, down=2)
+        # The residual path around both: linear and without a bias (figure 7c).
+        if self.has_skip:
+            self.skip = conv(in_channels, out_channels, kernel_size=1, bias=False, down=2)
+
+        # How the image is held that comes in, and the one that goes on to the next block.
+        self.img_packing = image_packing(formulation, resolution, img_channels, in_channels)
+        self.coarse_packing = image_packing(
+            formulation, resolution // 2, img_channels, out_channels
+        )
         self.taps = normalized(resample_filter)
         self.formulation = formulation
         self.dtype = dtype
@@ -97,22 +134,24 @@ class DiscriminatorBlock(nnx.Module):
 
         The image comes packed as this block's `img_packing` says.
         """
+        # Skip: every block sees the image at its own size, the next one a filtered half of it.
         if x is None or self.adds_fromrgb:
             assert img is not None
-            y = self.fromrgb(img.astype(self.dtype))
+            y = self.fromrgb(img.astype(self.dtype))  # [n, h, w, in]
             x = y if x is None else x.astype(self.dtype) + y
             img = self._shrink(img) if self.adds_fromrgb else None
+
         assert x is not None
         x = x.astype(self.dtype)
         if not self.has_skip:
             return self.conv1(self.conv0(x)), img
-        # The residual sum keeps unit variance: both branches carry sqrt(1/2).
-        gain = float(np.sqrt(0.5))
-        return self.skip(x, gain) + self.conv1(self.conv0(x), gain), img
+        # Both branches of the residual sum are scaled, so that it keeps unit variance.
+        y = self.conv1(self.conv0(x), RESIDUAL_GAIN)  # [n, h / 2, w / 2, out]
+        return self.skip(x, RESIDUAL_GAIN) + y, img
 
     def _shrink(self, img: Float[Array, "n h w c"]) -> Float[Array, "n p q co"]:
         """The image of the next block."""
-        packing = (self.img_packing, self.img_packing_out)
+        packing = (self.img_packing, self.coarse_packing)
         return downsample2d(img, self.taps, packing=packing, formulation=self.formulation)
 
 
@@ -126,26 +165,23 @@ class DiscriminatorEpilogue(nnx.Module):
         cmap_dim: int,
         img_channels: int,
         architecture: str,
-        mbstd_group_size: int | None,
-        mbstd_num_channels: int,
-        mbstd_grouping: Literal["contiguous", "strided"],
+        mbstd: MinibatchStddev,
         conv_clamp: float | None,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; `cmap_dim` 0 gives one logit per image without a label."""
+        # Colours, in the architectures whose image reaches 4x4.
         if architecture in ("skip", "progressive"):
-            self.fromrgb = Conv2d(
-                img_channels,
-                in_channels,
-                kernel_size=1,
-                act="lrelu",
-                formulation=formulation,
-                rngs=rngs,
+            self.fromrgb = FromRGB(
+                img_channels, in_channels, resolution=4, formulation=formulation, rngs=rngs
             )
         self.adds_fromrgb = architecture == "skip"
+
+        # Feature maps -> one vector -> one logit, or as many numbers as the mapped label has.
+        self.mbstd = mbstd
         self.conv = Conv2d(
-            in_channels + mbstd_num_channels,
+            in_channels + mbstd.num_channels,
             in_channels,
             kernel_size=3,
             act="lrelu",
@@ -155,9 +191,6 @@ class DiscriminatorEpilogue(nnx.Module):
         )
         self.fc = Dense(in_channels * 4 * 4, in_channels, act="lrelu", rngs=rngs)
         self.out = Dense(in_channels, cmap_dim if cmap_dim > 0 else 1, rngs=rngs)
-        self.mbstd_group_size = mbstd_group_size
-        self.mbstd_num_channels = mbstd_num_channels
-        self.mbstd_grouping = mbstd_grouping
         self.cmap_dim = cmap_dim
 
     def __call__(
@@ -171,16 +204,14 @@ class DiscriminatorEpilogue(nnx.Module):
             assert img is not None
             y = self.fromrgb(img)
             x = y if x is None else x.astype(jnp.float32) + y
-        x = x.astype(jnp.float32)
-        if self.mbstd_num_channels > 0:
-            x = minibatch_stddev(
-                x,
-                group_size=self.mbstd_group_size,
-                num_channels=self.mbstd_num_channels,
-                grouping=self.mbstd_grouping,
-            )
-        x = self.conv(x)
-        x = self.out(self.fc(x.reshape(x.shape[0], -1)))
+
+        # Feature maps -> one vector per image (Karras et al. 2018, section 3 and table 2).
+        x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
+        x = self.conv(x)  # [n, 4, 4, in]
+        x = self.fc(x.reshape(x.shape[0], -1))  # [n, in]
+        x = self.out(x)  # [n, cmap_dim or 1]
+
+        # Label projection (Miyato and Koyama 2018, eq. 3): D(x, c) = cmap(c) . f(x) / sqrt(m).
         if cmap is None:
             return x
         return jnp.sum(x * cmap, axis=-1, keepdims=True) / float(np.sqrt(self.cmap_dim))
@@ -239,58 +270,57 @@ class Discriminator(Network):
             formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
         """
-        if architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
-        channels = {
-            res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
-            for res in block_resolutions(img_resolution)
-        }
-        self.resolutions = tuple(sorted(channels))
         formulation = formulation or platform_formulation()
+        check_architecture(architecture)
+        self.resolutions = block_resolutions(img_resolution)
         self.img_channels = img_channels
         self.grows = architecture == "progressive"
+        channels = {
+            res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
+            for res in self.resolutions
+        }
+        shared = dict(
+            img_channels=img_channels,
+            architecture=architecture,
+            conv_clamp=conv_clamp,
+            formulation=formulation,
+            rngs=rngs,
+        )
+
+        # Blocks b1024, b512, ..., b8, each at half the size of the one before.
         for res in self.resolutions[:0:-1]:
             block = DiscriminatorBlock(
                 channels[res],
                 channels[res // 2],
-                img_resolution=res,
-                img_channels=img_channels,
+                resolution=res,
                 is_first=res == img_resolution,
-                architecture=architecture,
                 resample_filter=resample_filter,
-                conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
-                formulation=formulation,
-                rngs=rngs,
+                **shared,
             )
             setattr(self, f"b{res}", block)
-        cmap_dim = channels[4] if cmap_dim is None else cmap_dim
-        cmap_dim = cmap_dim if c_dim > 0 else 0
-        if cmap_dim > 0:
+
+        # The label's way to the logits: a mapping network without a latent.
+        self.cmap_dim = (channels[4] if cmap_dim is None else cmap_dim) if c_dim > 0 else 0
+        if self.cmap_dim > 0:
             self.mapping = Mapping(
                 0,
                 c_dim,
-                cmap_dim,
+                self.cmap_dim,
                 num_layers=mapping_layers,
                 embed_features=embed_features,
                 layer_features=layer_features,
                 lr_multiplier=mapping_lr_multiplier,
                 rngs=rngs,
             )
-        self.b4 = DiscriminatorEpilogue(
-            channels[4],
-            cmap_dim=cmap_dim,
-            img_channels=img_channels,
-            architecture=architecture,
-            mbstd_group_size=mbstd_group_size,
-            mbstd_num_channels=mbstd_num_channels,
-            mbstd_grouping=mbstd_grouping,
-            conv_clamp=conv_clamp,
-            formulation=formulation,
-            rngs=rngs,
+
+        # The end at 4x4.
+        mbstd = MinibatchStddev(
+            group_size=mbstd_group_size,
+            num_channels=mbstd_num_channels,
+            grouping=mbstd_grouping,
         )
-        self.cmap_dim = cmap_dim
+        self.b4 = DiscriminatorEpilogue(channels[4], cmap_dim=self.cmap_dim, mbstd=mbstd, **shared)
 
     def __call__(
         self,
@@ -305,19 +335,26 @@ class Discriminator(Network):
         In the progressive architecture the image's own size says which blocks work, and `fade` is
         the share of the path that enters at half the size (None: not computed).
         """
+        # Callers hold images as `packing_at` says, or do not pack them; the shape tells which.
         packed = packing_of(img, self.img_channels)
         side = img.shape[1] * packed[0]
         blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
-        x, rest = None, split_rows(repack(img, packed, self.packing_at(side)))
+
+        # From the image's own size down; `rest` is what skip blocks still read of the image.
+        x = None
+        rest = split_rows(repack(img, packed, self.packing_at(side)))
         for res in reversed(blocks[1:]):
             x, rest = split_rows(getattr(self, f"b{res}")(x, rest))
             if res == side and fade is not None:
+                # While the first block grows in: the next one reads its output mixed with the
+                # colours of the image at half the size (Karras et al. 2018, figure 2).
                 small = average_pixels(depth_to_space(img, packed), 2)
                 small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
-        cmap = self.mapping(None, c) if self.cmap_dim > 0 else None
+
+        cmap = self.mapping(None, c) if self.cmap_dim > 0 else None  # [n, cmap_dim]
         return self.b4(x, rest, cmap), moving
 
     def packing_at(self, resolution: int) -> Packing:
-        """How the network holds images of a resolution."""
+        """Returns how the network holds images of a resolution."""
         return UNPACKED if resolution == 4 else getattr(self, f"b{resolution}").img_packing

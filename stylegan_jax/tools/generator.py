@@ -49,7 +49,10 @@ class Generator:
         """
         step = int(step) if str(step).isdigit() else step
         trees, meta = restore_subtree(checkpoint, ["G_ema", "stats"], step=step)
-        self._params, self._stats = trees["G_ema"], trees["stats"]
+        self._params = trees["G_ema"]
+        self._stats = trees["stats"]
+        # What the network moved in training; a checkpoint leaves out what is empty.
+        self._moving = self._stats.get("G", {})
         self.config = ConfigDict(meta["config"])
         data = meta["data"]
         self.class_names: list[str] = data["class_names"]
@@ -150,7 +153,7 @@ class Generator:
 
         def draw(index: np.ndarray) -> np.ndarray:
             part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
-            return to_uint8(self._synthesize(self._params, ws[index], part))
+            return to_uint8(self._synthesize(self._params, ws[index], part, self._moving))
 
         return _in_chunks(draw, len(ws))
 
@@ -251,9 +254,9 @@ def _synthesis_program(
     A network that has not grown so far draws at `resolution`, and pixels are repeated.
     """
 
-    def synthesize(params, ws, noise):
+    def synthesize(params, ws, noise, moving):
         G = nnx.merge(graphdef, params)
-        img, _ = G.synthesis(ws, noise, {}, resolution=resolution, fade=fade)
+        img, _ = G.synthesis(ws, noise, moving, resolution=resolution, fade=fade)
         return repeat_pixels(img, G.img_resolution // resolution)
 
     return jax.jit(synthesize)

@@ -58,6 +58,7 @@ def make_setup(
     Raises:
         ValueError: A setting that the network does not have.
     """
+    # Structures, and the networks as shapes alone, which know their own sizes.
     G, init_G = make_generator(config, shape, formulation)
     D, init_D = _make_model(DISCRIMINATORS, config.D, "D", shape, formulation)
     generator = nnx.merge(G, jax.eval_shape(init_G, jax.random.key(0)))
@@ -77,6 +78,7 @@ def make_setup(
 
     def init(key: jax.Array) -> TrainState:
         key_G, key_D, key_noise = jax.random.split(key, 3)
+        # Moving values, and the noise that `noise_mode=const` shows, drawn once.
         stats = init_stats(
             w_dim=generator.w_dim,
             moving_G=generator.init_moving(),

@@ -14,12 +14,14 @@ def grown_part(tree: Any, resolution: int) -> Any:
     Returns:
         The same containers without those entries; arrays are not copied.
     """
+    # Parameters and moments are dicts with blocks among their entries ...
     if isinstance(tree, dict):
         return {
             name: grown_part(child, resolution)
             for name, child in tree.items()
             if not _is_above(name, resolution)
         }
+    # ... inside optax's named tuples.
     if isinstance(tree, tuple):
         children = [grown_part(child, resolution) for child in tree]
         return type(tree)(*children) if hasattr(tree, "_fields") else tuple(children)

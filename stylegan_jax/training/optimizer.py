@@ -55,6 +55,7 @@ class Optimizer:
             `(params, opt_state)`.
         """
         updates, new_state = self.transform.update(grads, opt_state, params)
+        # StyleGAN3 (and PyTorch) leaves parameters without a gradient alone, their moments too.
         if is_reg and self.absent_grads == "skip":
             inner = dict(new_state.inner_states, main=opt_state.inner_states["main"])
             new_state = new_state._replace(inner_states=inner)
@@ -63,6 +64,7 @@ class Optimizer:
                 updates,
                 _phase_labels(params),
             )
+        # p - rate * m / (sqrt(v) + eps)
         step = learning_rate * self.lr_factor
         return jax.tree.map(lambda p, update: p - step * update, params, updates), new_state
 
@@ -92,6 +94,7 @@ def make_optimizer(
         raise ValueError(f"absent_grads={absent_grads!r}: choose zero or skip.")
     lr_factor, (b1, b2) = lazy_adam(1.0, betas, reg_interval)
     adam = optax.scale_by_adam(b1=b1, b2=b2, eps=eps)
+    # Two groups with step counts of their own: those that every step moves, and the others.
     if absent_grads == "skip":
         adam = optax.partition({"main": adam, "every": adam}, _phase_labels)
     return Optimizer(adam, lr_factor, absent_grads)

@@ -80,6 +80,7 @@ def trace_steps(
         constants: Arrays that lie where the run has them; None: the labels of a single image, where
             only speed and memory matter.
     """
+    # Arguments as shapes, and where they lie: the state as it is kept, images split, others whole.
     whole = replicated(mesh)
     split = batch_sharding(mesh)
     n, side = setup.level.batch_size, setup.level.resolution
@@ -94,6 +95,8 @@ def trace_steps(
     if constants is None:
         one = jax.ShapeDtypeStruct((1,), jnp.int32, sharding=whole)
         constants = {"labels": one} if shape.c_dim else {}
+
+    # The state is donated: what a step changes is written where it was.
     for step in make_steps(setup, mesh):
         jitted = jax.jit(
             _named(step), donate_argnames="state", out_shardings=(shardings(state), whole)
@@ -189,7 +192,7 @@ def make_sampler(
 
             drawn = jax.tree.map(jnp.concatenate, jax.vmap(draw)(keys))
             noise = split_over_data(mesh, drawn)
-        img = network(z, c, noise, {}, resolution=resolution, fade=fade)
+        img = network(z, c, noise, stats["G"], resolution=resolution, fade=fade)
         return repeat_pixels(img, network.img_resolution // resolution)
 
     return sample

@@ -22,9 +22,10 @@ def ema_beta(
     Source: Karras et al. 2018 (ProGAN), section 6.2 (average); StyleGAN2-ADA (ramp-up).
     Checked: tests/parity, cases `train_*`.
     """
-    half_life = jnp.float32(ema_kimg * 1000)
+    half_life = jnp.float32(ema_kimg * 1000)  # images
     if ema_rampup is not None:
         half_life = jnp.minimum(half_life, nimg.astype(jnp.float32) * ema_rampup)
+    # beta^(half_life / batch_size) = 1/2; the floor keeps 0 / 0 from the first iteration.
     return jnp.exp2(-batch_size / jnp.maximum(half_life, 1e-8))
 
 
@@ -40,6 +41,7 @@ def lazy_adam(
     """
     if not reg_interval:
         return learning_rate, betas
+    # k + 1 steps are to move as far, and to forget as much, as k did.
     c = reg_interval / (reg_interval + 1)
     return learning_rate * c, (betas[0] ** c, betas[1] ** c)
 
@@ -77,6 +79,7 @@ class Level:
         """Share of the resolution below, from 1 down to 0; None where nothing is faded."""
         if self.fade_nimg == 0:
             return None
+        # Traced: the image count moves within one compiled program.
         done = (nimg - self.fade_start) / jnp.float32(self.fade_nimg)
         return jnp.clip(1 - done, 0.0, 1.0).astype(jnp.float32)
 
@@ -137,6 +140,7 @@ def make_levels(
     Source: Karras et al. 2018 (ProGAN), section 3 and appendix A.
     Checked: tests/training/test_schedules.py against the closed form of lod.
     """
+    # Halvings from the first resolution to the last.
     first = img_resolution if init_resolution is None else init_resolution
     lod = (img_resolution // max(first, 1)).bit_length() - 1
     if first < 4 or first << max(lod, 0) != img_resolution:
@@ -149,7 +153,10 @@ def make_levels(
             f"{training_nimg} images of training and {transition_nimg} of transition per "
             "resolution: give numbers that are not negative."
         )
-    batch_sizes, learning_rates = batch_sizes or {}, learning_rates or {}
+
+    # training, (fade, training), (fade, training), ...: level i begins with its fade.
+    batch_sizes = batch_sizes or {}
+    learning_rates = learning_rates or {}
     levels = []
     for i in range(lod + 1):
         resolution = first << i
@@ -180,6 +187,7 @@ def make_spans(levels: Sequence[Level], total_nimg: int) -> tuple[Span, ...]:
             raise ValueError(
                 f"Batch of {level.batch_size} images at {level.resolution} px: give 1 or more."
             )
+    # Networks must be whole before the run ends.
     whole = levels[-1].fade_start + levels[-1].fade_nimg
     if total_nimg <= whole > 0:
         raise ValueError(
@@ -187,16 +195,19 @@ def make_spans(levels: Sequence[Level], total_nimg: int) -> tuple[Span, ...]:
             f"{levels[-1].resolution} px, at {whole / 1000:g} kimg: train for longer, or shorten "
             "the training and transition per resolution."
         )
+
+    # Events need not fall between two batches: the iteration that passes one ends the span.
     spans: list[Span] = []
     nimg = iteration = 0
     for i, level in enumerate(levels):
         end = levels[i + 1].first_nimg if i + 1 < len(levels) else total_nimg
         for event in sorted({level.fade_start + level.fade_nimg, end}):
-            count = -(-(event - nimg) // level.batch_size)
-            if count <= 0:
+            count = -(-(event - nimg) // level.batch_size)  # rounded up
+            if count <= 0:  # the iteration before went beyond this event
                 continue
             spans.append(Span(level, nimg, nimg + count * level.batch_size, iteration))
-            nimg, iteration = spans[-1].end_nimg, iteration + count
+            nimg = spans[-1].end_nimg
+            iteration += count
         if not any(span.level is level for span in spans):
             raise ValueError(
                 f"No iteration falls to {level.resolution} px: batches of {level.batch_size} "

@@ -38,10 +38,14 @@ def make_mesh(devices: list[Any] | None = None, *, fsdp: int = 1, spatial: int =
             + (f" of each of {num_slices} slices" if num_slices > 1 else "")
             + ": give factors of that number."
         )
+
+    # Images are split first, then the state, then rows: devices along the last axes, which exchange
+    # most, lie side by side.
     types = (AxisType.Auto,) * 3
     inside = (per_slice // (fsdp * spatial), fsdp, spatial)
     if num_slices == 1:
         return jax.make_mesh(inside, MESH_AXES, axis_types=types, devices=devices)
+    # Slices talk over the slow network: only gradients, along `data`, cross between them.
     ordered = mesh_utils.create_hybrid_device_mesh(inside, (num_slices, 1, 1), devices)
     return Mesh(ordered, MESH_AXES, axis_types=types)
 
@@ -92,6 +96,7 @@ def shardings(tree: Any) -> Any:
 def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     """Which images of a batch this process's devices hold, ascending, int [n]."""
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    # Devices that share rows of images hold the same images: a set names each part once.
     spans = {index[0].indices(batch_size)[:2] for index in indices}
     return np.concatenate([np.arange(*span) for span in sorted(spans)])
 
@@ -107,11 +112,14 @@ def put_batch(
         batch_size: Images of all processes.
         packing: How the images are held.
     """
-    rows, sharding = local_rows(mesh, batch_size), batch_sharding(mesh)
+    rows = local_rows(mesh, batch_size)
+    sharding = batch_sharding(mesh)
     batch = batch | {"image": space_to_depth(batch["image"], packing)}
 
     def put(local: np.ndarray) -> jax.Array:
-        shape, parts = (batch_size, *local.shape[1:]), []
+        shape = (batch_size, *local.shape[1:])
+        parts = []
+        # Each device gets the images that the sharding gives it, cut from what was read here.
         for device, index in sharding.addressable_devices_indices_map(shape).items():
             start, stop, _ = index[0].indices(batch_size)
             first = int(np.searchsorted(rows, start))
@@ -153,6 +161,7 @@ def mean_over_devices(grads: Any, specs: Any) -> Any:
     def average(x: jax.Array, spec: PartitionSpec) -> jax.Array:
         if not spec:
             return lax.pmean(x, BATCH_AXES)
+        # Of a split array every device needs, and gets, the sum of its own part only.
         axis = _split_axis(spec)
         part = lax.psum_scatter(x, "fsdp", scatter_dimension=axis, tiled=True)
         return lax.psum(part, "data") / lax.axis_size(BATCH_AXES)
@@ -162,6 +171,7 @@ def mean_over_devices(grads: Any, specs: Any) -> Any:
 
 def _state_spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
     """Which axis of an array is split over `fsdp`, if any."""
+    # The longest axis that divides evenly; small arrays stay whole.
     axes = [axis for axis, size in enumerate(shape) if size % fsdp == 0]
     if fsdp == 1 or math.prod(shape) < _MIN_SPLIT_SIZE or not axes:
         return PartitionSpec()

@@ -13,8 +13,9 @@ alternating runs, with this file and with `lax.conv_general_dilated` alone:
     quickstart, 32 px         G  43 / 101    D  51 / 51     R1 43 / 103       iteration 100 / 161
     config F, 64 px, batch 4  G 405 / 1455   D 488 / 486    R1 470 / 1451     iteration 1073 / 2686
 
-They compile equally fast. Besides, float32 kernels under bfloat16 images get float32 gradients
-here, which JAX would round to bfloat16.
+They compile equally fast. On CPUs, gradients of kernels over many pixels are formulated once more
+(`kernel_gradient.py`), which buys another fifth at 64 px. Besides, float32 kernels under bfloat16
+images get float32 gradients here, which JAX would round to bfloat16.
 
 How JAX is told: a `Primitive` is a node in a traced program, as `lax.dot_general_p` is one. It
 needs a rule for each thing that JAX does with programs: shapes (`def_abstract_eval`), compilation
@@ -33,6 +34,8 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
+
+from stylegan_jax.ops.kernel_gradient import MIN_PIXELS, kernel_from_patches
 
 Shape4 = tuple[int, ...]
 # Zeros ((y0, y1), (x0, x1)) around the images, negative: cropped.
@@ -128,6 +131,17 @@ def _compute(
     return gradient.astype(dtypes[1])
 
 
+def _compute_on_cpu(first: Array, second: Array, **statics: Any) -> Array:
+    """As everywhere, but for gradients of kernels over many pixels."""
+    num_pixels = first.shape[0] * first.shape[1] * first.shape[2]
+    if statics["role"] != "w" or num_pixels < MIN_PIXELS:
+        return _compute(first, second, **statics)
+    shape, stride, pads, dtypes = (statics[k] for k in ("shape", "stride", "pads", "dtypes"))
+    first = first.astype(dtypes[0])
+    second = second.astype(dtypes[0])
+    return kernel_from_patches(first, second, shape, stride, pads).astype(dtypes[1])
+
+
 def _cotangent(index: int, cotangent: Array, first: Any, second: Any, **statics: Any) -> Array:
     """The cotangent of operand `index`: the form with that operand left out."""
     role, _ = statics.pop("role"), statics.pop("shape")
@@ -148,6 +162,9 @@ _trilinear_p = Primitive("trilinear_convolution")
 _trilinear_p.def_abstract_eval(_result)
 _trilinear_p.def_impl(jax.jit(_compute, static_argnames=_STATICS))
 mlir.register_lowering(_trilinear_p, mlir.lower_fun(_compute, multiple_results=False))
+mlir.register_lowering(
+    _trilinear_p, mlir.lower_fun(_compute_on_cpu, multiple_results=False), platform="cpu"
+)
 batching.primitive_batchers[_trilinear_p] = _compute_mapped
 ad.defbilinear(
     _trilinear_p,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs.common import shrink, stylegan2_defaults
-from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.labels import class_labels
 from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.training.build import ImageShape, make_setup
@@ -17,24 +17,26 @@ SIDE = 8
 LEVEL = Level(resolution=SIDE, lod=0, batch_size=16, G_lr=0.002, D_lr=0.002)
 
 
-class Numbered(ImageSource):
+class NumberedArchive(Archive):
     """Image i is filled with i; even ones are of class 0, odd ones of class 1."""
 
-    def __init__(self, size=10, side=SIDE):
-        self.side = side
-        super().__init__(
-            name="numbered",
-            format=ImageFormat(side, side, 3, "uint8"),
-            labels=class_labels(np.arange(size) % 2, ("even", "odd")),
-            use_labels=True,
-            identity=size,
-        )
+    name = "numbered"
 
-    def _read(self, index):
+    def __init__(self, size, side):
+        self.side = side
+        self.names = [str(i) for i in range(size)]
+        self.sizes = [side * side * 3] * size
+
+    def read(self, index):
         return np.full((self.side, self.side, 3), index, np.uint8)
 
-    def where(self, index):
-        return f"image {index}"
+    def _read_labels(self):
+        return class_labels(np.arange(len(self)) % 2, ("even", "odd"))
+
+
+def numbered(size=10, side=SIDE):
+    """The archive as a run reads it."""
+    return ImageSource(NumberedArchive(size, side), labels=True)
 
 
 def make_config():

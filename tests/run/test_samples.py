@@ -10,7 +10,7 @@ from stylegan_jax.run import samples
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.samples import SampleGrid, chunks, write_growth_row
 from stylegan_jax.training.sharding import make_mesh
-from tests.run.small import LEVEL, SIDE, Numbered, make_config, make_painter, make_state, paint
+from tests.run.small import LEVEL, SIDE, make_config, make_painter, make_state, numbered, paint
 
 KEY = jax.random.key(3)
 
@@ -27,7 +27,7 @@ def make_grid(monkeypatch, cols, rows):
     networks, state = make_state()
     config = make_config()
     config.io.grid_cols, config.io.grid_rows = cols, rows
-    return SampleGrid(config, Numbered(), networks, make_mesh(), KEY), state
+    return SampleGrid(config, numbered(), networks, make_mesh(), KEY), state
 
 
 @pytest.mark.parametrize("chunk", [2, 32])

@@ -10,7 +10,7 @@ from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.health import Diverged, HealthMonitor
 from stylegan_jax.run.scores import MAKERS, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.training.sharding import batch_sharding, make_mesh
-from tests.run.small import LEVEL, Numbered, make_config, make_painter, make_state, paint
+from tests.run.small import LEVEL, make_config, make_painter, make_state, numbered, paint
 
 KEY = jax.random.key(5)
 KEY_FAKES = jax.random.split(KEY)[1]
@@ -48,19 +48,19 @@ def fakes_of(value):
 
 
 def test_a_score_is_a_row_and_its_settings(config):
-    swd, dark = make_scores(config, Numbered(side=16), KEY)
+    swd, dark = make_scores(config, numbered(side=16), KEY)
     assert (swd.name, swd.kimg, dark.name, dark.kimg) == ("swd", 0.032, "dark", 0.016)
     assert dark.evaluate(fakes_of(155)) == {"dark": 200.0, "dark_real": 254.0}
     config.metrics.swd_kimg = 0.0
-    assert [score.name for score in make_scores(config, Numbered(), KEY)] == ["dark"]
+    assert [score.name for score in make_scores(config, numbered(), KEY)] == ["dark"]
 
 
 def test_what_cannot_work_is_refused_at_once(config):
     with pytest.raises(ValueError, match="got 8x8 images"):
-        make_scores(config, Numbered(side=8), KEY)
+        make_scores(config, numbered(side=8), KEY)
     config.metrics.dark_factor = -1.0
     with pytest.raises(ValueError, match="dark_factor is -1.0"):
-        make_scores(config, Numbered(side=16), KEY)
+        make_scores(config, numbered(side=16), KEY)
     config.metrics.best = "fid"
     with pytest.raises(ValueError, match=r"metrics.best='fid' is no score; there are \['dark', 's"):
         best_score(config)
@@ -81,7 +81,7 @@ def test_each_is_taken_at_its_own_times(config, monkeypatch, capsys):
     def announce(activity, nimg):
         announced.append((activity, nimg))
 
-    made = make_scores(config, Numbered(side=16), KEY)
+    made = make_scores(config, numbered(side=16), KEY)
     for nimg in (16, 32, 48, 64):
         taken[nimg] = take_scores(
             made,
@@ -104,7 +104,7 @@ def test_each_is_taken_at_its_own_times(config, monkeypatch, capsys):
 def test_every_process_gets_the_numbers_of_the_first(config, monkeypatch):
     monkeypatch.setattr(scores, "as_first_process", lambda values: dict.fromkeys(values, 7.0))
     config.metrics.swd_kimg = 0.0
-    made = make_scores(config, Numbered(), KEY)
+    made = make_scores(config, numbered(), KEY)
     values = take_scores(made, fakes_of(1), 8, is_due=lambda _: True, announce=lambda *_: None)
     assert values == {"dark": 7.0, "dark_real": 7.0}
 
@@ -145,7 +145,7 @@ def test_fakes_are_those_of_their_keys_on_any_devices(monkeypatch, devices):
     monkeypatch.setattr(scores, "make_sampler", make_painter)
     networks, state = make_state()
     mesh = make_mesh(jax.devices()[:devices])
-    draw = make_draw(Numbered(), networks, mesh, KEY)(state, LEVEL)
+    draw = make_draw(numbered(), networks, mesh, KEY)(state, LEVEL)
     batches = list(draw(40))
     assert [batch.shape for batch in batches] == [(32, 8, 8, 3)] * 2
     for batch in batches:
@@ -160,7 +160,7 @@ def test_networks_draw_the_same_on_any_devices():
     networks, state = make_state()
 
     def fakes(devices):
-        draw = make_draw(Numbered(), networks, make_mesh(jax.devices()[:devices]), KEY)
+        draw = make_draw(numbered(), networks, make_mesh(jax.devices()[:devices]), KEY)
         (batch,) = draw(state, LEVEL)(32)
         assert batch.addressable_shards[0].data.shape == (32 // devices, 8, 8, 3)
         return np.asarray(batch, np.int64)

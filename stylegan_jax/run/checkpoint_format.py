@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
@@ -78,7 +79,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
         # Orbax joins the names with dots, so a dot inside a name could overwrite another leaf.
         if not names or any(not part or "/" in part or "." in part for part in names):
             raise ValueError(f"state path {name!r}: names must be non-empty, without '/' and '.'")
-        if not hasattr(leaf, "shape") or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if not hasattr(leaf, "shape") or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             raise ValueError(
                 f"state leaf {name} is {leaf!r}; store plain arrays (numbers as jnp.asarray,"
                 " random keys as jax.random.key_data)"
@@ -117,7 +118,7 @@ def _crc32(leaf: Any) -> int | None:
     """Checksums the bytes in C order; None where other processes hold a part."""
     if not _is_whole(leaf):
         return None
-    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
 
 
 def _describe(shape: Sequence[int], dtype: Any) -> str:

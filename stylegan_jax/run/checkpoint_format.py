@@ -31,9 +31,12 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from stylegan_jax.files import is_cloud
+from stylegan_jax.files import as_path, is_cloud
 
 PyTree = Any
+
+# Folder of the checkpoints in a workdir.
+SUBDIRECTORY = "checkpoints"
 
 FORMAT_VERSION = 1
 
@@ -64,6 +67,12 @@ def _is_damage(error: Exception, path: epath.Path) -> bool:
         return True
     unanswered = str(error).partition(":")[0] in _UNANSWERED
     return isinstance(error, _CLOUD_DAMAGE) and not unanswered
+
+
+def absolute_path(path: epath.PathLike) -> epath.Path:
+    """Reads a path as the user gave it, and makes a local one absolute, as Orbax wants it."""
+    path = as_path(path)
+    return path if is_cloud(path) else path.absolute()  # which would put gs: in this folder
 
 
 # ----------------------------------------------------------------------------------------------
@@ -213,6 +222,12 @@ def best_value(record: Mapping[str, Any], best_metric: str | None) -> float:
     """Returns the deciding metric; infinity, which never wins, where it is absent or NaN."""
     value = record["metrics"].get(best_metric, math.inf)
     return value if math.isfinite(value) else math.inf
+
+
+def lowest_step(value_by_step: Mapping[int, float]) -> int | None:
+    """Returns the step with the lowest finite value, of equal ones the newest, or None."""
+    finite = [(value, -step) for step, value in value_by_step.items() if math.isfinite(value)]
+    return -min(finite)[1] if finite else None
 
 
 def log_version_changes(record: Mapping[str, Any], step_dir: epath.Path) -> None:

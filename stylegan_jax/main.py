@@ -51,14 +51,17 @@ def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
-    if _MODE.value == "plan":
+    workdir = _WORKDIR.value
+    topology = _TOPOLOGY.value
+    assert workdir is not None  # absl has refused a command without it
+    if topology is not None:
         jax.config.update("jax_platforms", "cpu")
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # compilers that are installed announce themselves
 
         from stylegan_jax.plan.planner import plan
 
         try:
-            plan(config, _TOPOLOGY.value, _WORKDIR.value)
+            plan(config, topology, workdir)
         except ValueError as error:  # of the settings, the topology, or what is not installed
             sys.exit(f"{error}")
         return
@@ -80,7 +83,7 @@ def main(argv: list[str]) -> None:
 
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
-        state = train(config, _WORKDIR.value, profile=_PROFILE.value, overrides=overrides)
+        state = train(config, workdir, profile=_PROFILE.value, overrides=overrides)
     except Exception:
         leave_after_error()
         raise

@@ -217,7 +217,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     # ------------------------------------------------------------------------------------------
     # The loop
     spans = make_spans(run.levels, run.total_nimg)
-    level: Level | None = None
+    compiled: Level | None = None
     first_nimg = nimg if restored is not None else -1
     with (
         contextlib.closing(profiler),
@@ -238,8 +238,9 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         for span in spans_from(spans, nimg) if nimg < run.total_nimg else ():
             if stop:
                 break
-            if span.level != level:
-                level = span.level
+            level = span.level
+            if level != compiled:
+                compiled = level
                 watchdog.beat("compiling", nimg)
                 compile_start = time.monotonic()
                 steps, batches = _compile(run, level, nimg, constants)

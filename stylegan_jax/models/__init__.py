@@ -1,7 +1,7 @@
 """Networks: what maps latents to images and images to logits."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from flax import nnx
@@ -13,19 +13,24 @@ from stylegan_jax.models import (
     stylegan2,
     stylegan2_discriminator,
 )
+from stylegan_jax.models.blocks import BaseGenerator, Network
 
-GENERATORS = {
+NetworkT = TypeVar("NetworkT", bound=Network)
+
+GENERATORS: dict[str, type[BaseGenerator]] = {
     "progan": progan.Generator,
     "stylegan1": stylegan1.Generator,
     "stylegan2": stylegan2.Generator,
 }
-DISCRIMINATORS = {
+DISCRIMINATORS: dict[str, type[Network]] = {
     "progressive": progressive_discriminator.Discriminator,
     "stylegan2": stylegan2_discriminator.Discriminator,
 }
 
 
-def make_model(build: Callable[..., nnx.Module], **kwargs: Any):
+def make_model(
+    build: Callable[..., NetworkT], **kwargs: Any
+) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
     """Splits a network into its structure and the function that draws its first parameters.
 
     Args:

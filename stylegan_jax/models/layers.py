@@ -1,7 +1,5 @@
 """Layers with equalised learning rate, sizes of their feature maps, and the mapping network."""
 
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,7 @@ from jaxtyping import Array, Float
 from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
-from stylegan_jax.ops.normalize import minibatch_stddev, normalize_2nd_moment
+from stylegan_jax.ops.normalize import Grouping, minibatch_stddev, normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing
 
 
@@ -230,12 +228,12 @@ class MinibatchStddev(nnx.Module):
         *,
         group_size: int | None,
         num_channels: int,
-        grouping: Literal["contiguous", "strided"],
+        grouping: Grouping,
     ):
         """Builds the layer; arguments as in `minibatch_stddev`, 0 channels: nothing is added."""
         self.group_size = group_size
         self.num_channels = num_channels
-        self.grouping = grouping
+        self.grouping: Grouping = grouping
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w cf"]:
         """Appends the statistics as feature maps."""

@@ -1,7 +1,6 @@
 """Discriminator of ProGAN and StyleGAN 1, grown block by block."""
 
 import functools
-from typing import Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -19,6 +18,7 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
+from stylegan_jax.ops.normalize import Grouping
 from stylegan_jax.ops.packing import depth_to_space, packing_of
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
@@ -136,7 +136,7 @@ class Discriminator(Network):
         score_by_label: bool = True,
         mbstd_group_size: int | None = 4,
         mbstd_num_channels: int = 1,
-        mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
+        mbstd_grouping: Grouping = "contiguous",
         num_bf16_res: int = 0,
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,

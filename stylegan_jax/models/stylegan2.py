@@ -384,6 +384,7 @@ class Synthesis(nnx.Module):
         # While the last block grows in: its image over that of the block before, whose pixels
         # are repeated (Karras et al. 2018, figure 2).
         if fade is not None:
+            assert coarse_img is not None  # the first block does not grow in
             coarse_img = repeat_pixels(depth_to_space(coarse_img, block.coarse_packing), 2)
             img = fade_to(img, space_to_depth(coarse_img, block.img_packing), fade)
         return repack(img, block.img_packing, packing), moving

@@ -1,7 +1,7 @@
 """StyleGAN2 discriminator in the original, skip, residual or progressive architecture."""
 
 import functools
-from typing import Literal
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +23,7 @@ from stylegan_jax.models.layers import (
 from stylegan_jax.models.stylegan2 import RESIDUAL_GAIN, check_architecture
 from stylegan_jax.ops.fir import downsample2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
+from stylegan_jax.ops.normalize import Grouping
 from stylegan_jax.ops.packing import (
     UNPACKED,
     Packing,
@@ -241,7 +242,7 @@ class Discriminator(Network):
         layer_features: int | None = None,
         mbstd_group_size: int | None = 4,
         mbstd_num_channels: int = 1,
-        mbstd_grouping: Literal["contiguous", "strided"] = "contiguous",
+        mbstd_grouping: Grouping = "contiguous",
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
         formulation: Formulation | None = None,
@@ -279,7 +280,7 @@ class Discriminator(Network):
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
             for res in self.resolutions
         }
-        shared = dict(
+        shared: dict[str, Any] = dict(
             img_channels=img_channels,
             architecture=architecture,
             conv_clamp=conv_clamp,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -186,8 +187,8 @@ def upfirdn2d(
 
     # How each axis is computed, by the longest side of what comes in and goes out.
     way = formulation.fir(max(out_h, out_w, *x.shape[1:3]))
-    along_y = dict(axis=1, up=up_y, down=down_y, pad=y0, size=out_h, way=way)
-    along_x = dict(axis=2, up=up_x, down=down_x, pad=x0, size=out_w, way=way)
+    along_y: dict[str, Any] = dict(axis=1, up=up_y, down=down_y, pad=y0, size=out_h, way=way)
+    along_x: dict[str, Any] = dict(axis=2, up=up_x, down=down_x, pad=x0, size=out_w, way=way)
 
     # A filter is a sum of outer products; each acts along y, then along x.
     terms = []

@@ -8,6 +8,9 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.partition import all_images, own_images
 
+# Which images form a group: neighbours, or every (n / group_size)th.
+Grouping = Literal["contiguous", "strided"]
+
 
 def normalize_2nd_moment(
     x: Float[Array, "..."], *, axis: int = -1, eps: float = 1e-8
@@ -41,7 +44,7 @@ def minibatch_stddev(
     *,
     group_size: int | None = 4,
     num_channels: int = 1,
-    grouping: Literal["contiguous", "strided"] = "contiguous",
+    grouping: Grouping = "contiguous",
 ) -> Float[Array, "n h w cf"]:
     """Appends the standard deviation over a group of images as extra feature maps.
 

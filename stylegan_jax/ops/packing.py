@@ -7,6 +7,7 @@ results stay what they are.
 
 import math
 from functools import lru_cache
+from typing import overload
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +23,13 @@ _LANES = 128
 Taps1d = tuple[float, ...]
 
 
-def space_to_depth(x: Shaped[Array | np.ndarray, "n h w c"], packing: Packing):
+@overload
+def space_to_depth(x: Shaped[Array, "n h w c"], packing: Packing) -> Array: ...
+@overload
+def space_to_depth(x: Shaped[np.ndarray, "n h w c"], packing: Packing) -> np.ndarray: ...
+def space_to_depth(
+    x: Shaped[Array | np.ndarray, "n h w c"], packing: Packing
+) -> Array | np.ndarray:
     """Moves neighbours into channels, `[n, h / py, w / px, py * px * c]`; pads with zeros.
 
     Also packs NumPy arrays, which stay such.
@@ -164,9 +171,9 @@ def phase_conv2d(
     out_channels = math.prod(widen_out) * math.prod(pack_out) * weight.shape[3]
     kernel = kernel.reshape(*kernel.shape[:2], in_channels, out_channels)
 
-    x = space_to_depth(x, tuple(widen_in))
+    x = space_to_depth(x, (widen_in[0], widen_in[1]))
     y = convolve(x, kernel, 1, (padding[0], padding[1]))
-    return depth_to_space(y, tuple(widen_out))[:, : sizes[0], : sizes[1]]
+    return depth_to_space(y, (widen_out[0], widen_out[1]))[:, : sizes[0], : sizes[1]]
 
 
 @lru_cache(maxsize=256)

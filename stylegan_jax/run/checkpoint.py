@@ -1,4 +1,4 @@
-"""Saving and resuming a whole run, and loading parts of it for inference."""
+"""Saving and resuming a whole run: asynchronous, atomic, verified, pruned."""
 
 import contextlib
 import dataclasses
@@ -19,15 +19,17 @@ from orbax.checkpoint.checkpoint_managers import (
     PreservationPolicy,
 )
 
-from stylegan_jax.files import as_path, is_cloud
 from stylegan_jax.run.checkpoint_format import (
+    SUBDIRECTORY,
     CorruptCheckpointError,
     PyTree,
+    absolute_path,
     best_value,
     check_same_tree,
     flatten,
     host_copy,
     log_version_changes,
+    lowest_step,
     make_record,
     nest,
     public_meta,
@@ -36,16 +38,8 @@ from stylegan_jax.run.checkpoint_format import (
     with_sharding,
 )
 
-SUBDIRECTORY = "checkpoints"
-
-
 # ----------------------------------------------------------------------------------------------
 # Directories
-
-
-def _absolute(path: epath.PathLike) -> epath.Path:
-    path = as_path(path)
-    return path if is_cloud(path) else path.absolute()  # which would put gs: in this folder
 
 
 def _barrier(name: str) -> None:
@@ -100,14 +94,8 @@ class _KeepBest(PreservationPolicy):
         self, checkpoints: Sequence[Any], *, context: PreservationContext
     ) -> Sequence[bool]:
         del context
-        best = _argmin({c.step: self.value_by_step.get(c.step, math.inf) for c in checkpoints})
+        best = lowest_step({c.step: self.value_by_step.get(c.step, math.inf) for c in checkpoints})
         return [c.step == best for c in checkpoints]
-
-
-def _argmin(value_by_step: Mapping[int, float]) -> int | None:
-    """Returns the step with the lowest finite value; of equal ones the newest."""
-    finite = [(value, -step) for step, value in value_by_step.items() if math.isfinite(value)]
-    return -min(finite)[1] if finite else None
 
 
 class CheckpointStore:
@@ -139,7 +127,7 @@ class CheckpointStore:
         """
         if keep_newest < 1:
             raise ValueError(f"keep_newest is {keep_newest}; the newest must be kept: use >= 1")
-        self.directory = _absolute(workdir) / SUBDIRECTORY
+        self.directory = absolute_path(workdir) / SUBDIRECTORY
         self._best_metric = best_metric
         self._best_value_by_step: dict[int, float] = {}
         self._replacing = False
@@ -169,10 +157,6 @@ class CheckpointStore:
     def steps(self) -> list[int]:
         """Returns the steps (image counts) that exist or are being written, ascending."""
         return sorted(self._manager.all_steps())
-
-    def best_step(self) -> int | None:
-        """Returns the step with the lowest `best_metric`, None if no step has a value."""
-        return _argmin({s: self._best_value_by_step.get(s, math.inf) for s in self.steps()})
 
     def save(
         self,
@@ -288,7 +272,7 @@ class CheckpointStore:
         trusted = {step: value for step, value in values.items() if step <= last_nimg}
         if not trusted:
             return None
-        best = _argmin(trusted)
+        best = lowest_step(trusted)
         newest = max(trusted) if best is None else best
         for step in (step for step in values if step > newest):
             _set_aside(self.directory / str(step), "diverged")
@@ -346,95 +330,3 @@ class CheckpointStore:
             self.wait()
         finally:
             self._manager.close()
-
-
-# ----------------------------------------------------------------------------------------------
-# Loading for inference
-
-
-def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
-    """Resolves a workdir, its checkpoints folder or a step folder to a step folder."""
-    path = _absolute(directory)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; give a workdir, its {SUBDIRECTORY} folder or one step in it"
-        )
-    if (path / "state").exists() and (path / "meta").exists():
-        return path
-    if (path / SUBDIRECTORY).exists():
-        path = path / SUBDIRECTORY
-    steps = sorted(ocp.utils.checkpoint_steps(path))
-    if not steps:
-        raise FileNotFoundError(
-            f"no finished checkpoint in {path}; give a workdir, its {SUBDIRECTORY} folder or one"
-            " step in it"
-        )
-    if step == "latest":
-        return path / str(steps[-1])
-    if step == "best":
-        return path / str(_find_best(path, steps))
-    if step not in steps:
-        raise FileNotFoundError(f"no checkpoint {step!r} in {path}; there are {steps}")
-    return path / str(step)
-
-
-def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
-    """Returns the step with the lowest value of the metric that was used last."""
-    records = {}
-    for step in steps:
-        with contextlib.suppress(CorruptCheckpointError):
-            records[step] = read_record(path / str(step))
-    # A run may have changed its metric on the way, and values of two cannot be compared.
-    used = [record["best_metric"] for record in records.values() if record["best_metric"]]
-    metric = used[-1] if used else None
-    best = _argmin({step: best_value(record, metric) for step, record in records.items()})
-    if best is None:
-        raise ValueError(f"no step of {path} has a metric; use step='latest' or one of {steps}")
-    return best
-
-
-def restore_subtree(
-    directory: epath.PathLike,
-    names: Sequence[str],
-    *,
-    step: int | str = "latest",
-    sharding: jax.sharding.Sharding | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Loads chosen parts of a checkpoint without the code or the memory of training.
-
-    Args:
-        directory: A workdir, its checkpoints folder or one step folder. It is only read.
-        names: Paths in the state, such as "G_ema" or "stats/w_avg".
-        step: Image count of the step, "latest", or "best" by the metric of the run. Not used
-            if `directory` is a step folder.
-        sharding: Where the arrays go; by default the first local device.
-
-    Returns:
-        (trees, meta): for each name a nested dict of arrays (or the array itself), and the
-        metadata of the checkpoint, among them `config`.
-
-    Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: A name is not in the checkpoint, or no step has a metric to be best by.
-        CorruptCheckpointError: The checkpoint is damaged; choose another step.
-    """
-    step_dir = _find_step(directory, step)
-    record = read_record(step_dir)
-    wanted = {}
-    for name in names:
-        found = {
-            path: with_sharding(leaf["shape"], leaf["dtype"], sharding)
-            for path, leaf in record["leaves"].items()
-            if path == name or path.startswith(f"{name}/")
-        }
-        if not found:
-            tops = sorted({path.split("/")[0] for path in record["leaves"]})
-            raise ValueError(f"{name!r} is not in {step_dir}; its top level has {tops}")
-        wanted |= found
-    arrays = nest(read_arrays(step_dir, record, wanted))
-    trees = {}
-    for name in names:
-        trees[name] = arrays
-        for part in name.split("/"):
-            trees[name] = trees[name][part]
-    return trees, public_meta(record)

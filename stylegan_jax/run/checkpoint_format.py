@@ -25,14 +25,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from stylegan_jax.files import is_cloud
+from stylegan_jax.files import as_path, is_cloud
 
 PyTree = Any
+
+# Folder of the checkpoints in a workdir.
+SUBDIRECTORY = "checkpoints"
 
 FORMAT_VERSION = 1
 
@@ -65,6 +69,12 @@ def _is_damage(error: Exception, path: epath.Path) -> bool:
     return isinstance(error, _CLOUD_DAMAGE) and not unanswered
 
 
+def absolute_path(path: epath.PathLike) -> epath.Path:
+    """Reads a path as the user gave it, and makes a local one absolute, as Orbax wants it."""
+    path = as_path(path)
+    return path if is_cloud(path) else path.absolute()  # which would put gs: in this folder
+
+
 # ----------------------------------------------------------------------------------------------
 # Trees as flat dicts {"params/G/synthesis/b4/const": array}
 
@@ -78,7 +88,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
         # Orbax joins the names with dots, so a dot inside a name could overwrite another leaf.
         if not names or any(not part or "/" in part or "." in part for part in names):
             raise ValueError(f"state path {name!r}: names must be non-empty, without '/' and '.'")
-        if not hasattr(leaf, "shape") or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+        if not hasattr(leaf, "shape") or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             raise ValueError(
                 f"state leaf {name} is {leaf!r}; store plain arrays (numbers as jnp.asarray,"
                 " random keys as jax.random.key_data)"
@@ -117,7 +127,7 @@ def _crc32(leaf: Any) -> int | None:
     """Checksums the bytes in C order; None where other processes hold a part."""
     if not _is_whole(leaf):
         return None
-    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
 
 
 def _describe(shape: Sequence[int], dtype: Any) -> str:
@@ -212,6 +222,12 @@ def best_value(record: Mapping[str, Any], best_metric: str | None) -> float:
     """Returns the deciding metric; infinity, which never wins, where it is absent or NaN."""
     value = record["metrics"].get(best_metric, math.inf)
     return value if math.isfinite(value) else math.inf
+
+
+def lowest_step(value_by_step: Mapping[int, float]) -> int | None:
+    """Returns the step with the lowest finite value, of equal ones the newest, or None."""
+    finite = [(value, -step) for step, value in value_by_step.items() if math.isfinite(value)]
+    return -min(finite)[1] if finite else None
 
 
 def log_version_changes(record: Mapping[str, Any], step_dir: epath.Path) -> None:

@@ -51,6 +51,7 @@ def join_processes(
                 f"--coordinator={coordinator} --num_processes={num_processes} "
                 f"--process_id={process_id}: give all three, on every process, or none of them."
             )
+        assert process_id is not None and num_processes is not None
         if not 0 <= process_id < num_processes:
             raise ValueError(
                 f"--process_id={process_id}, wanted 0 to {num_processes - 1} (--num_processes)."

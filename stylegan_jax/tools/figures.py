@@ -420,8 +420,9 @@ def main(argv: list[str]) -> None:
     draw = FIGURES[FLAGS.figure]
     options = {}
     for name, read in _OPTIONS.items():
-        if FLAGS[name].present:
-            options[name] = read(FLAGS[name].value, name) if read else FLAGS[name].value
+        value = FLAGS[name].value
+        if value is not None:
+            options[name] = read(value, name) if read else value
     unused = sorted(options.keys() - inspect.signature(draw).parameters.keys())
     if unused:
         raise app.UsageError(f"--figure={FLAGS.figure} has no option --{', --'.join(unused)}.")

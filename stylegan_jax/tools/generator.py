@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.models.blocks import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
 from stylegan_jax.ops.pyramid import repeat_pixels
-from stylegan_jax.run.checkpoint import restore_subtree
 from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.training.build import (
     ImageShape,
     level_at,

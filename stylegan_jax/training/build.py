@@ -10,8 +10,8 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
-from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
-from stylegan_jax.models.blocks import make_noise
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
+from stylegan_jax.models.blocks import BaseGenerator, make_noise
 from stylegan_jax.models.layers import block_resolutions
 from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.training.objectives import init_stats
@@ -36,7 +36,9 @@ class ImageShape:
     img_dtype: str = "uint8"
 
 
-def make_generator(config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None):
+def make_generator(
+    config: ConfigDict, shape: ImageShape, formulation: Formulation | None = None
+) -> tuple[nnx.GraphDef[BaseGenerator], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of the config's generator; see `make_model`."""
     return _make_model(GENERATORS, config.G, "G", shape, formulation)
 
@@ -144,15 +146,17 @@ def level_at(config: ConfigDict, nimg: int) -> Level:
 
 
 def _make_model(
-    builders: dict[str, Any],
+    builders: dict[str, type[NetworkT]],
     settings: ConfigDict,
     net: str,
     shape: ImageShape,
     formulation: Formulation | None,
-):
+) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of one network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
-    kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()}
+    kwargs: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()
+    }
     name = kwargs.pop("name")
     known = set(inspect.signature(builders[name].__init__).parameters) - _NOT_SETTINGS
     if unknown := sorted(set(kwargs) - known):

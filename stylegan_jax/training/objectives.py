@@ -25,7 +25,7 @@ from stylegan_jax.losses.regularizers import (
 from stylegan_jax.models.blocks import BaseGenerator, broadcast_ws
 from stylegan_jax.ops.packing import depth_to_space, space_to_depth
 from stylegan_jax.training.inputs import Batch, Constants, Inputs, Latents, draw_inputs
-from stylegan_jax.training.setup import Hyperparameters, Phase, Setup
+from stylegan_jax.training.setup import Hyperparameters, Net, Phase, Setup
 from stylegan_jax.training.state import Stats, TrainState
 from stylegan_jax.training.step import (
     COUNT,
@@ -72,6 +72,7 @@ def generator_loss(
     if phase.main:
         # Fakes: z -> w, mixed -> image -> what D says of it.
         gen = inputs.gen
+        assert gen is not None
         ws, stats = map_styles(G, gen, stats, setup, moves_w_avg=moves_w_avg)  # [n, num_ws, w_dim]
         img, stats = draw_images(G, ws, gen.noise, stats, setup, fade=fade)  # [n, h, w, c], packed
         judge = make_judge(state, setup)
@@ -87,6 +88,7 @@ def generator_loss(
         # (|J_w^T y| - a)^2, y of unit normals and a its moving mean (StyleGAN2, eq. 4), every
         # `interval` iterations and that much stronger.
         pl = inputs.pl
+        assert pl is not None and inputs.directions is not None
         ws, stats = map_styles(G, pl, stats, setup, moves_w_avg=moves_w_avg)
         draw = functools.partial(draw_images, G, setup=setup, fade=fade, recompute=True)
         lengths, stats = path_lengths(
@@ -125,6 +127,7 @@ def discriminator_loss(
 
     # Reals, and R1 there: gamma / 2 * |grad D(x)|^2.
     real = inputs.real
+    assert real is not None
     r1_gamma = hyper.r1_gamma if phase.reg else 0.0
     look = functools.partial(_look_at, judge, gamma=r1_gamma, lod=setup.level.lod)
     real_logits, stats, penalty = look(real.img, real.c, inputs.draws_real, stats)
@@ -171,7 +174,7 @@ def discriminator_loss(
             loss += jnp.mean(losses)
 
     if penalties:
-        report["Loss/D/reg"] = sum(penalties.values())
+        report["Loss/D/reg"] = sum(penalties.values(), jnp.float32(0))
         loss += jnp.mean(report["Loss/D/reg"]) * phase.interval
     return loss, (stats, report)
 
@@ -211,6 +214,7 @@ def map_styles(
     ws = broadcast_ws(w[:, 0], num_ws)  # [n, num_ws, w_dim]
     if latents.z_mix is not None:
         # Layers from the cutoff on take the second style.
+        assert latents.cutoff is not None
         layer = jnp.arange(num_ws)[None, :, None]
         ws_mix = broadcast_ws(w[:, 1], num_ws)
         ws = jnp.where(layer < latents.cutoff[:, None, None], ws, ws_mix)
@@ -302,7 +306,8 @@ def make_phases(hyper: Hyperparameters) -> tuple[Phase, ...]:
     }
     intervals = {"G": hyper.g_reg_interval, "D": hyper.d_reg_interval}
     phases: list[Phase] = []
-    for net in hyper.net_order:
+    nets: tuple[Net, ...] = ("G", "D") if hyper.net_order == "GD" else ("D", "G")
+    for net in nets:
         interval = intervals[net]
         if not is_regularized[net]:
             phases.append(Phase(f"{net}main", net, main=True, reg=False, interval=1))

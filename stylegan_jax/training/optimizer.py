@@ -57,7 +57,8 @@ class Optimizer:
         updates, new_state = self.transform.update(grads, opt_state, params)
         # StyleGAN3 (and PyTorch) leaves parameters without a gradient alone, their moments too.
         if is_reg and self.absent_grads == "skip":
-            inner = dict(new_state.inner_states, main=opt_state.inner_states["main"])
+            assert isinstance(new_state, optax.MultiTransformState)
+            inner = {**new_state.inner_states, "main": opt_state.inner_states["main"]}
             new_state = new_state._replace(inner_states=inner)
             updates = jax.tree.map(
                 lambda update, label: jnp.zeros_like(update) if label == "main" else update,

@@ -30,7 +30,7 @@ from stylegan_jax.training.step import Report, Step
 
 # Most of a step on the CPU is spent in libraries; the rest is as fast with less optimisation, and
 # compiled in three quarters of the time.
-_COMPILER_OPTIONS = {"cpu": {"xla_backend_optimization_level": 1}}
+_COMPILER_OPTIONS: dict[str, dict[str, Any]] = {"cpu": {"xla_backend_optimization_level": 1}}
 
 
 def run_iteration(

@@ -7,10 +7,12 @@ from typing import Any, Literal, NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from stylegan_jax.models.blocks import NoiseLayers
+from stylegan_jax.models.blocks import BaseGenerator, NoiseLayers
 from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.training.optimizer import Optimizer
 from stylegan_jax.training.schedules import Level
+
+Net = Literal["G", "D"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Networks:
     `packings` are those of D's images by resolution; none is named: unpacked.
     """
 
-    G: nnx.GraphDef
+    G: nnx.GraphDef[BaseGenerator]
     D: nnx.GraphDef
     opt_G: Optimizer
     opt_D: Optimizer
@@ -138,7 +140,7 @@ class Phase(NamedTuple):
     """
 
     name: str
-    net: Literal["G", "D"]
+    net: Net
     main: bool
     reg: bool
     interval: int

@@ -97,8 +97,15 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     """Which images of a batch this process's devices hold, ascending, int [n]."""
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     # Devices that share rows of images hold the same images: a set names each part once.
-    spans = {index[0].indices(batch_size)[:2] for index in indices}
+    spans = {_span(index, batch_size) for index in indices}
     return np.concatenate([np.arange(*span) for span in sorted(spans)])
+
+
+def _span(index: tuple[slice, ...] | None, batch_size: int) -> tuple[int, int]:
+    """First image of a device's part of a batch, and the one after its last."""
+    assert index is not None  # devices that hold nothing are not addressable
+    start, stop, _ = index[0].indices(batch_size)
+    return start, stop
 
 
 def put_batch(
@@ -121,7 +128,7 @@ def put_batch(
         parts = []
         # Each device gets the images that the sharding gives it, cut from what was read here.
         for device, index in sharding.addressable_devices_indices_map(shape).items():
-            start, stop, _ = index[0].indices(batch_size)
+            start, stop = _span(index, batch_size)
             first = int(np.searchsorted(rows, start))
             parts.append(jax.device_put(local[first : first + stop - start], device))
         return jax.make_array_from_single_device_arrays(shape, sharding, parts)

@@ -191,8 +191,12 @@ def average_G(state: TrainState, setup: Setup) -> TrainState:
     hyper, level = setup.hyper, setup.level
     beta = hyper.ema_decay
     if beta is None:
-        half_life = dict(ema_kimg=hyper.ema_kimg, ema_rampup=hyper.ema_rampup)
-        beta = ema_beta(state.nimg, batch_size=level.batch_size, **half_life)
+        beta = ema_beta(
+            state.nimg,
+            batch_size=level.batch_size,
+            ema_kimg=hyper.ema_kimg,
+            ema_rampup=hyper.ema_rampup,
+        )
     old = grown_part(state.G_ema, level.resolution)
     G = grown_part(state.G, level.resolution)
     G_ema = jax.tree.map(lambda ema, p: p + (ema - p) * beta, old, G)

@@ -99,7 +99,8 @@ def test_the_same_command_continues_the_run(gcs, first_half, data_dir, tmp_path)
 _CHECKPOINTS = """
 import sys
 import jax.numpy as jnp
-from stylegan_jax.run.checkpoint import CheckpointStore, restore_subtree
+from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.run.restore import restore_subtree
 
 META = {"config": {}, "data": {}}
 
@@ -112,7 +113,7 @@ with CheckpointStore("gs://bucket/states", best_metric="swd") as store:
             store.save(state(nimg), nimg, META, {"swd": abs(nimg - 2)})
         store.save(state(50), 5, META, force=True)
     restored, meta = store.restore_latest(state(0))
-    print("restored", float(restored["w"][0, 0]), meta["nimg"], store.steps(), store.best_step())
+    print("restored", float(restored["w"][0, 0]), meta["nimg"], store.steps())
     print("best", float(restore_subtree("gs://bucket/states", ["w"], step="best")[0]["w"][0, 0]))
 """
 
@@ -130,7 +131,7 @@ def step_names(gcs):
 
 def test_checkpoints_in_a_bucket_are_pruned_replaced_and_told_from_the_network(gcs):
     saved = run_checkpoints(gcs, "save")
-    assert "restored 50.0 5 [2, 4, 5] 2" in saved.stdout and "best 2.0" in saved.stdout
+    assert "restored 50.0 5 [2, 4, 5]" in saved.stdout and "best 2.0" in saved.stdout
     assert step_names(gcs) == ["2", "4", "5"]
 
     # Objects that must not be read, by TensorStore or by gcsfs, are no damage.

@@ -13,8 +13,8 @@ import pytest
 from configs import ffhq
 from stylegan_jax import train as module
 from stylegan_jax.metrics import SwdScore
-from stylegan_jax.run.checkpoint import restore_subtree
 from stylegan_jax.run.meters import read_metrics
+from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.train import train
 
 

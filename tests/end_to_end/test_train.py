@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from configs import ffhq, lsun, quickstart
-from stylegan_jax.run.checkpoint import restore_subtree
+from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from stylegan_jax.training import programs

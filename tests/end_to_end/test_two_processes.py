@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_jax.run.checkpoint import restore_subtree
+from stylegan_jax.run.restore import restore_subtree
 
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"

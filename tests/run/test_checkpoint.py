@@ -1,56 +1,31 @@
 """Checkpoints survive what happens to long runs: kills, damage, mistakes, other hardware."""
 
-import dataclasses
 import json
 import pathlib
 import shutil
 import signal
 import subprocess
 import sys
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from stylegan_jax.run import checkpoint, checkpoint_format
-from stylegan_jax.run.checkpoint import CheckpointStore, restore_subtree
+from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.checkpoint_format import CorruptCheckpointError
-
-META = {"config": {"model": "stylegan2", "res": 16}, "data": {"step": 3, "seed": 0, "batch": 8}}
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass
-class State:
-    """The kinds of nodes and leaves that the real train state has."""
-
-    G: dict
-    G_ema: dict
-    opt: Any
-    stats: dict
-    nimg: jax.Array
-
-
-def make_state(seed: int = 0, width: int = 64) -> State:
-    """A state of a few random arrays and one real optax state."""
-    rng = np.random.default_rng(seed)
-
-    def draw(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
-
-    G = {"synthesis": {"b4": {"const": draw(4, 4, width), "bias": draw(width)}}, "tail": {}}
-    labels = {"synthesis": "main", "tail": "frozen"}
-    opt = optax.partition({"main": optax.adam(1e-3), "frozen": optax.set_to_zero()}, labels)
-    return State(
-        G=G,
-        G_ema=jax.tree.map(lambda x: x + 1, G),
-        opt=opt.init(G),
-        stats={"w_avg": draw(8), "none": jnp.zeros((0, 4)), "half": draw(3).astype(jnp.bfloat16)},
-        nimg=jnp.int32(seed),
-    )
+from stylegan_jax.run.restore import restore_subtree
+from tests.run.saved import (
+    META,
+    State,
+    array_files,
+    assert_equal,
+    flip,
+    flip_array,
+    make_state,
+    save_steps,
+)
 
 
 def place(state: State, devices: int) -> State:
@@ -70,48 +45,6 @@ def abstract(state: State) -> State:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
     )
-
-
-def assert_equal(actual: Any, expected: Any) -> None:
-    """Bit for bit, same tree, same dtypes."""
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        assert a.dtype == e.dtype and a.shape == e.shape
-        assert np.asarray(a).tobytes() == np.asarray(e).tobytes()
-
-
-def save_steps(workdir: pathlib.Path, steps=(1000, 2000), **kwargs) -> None:
-    """Saves make_state(step) at each step."""
-    with CheckpointStore(workdir, **kwargs) as store:
-        for step in steps:
-            assert store.save(make_state(step), step, META)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> pathlib.Path:
-    """A workdir with steps 1000 and 2000; tests that change it work on a copy."""
-    workdir = tmp_path_factory.mktemp("saved")
-    save_steps(workdir)
-    return workdir
-
-
-@pytest.fixture
-def workdir(saved, tmp_path) -> pathlib.Path:
-    shutil.copytree(saved, tmp_path / "run")
-    return tmp_path / "run"
-
-
-def array_files(step_dir: pathlib.Path) -> list[pathlib.Path]:
-    """The files with array data, largest last."""
-    files = [f for f in (step_dir / "state").rglob("d/*") if f.is_file()]
-    return sorted(files, key=lambda f: f.stat().st_size)
-
-
-def flip(path: pathlib.Path, at: float = 0.5) -> None:
-    """Flips one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[int(len(data) * at)] ^= 0x10
-    path.write_bytes(data)
 
 
 def names(workdir: pathlib.Path) -> set[str]:
@@ -195,37 +128,19 @@ def test_what_cannot_be_stored_is_refused(tmp_path, state, meta, message):
 def test_newest_and_best_are_kept(tmp_path):
     fids = {1: None, 2: 3.0, 3: None, 4: 5.0, 5: float("nan"), 6: 7.0}
     with CheckpointStore(tmp_path, keep_newest=2, best_metric="fid") as store:
-        assert store.best_step() is None
         for step, fid in fids.items():
             metrics = {"kid": 0.1} if fid is None else {"fid": fid, "kid": 0.1}
             store.save({"w": jnp.ones(3)}, step, META, metrics=metrics if step != 1 else None)
             store.wait()
             assert str(step) in names(tmp_path)
-        assert store.best_step() == 2
     assert names(tmp_path) == {"2", "5", "6"}
 
     # The best is known again after a restart, and gives way to a better one.
     with CheckpointStore(tmp_path, keep_newest=1, best_metric="fid") as store:
-        assert store.best_step() == 2
         store.save({"w": jnp.ones(3)}, 7, META, metrics={"fid": 1.0})
         store.save({"w": jnp.ones(3)}, 8, META)
     assert names(tmp_path) == {"7", "8"}
     assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 7
-
-
-def test_the_best_is_by_the_metric_used_last(tmp_path):
-    """Values of two metrics are not compared, and a run without any keeps the best of before."""
-    state = {"w": jnp.ones(3)}
-    with CheckpointStore(tmp_path, keep_newest=9, best_metric="swd") as store:
-        store.save(state, 1, META, metrics={"swd": 1.0, "fid": 9.0})
-        store.save(state, 2, META, metrics={"swd": 2.0, "fid": 8.0})
-    assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 1
-    with CheckpointStore(tmp_path, keep_newest=9, best_metric="fid") as store:
-        assert store.best_step() == 2
-        store.save(state, 3, META, metrics={"swd": 3.0, "fid": 8.5})
-    with CheckpointStore(tmp_path, keep_newest=9) as store:
-        store.save(state, 4, META)
-    assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 2
 
 
 def test_keeping_none_is_refused(tmp_path):
@@ -234,10 +149,6 @@ def test_keeping_none_is_refused(tmp_path):
 
 
 # Damage
-
-
-def flip_array(step_dir):
-    flip(array_files(step_dir)[-1])
 
 
 def truncate_array(step_dir):
@@ -438,44 +349,7 @@ def test_error_of_the_background_save_surfaces_in_the_next_call(workdir, monkeyp
     assert {"1000", "2000"} <= names(workdir)  # a failed save prunes nothing
 
 
-# Parts for inference
-
-
-@pytest.mark.parametrize("start", ["", "checkpoints", "checkpoints/2000"])
-def test_subtrees_load_from_any_level(saved, start):
-    trees, meta = restore_subtree(saved / start, ["G_ema", "stats/w_avg", "nimg"])
-    expected = make_state(2000)
-    assert_equal(trees["G_ema"], {"synthesis": expected.G_ema["synthesis"]})
-    assert_equal(trees["stats/w_avg"], expected.stats["w_avg"])
-    assert int(trees["nimg"]) == 2000
-    assert meta["config"] == META["config"]
-
-
-def test_subtrees_take_a_step_and_a_sharding(saved):
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[-1])
-    trees, meta = restore_subtree(saved, ["stats"], step=1000, sharding=sharding)
-    assert meta["nimg"] == 1000
-    assert all(leaf.sharding == sharding for leaf in jax.tree.leaves(trees))
-
-
-def test_subtree_errors_say_what_to_do(saved, workdir, tmp_path):
-    with pytest.raises(FileNotFoundError, match="does not exist; give a workdir"):
-        restore_subtree(tmp_path / "absent", ["G_ema"])
-    (tmp_path / "new" / "checkpoints").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match="no finished checkpoint"):
-        restore_subtree(tmp_path / "new", ["G_ema"])
-    with pytest.raises(FileNotFoundError, match="no checkpoint 5 .* \\[1000, 2000\\]"):
-        restore_subtree(saved, ["G_ema"], step=5)
-    with pytest.raises(ValueError, match="no step .* has a metric"):
-        restore_subtree(saved, ["G_ema"], step="best")
-    with pytest.raises(ValueError, match="'D_ema' is not in .*'G', 'G_ema'"):
-        restore_subtree(saved, ["D_ema"])
-    flip_array(workdir / "checkpoints" / "2000")
-    with pytest.raises(CorruptCheckpointError, match="differs from its checksum"):
-        restore_subtree(workdir, ["G", "G_ema", "opt"])
-
-
 def test_record_is_readable_json(saved):
-    record = json.loads((saved / checkpoint.SUBDIRECTORY / "2000/meta/metadata").read_text())
+    record = json.loads((saved / checkpoint_format.SUBDIRECTORY / "2000/meta/metadata").read_text())
     leaf = record["leaves"]["G/synthesis/b4/const"]
     assert leaf["shape"] == [4, 4, 64] and leaf["dtype"] == "float32"

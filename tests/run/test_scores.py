@@ -120,7 +120,7 @@ def test_the_score_that_is_named_decides(config, tmp_path):
             store.save({"w": np.ones(3)}, nimg, meta | monitor.meta(), {"swd": swd, "dark": dark})
         with pytest.raises(Diverged, match="dark is 42, and was 20 at its best") as error:
             monitor.check()
-        assert store.roll_back(error.value.healthy_nimg) == 2 == store.best_step()
+        assert store.roll_back(error.value.healthy_nimg) == 2
 
 
 # Fakes

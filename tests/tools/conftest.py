@@ -4,7 +4,8 @@ import jax
 import pytest
 
 from configs import ffhq
-from stylegan_jax.run.checkpoint import CheckpointStore, restore_subtree
+from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stylegan_jax.run.checkpoint import restore_subtree
 from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools import generator as generator_file
 from stylegan_jax.tools.generator import Generator, parse_seeds
 from stylegan_jax.training.build import make_generator as make_structure

@@ -104,7 +104,7 @@ def _days(config: ConfigDict, cycles: list[dict[str, Any]]) -> dict[str, float]:
 
 
 _COLUMNS = (
-    ("program", "{:<8}"),
+    ("program", "{:<9}"),
     ("every", "{:>5}"),
     ("fits", "{:>5}"),
     ("GiB", "{:>7}"),

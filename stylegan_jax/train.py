@@ -136,6 +136,7 @@ class _Run:
     mesh: Mesh
     abstract_state: TrainState
     is_first: bool
+    start_sec: float  # on the monotonic clock
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -148,6 +149,7 @@ def _open(
     config: ConfigDict, workdir: epath.Path, watchdog: Watchdog, write_log: Callable[[str], None]
 ) -> _Run:
     """Opens the data and builds all that does not change."""
+    start_sec = time.monotonic()
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
     watchdog.beat("opening the data")
     with all_or_none("opening the data"):
@@ -174,13 +176,13 @@ def _open(
         mesh=mesh,
         abstract_state=shard_state(mesh, jax.eval_shape(init, jax.random.key(0))),
         is_first=jax.process_index() == 0,
+        start_sec=start_sec,
     )
 
 
 def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainState:
     """Trains until the end, or until the run diverges; `diverged` says how it did before."""
     config, watchdog, mesh = run.config, run.watchdog, run.mesh
-    start_sec = time.monotonic()
 
     # ------------------------------------------------------------------------------------------
     # The state: that of the newest checkpoint, or a new one.
@@ -232,6 +234,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
             draw = draw_from(state, spans[0].level)
             values = take_scores(scores, draw, nimg, is_due=lambda _: True, announce=watchdog.beat)
             _write_scores(writer, health, nimg, values)
+        is_first_step = True
         meter = MeanMeter()
         stop = guard.should_stop()
         tick_start, tick_nimg = time.monotonic(), nimg
@@ -263,11 +266,11 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                     )
                     for report in reports:
                         meter.add(report)
-                if start_sec is not None:
+                if is_first_step:
+                    is_first_step = False
                     jax.block_until_ready(state.nimg)
-                    seconds = time.monotonic() - start_sec
+                    seconds = time.monotonic() - run.start_sec
                     print(f"first step done {seconds:.1f} s after the start", flush=True)
-                    start_sec = None
                 nimg += level.batch_size
                 stop = guard.should_stop()
                 is_due = _intervals(nimg, level, run.total_nimg)

@@ -100,7 +100,7 @@ class Augmentation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """All that a step is compiled for; hashable, equal where the programs are.
+    """All that a step is compiled for; hashable.
 
     Attributes:
         networks: Structures, sizes and optimisers.

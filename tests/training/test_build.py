@@ -1,0 +1,76 @@
+"""What a config becomes, and what is refused before anything is compiled."""
+
+import jax
+import pytest
+
+from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.training.build import (
+    ImageShape,
+    check_config,
+    check_grows,
+    level_at,
+    make_config_levels,
+    make_setup,
+)
+
+SHAPE = ImageShape(img_resolution=16, img_channels=3, c_dim=0)
+
+
+def small(defaults=stylegan2_defaults, **changes):
+    """A shrunken recipe with settings changed, `section__key=value`."""
+    config = defaults()
+    shrink(config)
+    for name, value in changes.items():
+        section, key = name.split("__")
+        config[section][key] = value
+    return config
+
+
+def test_a_setup_is_that_of_the_first_level():
+    setup, init = make_setup(small(stylegan1_defaults), SHAPE)
+    assert setup.level.resolution == 8 and setup.level.lod == 1
+    levels = make_config_levels(small(stylegan1_defaults))
+    assert setup.at(levels[-1]).level.resolution == 16
+    assert hash(setup) == hash(setup.at(setup.level))
+    state = jax.eval_shape(init, jax.random.key(0))
+    assert set(state.stats) == {"w_avg", "pl_mean", "G", "D", "noise_const"}
+    assert state.G == state.G_ema
+
+
+def test_where_a_run_stands():
+    config = small(stylegan1_defaults)
+    assert [level_at(config, nimg).resolution for nimg in (0, 32, 96)] == [8, 8, 16]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss__adversarial": "ls"}, "loss.adversarial='ls': choose one of .*hinge"),
+        ({"schedule__net_order": "D"}, "schedule.net_order='D'"),
+        ({"G__name": "vae"}, "G.name='vae': choose one of .*stylegan2"),
+        ({"io__tick_kimg": 0.0}, "io.tick_kimg=0.0: give a positive number"),
+        ({"schedule__batch_size": 10}, "schedule.batch_size=10 cannot be split over 4 devices"),
+        ({"D__mbstd_group_size": 3}, "D.mbstd_group_size=3 does not divide"),
+        ({"loss__pl_batch_shrink": 3}, "loss.pl_batch_shrink=3 does not divide"),
+        ({"schedule__total_kimg": -1.0}, "schedule.total_kimg=-1.0"),
+        ({"health__abort_sec": -1.0}, "health.abort_sec=-1.0: give 0 or more"),
+    ],
+)
+def test_settings_that_cannot_run(changes, message):
+    with pytest.raises(ValueError, match=message):
+        check_config(small(**changes), num_devices=4)
+
+
+def test_settings_that_a_network_does_not_have():
+    config = small()
+    config.G.use_clouds = True
+    with pytest.raises(ValueError, match="G.name='stylegan2' has no setting use_clouds.*It knows"):
+        make_setup(config, SHAPE)
+
+
+def test_networks_that_cannot_grow():
+    config = small(growth__init_resolution=8)
+    config.growth.training_kimg = config.growth.transition_kimg = 0.01
+    setup, init = make_setup(config, SHAPE)
+    with pytest.raises(ValueError, match="G and D cannot work below full size"):
+        check_grows(setup, init, make_config_levels(config))

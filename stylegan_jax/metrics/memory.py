@@ -1,0 +1,172 @@
+"""How far samples are from the training images, beside images that were held out.
+
+A generator that copies its training set draws images that have a twin there; one that has learned
+what the images have in common draws images as far from it as unseen ones are. No network is needed:
+the distance is that of pixels, small shifts allowed.
+
+    distance(a, b) = min over shifts s of rms(a - shift(b, s))        in grey levels
+
+Large images are compared at 64 px: their layout says whether they are copies, not their grain.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from stylegan_jax.metrics.features import gather_features
+from stylegan_jax.metrics.reals import Images
+
+# Images are compared at no more pixels a side than this.
+_MAX_SIDE = 64
+# Shifts by up to so many pixels, along both axes.
+MAX_SHIFT = 1
+# References whose shifted copies are compared at once: bounds memory.
+_BLOCK = 256
+
+
+@functools.partial(jax.jit, static_argnames="max_shift")
+def _block_distances(
+    images: Float[Array, "n h w c"], references: Float[Array, "m h w c"], max_shift: int
+) -> Float[Array, "n m"]:
+    """Squared distances, summed over pixels, of every image to every reference."""
+    height, width = references.shape[1:3]
+    edges = ((0, 0), (max_shift, max_shift), (max_shift, max_shift), (0, 0))
+    padded = jnp.pad(references, edges, mode="edge")
+    flat = images.reshape(len(images), -1)  # [n, d]
+    energy = jnp.sum(jnp.square(flat), axis=1)[:, None]
+    best = jnp.full((len(images), len(references)), jnp.inf)
+    for dy in range(2 * max_shift + 1):
+        for dx in range(2 * max_shift + 1):
+            shifted = padded[:, dy : dy + height, dx : dx + width].reshape(len(references), -1)
+            # |a - b|^2 = |a|^2 + |b|^2 - 2 a b
+            products = jnp.matmul(flat, shifted.T, precision=jax.lax.Precision.HIGHEST)
+            squared = energy + jnp.sum(jnp.square(shifted), axis=1)[None] - 2 * products
+            best = jnp.minimum(best, squared)
+    return best
+
+
+def nearest(
+    images: np.ndarray, references: np.ndarray, *, max_shift: int = MAX_SHIFT
+) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Finds the nearest reference of every image.
+
+    Args:
+        images: uint8 or float [n, h, w, c] in grey levels.
+        references: As many pixels and channels, [m, h, w, c].
+        max_shift: Pixels by which a reference may be moved along each axis; its border is repeated.
+
+    Returns:
+        `(distances, indices)`: root of the mean squared difference in grey levels, and which
+        reference it is.
+
+    Raises:
+        ValueError: Sizes differ, or there is no reference.
+
+    Checked: tests/metrics/test_memory.py, by known answers and against a NumPy loop.
+    """
+    if images.shape[1:] != references.shape[1:] or len(references) == 0:
+        raise ValueError(
+            f"Images of shape {images.shape[1:]} and {len(references)} references of shape "
+            f"{references.shape[1:]}: give at least one reference, of the images' size."
+        )
+    # Grey levels around zero: products of large numbers would cancel badly.
+    left = jnp.asarray(images, jnp.float32) - 128
+    blocks = []
+    for start in range(0, len(references), _BLOCK):
+        block = jnp.asarray(references[start : start + _BLOCK], jnp.float32) - 128
+        blocks.append(np.asarray(_block_distances(left, block, max_shift)))
+    squared = np.concatenate(blocks, axis=1)  # [n, m]
+    index = squared.argmin(axis=1)
+    mean = np.maximum(squared[np.arange(len(index)), index], 0) / np.prod(images.shape[1:])
+    return np.sqrt(mean), index
+
+
+def shrink_for_comparison(images: Any) -> Any:
+    """Averages squares of pixels, until no side is longer than 64.
+
+    Args:
+        images: [n, h, w, c], NumPy or JAX, also spread over devices.
+
+    Returns:
+        float32 [n, p, q, c], of the same kind and in the same places.
+    """
+    n, height, width, channels = images.shape
+    factor = 1
+    while max(height, width) // factor > _MAX_SIDE and not (height | width) // factor % 2:
+        factor *= 2
+    shape = (n, height // factor, factor, width // factor, factor, channels)
+    return images.astype(np.float32).reshape(shape).mean(axis=(2, 4))
+
+
+class MemoryScore:
+    """Whether a run's samples are copies of its reals.
+
+    `evaluate(draw)` is what is logged, and `describe` a line about it.
+    """
+
+    def __init__(self, reals: Images, unseen: Images, *, num_images: int):
+        """Remembers what is compared; nothing is computed before the first score.
+
+        Args:
+            reals: The training set.
+            unseen: Images of the same kind that it does not hold.
+            num_images: Fakes to look at.
+
+        Raises:
+            ValueError: The two sets have images of different sizes, or one of them has none.
+        """
+        if not len(reals) or not len(unseen) or np.shape(reals[0]) != np.shape(unseen[0]):
+            raise ValueError(
+                f"{len(reals)} training and {len(unseen)} unseen images, which must be of one "
+                "size: give a set to compare with, or set metrics.memory_kimg=0."
+            )
+        self._reals = reals
+        self._unseen = unseen
+        self._num_images = num_images
+        self._references: np.ndarray | None = None
+        self._floor: np.ndarray | None = None
+
+    def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
+        """Compares the fakes that `draw(num_images)` yields with the reals.
+
+        Returns:
+            `memory`: the median distance of unseen images to their nearest real over that of the
+            fakes: 1 where they are as new as unseen ones, above 1 where they are nearer.
+            `memory_fakes_*` and `memory_unseen_*`: 5th percentile and median in grey levels;
+            `memory_copies`: share of the fakes nearer than nineteen of twenty unseen images.
+        """
+        if self._references is None or self._floor is None:
+            self._references = shrink_for_comparison(_stack(self._reals))
+            self._floor, _ = nearest(shrink_for_comparison(_stack(self._unseen)), self._references)
+        # Images shrink where they are, and are brought together small.
+        batches = [gather_features(shrink_for_comparison(b)) for b in draw(self._num_images)]
+        fakes = np.concatenate(batches)[: self._num_images]
+        distances, _ = nearest(fakes, self._references)
+
+        found: dict[str, float] = {}
+        for kind, values in (("fakes", distances), ("unseen", self._floor)):
+            found[f"memory_{kind}_p05"] = float(np.percentile(values, 5))
+            found[f"memory_{kind}_p50"] = float(np.median(values))
+        found["memory_copies"] = float(np.mean(distances < found["memory_unseen_p05"]))
+        # Half a grey level is rounding: copies must not divide by zero.
+        found["memory"] = found["memory_unseen_p50"] / max(found["memory_fakes_p50"], 0.5)
+        return found
+
+    @staticmethod
+    def describe(values: Mapping[str, float]) -> str:
+        """Says how far fakes and unseen images are from the nearest real, and how many copies."""
+        return (
+            f"memory: samples are {values['memory_fakes_p50']:.1f} grey levels from their nearest "
+            f"training image, unseen images {values['memory_unseen_p50']:.1f}; "
+            f"{values['memory_copies']:.0%} look like copies"
+        )
+
+
+def _stack(images: Images) -> np.ndarray:
+    """All images of a set, uint8 [n, h, w, c]."""
+    return np.stack([np.asarray(images[i]) for i in range(len(images))])

@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from absl import logging
 from etils import epath
 
+# Between two looks for files that have changed.
 SEND_INTERVAL_SEC = 30.0
 
 _CLOUD = "gs://"
+# Longest wait for a bucket to answer.
 _CONNECT_SEC = 30
 
 
@@ -36,6 +38,7 @@ def as_path(path: epath.PathLike) -> epath.Path:
         ValueError: Another scheme, no bucket, or the packages for buckets are missing.
         OSError: The bucket does not exist, cannot be reached or must not be read.
     """
+    # "C:/" is a path of Windows; two letters or more before the colon are a scheme.
     text = os.fspath(path)
     if re.match(r"\w{2,}:/", text) and not re.match(rf"{_CLOUD}[^/]", text):
         raise ValueError(
@@ -61,6 +64,8 @@ def _check_bucket(name: str) -> None:
     # By default listings are kept for ever, and what TensorStore or another process writes into
     # a listed folder stays unseen.
     fsspec.config.conf.setdefault("gs", {}).setdefault("use_listings_cache", False)
+
+    # Each way to fail has a remedy of its own.
     retry = DEFAULT_RETRY.with_timeout(_CONNECT_SEC)
     try:
         storage.Client().get_bucket(name, timeout=_CONNECT_SEC, retry=retry)
@@ -91,12 +96,14 @@ def replacing(path: epath.PathLike) -> Iterator[pathlib.Path]:
     A killed run leaves either the whole new file or what was there before. Missing folders are
     made.
     """
+    # An object of a bucket appears as a whole.
     if is_cloud(path):
         with tempfile.TemporaryDirectory() as folder:
             whole = pathlib.Path(folder) / "whole"
             yield whole
             epath.Path(path).write_bytes(whole.read_bytes())
         return
+
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Renaming within one folder is atomic; the process number keeps two writers apart.
@@ -138,9 +145,12 @@ class Mirror:
             self.folder = pathlib.Path(workdir)
             self.folder.mkdir(parents=True, exist_ok=True)
             return
+
+        # Files that have been sent, by time and size, and those that will not change again.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="stylegan_jax_"))
         self._sent: dict[str, tuple[int, int]] = {}
         self._finished: set[pathlib.Path] = set()
+        # What a run continues is brought here; sending it back shows whether that is allowed.
         try:
             for name in names:
                 there = self._target / name
@@ -149,6 +159,7 @@ class Mirror:
         except Exception as error:
             shutil.rmtree(self.folder)
             raise OSError(f"{self._target} cannot be read and written: {error}") from error
+
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._send_regularly, daemon=True)
         self._thread.start()
@@ -186,6 +197,7 @@ class Mirror:
         self.close()
 
     def _send_regularly(self) -> None:
+        """Sends at intervals until the mirror is closed."""
         while not self._closing.wait(SEND_INTERVAL_SEC):
             try:
                 self._send()
@@ -194,7 +206,8 @@ class Mirror:
 
     def _send(self) -> None:
         """Sends the files that differ from what was sent."""
-        finished = set(self._finished)  # before they are read: what is freed was read whole
+        # Taken before they are read: what is freed below was read whole.
+        finished = set(self._finished)
         for path in sorted(self.folder.glob("[!.]*")):
             status = path.stat()
             version = (status.st_mtime_ns, status.st_size)

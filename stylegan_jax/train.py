@@ -33,7 +33,7 @@ from stylegan_jax.run.processes import all_or_none, wait_for_all
 from stylegan_jax.run.profiling import Profiler
 from stylegan_jax.run.progress import (
     ProgressBar,
-    describe_compile,
+    announce_compile,
     describe_network,
     param_table,
     tee_log,
@@ -349,7 +349,7 @@ def _compile(
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
         reading = reader.submit(InputStream, nimg, run.config, run.source, level, run.mesh)
         steps = compile_steps(
-            setup, run.mesh, run.abstract_state, run.shape, constants, announce=describe_compile
+            setup, run.mesh, run.abstract_state, run.shape, constants, announce=announce_compile
         )
     return steps, reading.result()
 

@@ -20,8 +20,10 @@ STRONG_SIGN = 0.95
 STRONG_TICKS = 5
 # Logits this far apart leave a logistic loss without a slope; sound runs have 1 to 5. Critics
 # (WGAN) have no scale: theirs must also have grown a lot.
-WIDE_GAP, WIDE_RATIO = 20.0, 2.0
-WIDE_CRITIC_GAP, WIDE_CRITIC_RATIO = 100.0, 10.0
+WIDE_GAP = 20.0
+WIDE_RATIO = 2.0
+WIDE_CRITIC_GAP = 100.0
+WIDE_CRITIC_RATIO = 10.0
 # The smallest gap in sound runs is 0.25, in the first fade of a growing one.
 EQUAL_GAP = 0.05
 EQUAL_TICKS = 20
@@ -81,6 +83,7 @@ class Seen:
 
 
 def _non_finite(seen: Seen) -> str:
+    """Updates that the step left out, and means that are not finite."""
     bad = [name for name, mean in seen.means.items() if not math.isfinite(mean)]
     parts = [
         f"{count} of about {seen.iterations} updates of {net} left out, gradients not finite"
@@ -91,17 +94,20 @@ def _non_finite(seen: Seen) -> str:
 
 
 def _explosion(seen: Seen) -> str:
+    """Losses and gradients far above what they usually are."""
     found = []
     for name, value in seen.means.items():
         is_loss = name in ("Loss/G/loss", "Loss/D/loss")
         if is_loss and (seen.is_critic or abs(value) < MIN_EXPLODED_LOSS):
-            continue
+            continue  # a critic's loss has no scale, and a small one may vary by any factor
+        # An infinite ratio is the business of the alarm above.
         if (is_loss or name.startswith("Grad/")) and EXPLOSION_RATIO < seen.ratio(name) < math.inf:
             found.append(f"{name} is {value:.3g}, usually {seen.medians[name]:.3g}")
     return "; ".join(found)
 
 
 def _strong_signs(seen: Seen) -> str:
+    """Reals and fakes that are nearly all told apart: signs of logits are 1 and -1 then."""
     real, fake = (seen.means.get(f"Loss/signs/{kind}", 0.0) for kind in ("real", "fake"))
     if seen.is_critic or real < STRONG_SIGN or fake > -STRONG_SIGN:
         return ""
@@ -109,21 +115,25 @@ def _strong_signs(seen: Seen) -> str:
 
 
 def _wide_gap(seen: Seen) -> str:
-    least, ratio = WIDE_GAP, WIDE_RATIO
-    if seen.is_critic:
-        least, ratio = WIDE_CRITIC_GAP, WIDE_CRITIC_RATIO
+    """Scores of reals and fakes that are far apart, and farther than usual."""
+    least = WIDE_CRITIC_GAP if seen.is_critic else WIDE_GAP
+    ratio = WIDE_CRITIC_RATIO if seen.is_critic else WIDE_RATIO
     usual = seen.medians.get("gap", math.inf)
+    # `not >`: a gap that is NaN, since no step was logged, raises nothing.
     if not seen.gap > max(least, ratio * usual):
         return ""
     return f"reals are scored {seen.gap:.3g} above fakes, usually {usual:.3g}"
 
 
 def _equal_scores(seen: Seen) -> str:
+    """Scores that are the same for reals and fakes."""
     is_equal = abs(seen.gap) < EQUAL_GAP
     return f"reals and fakes are scored alike, {seen.gap:.3g} apart" if is_equal else ""
 
 
 def _vanished(seen: Seen) -> str:
+    """A gradient of G that is nearly zero."""
+    # That of the main step, or of the only one where regularisers have none of their own.
     for name in ("Grad/Gmain", "Grad/Gboth"):
         if name in seen.medians and seen.ratio(name) < VANISHED_RATIO:
             return f"{name} is {seen.means.get(name, 0):.3g}, usually {seen.medians[name]:.3g}"
@@ -134,6 +144,7 @@ def _heavy(names_and_weights: Callable[[ConfigDict], dict[str, float]]) -> Calla
     """Looks for penalties that have grown and weigh more than the loss."""
 
     def look(seen: Seen) -> str:
+        # The weight turns the penalty as logged into its share of the loss.
         found = [
             f"{name} is {seen.means[name]:.3g}, usually {seen.medians[name]:.3g}"
             for name, weight in names_and_weights(seen.config.loss).items()
@@ -157,6 +168,7 @@ def worse_score(seen: Seen) -> str:
 
 
 def _stronger_penalty(seen: Seen) -> str:
+    """Three times the weight of the penalty that the run has."""
     loss = seen.config.loss
     for name in ("r1_gamma", "gp_weight"):
         if loss[name]:
@@ -165,27 +177,36 @@ def _stronger_penalty(seen: Seen) -> str:
 
 
 def _slower(net: Literal["G", "D"]) -> Callable[[Seen], str]:
+    """Half the learning rate of a network."""
+
     def advise(seen: Seen) -> str:
-        rates, block = seen.config.growth.learning_rates, f"b{seen.resolution}"
-        key, rate = f"optimizer.{net}_lr", seen.config.optimizer[f"{net}_lr"]
+        key = f"optimizer.{net}_lr"
+        rate = seen.config.optimizer[f"{net}_lr"]
+        # A growing run may have a rate for the resolution, which counts for both networks.
+        rates = seen.config.growth.learning_rates
+        block = f"b{seen.resolution}"
         if block in rates:
-            key, rate = f"growth.learning_rates.{block}", rates[block]
+            key = f"growth.learning_rates.{block}"
+            rate = rates[block]
         return f"lower {key} from {rate:g} to {rate / 2:g}"
 
     return advise
 
 
 def _more_images(seen: Seen) -> str:
+    """A larger data set, be it by mirroring."""
     advice = "a D that wins early has often learnt a small data set by heart: use more images"
     return advice if seen.config.data.mirror else f"{advice}, or data.mirror=True"
 
 
 def _weaker_path_length(seen: Seen) -> str:
+    """A quarter of the weight of path lengths."""
     weight = seen.config.loss.pl_weight
     return f"lower loss.pl_weight from {weight:g} to {weight / 4:g}"
 
 
 def _wider_numbers(seen: Seen) -> str:
+    """What keeps numbers in range: a clamp first, then float32 everywhere."""
     if not max(seen.config.G.num_bf16_res, seen.config.D.num_bf16_res):
         return "JAX_DEBUG_NANS=True names the operation (slowly)"
     for net in ("G", "D"):
@@ -195,6 +216,7 @@ def _wider_numbers(seen: Seen) -> str:
 
 
 def _roll_back(seen: Seen) -> str:
+    """Going back to the best checkpoint."""
     if seen.config.health.rollback:
         return "nothing: health.rollback is on"
     return "health.rollback=True goes back to the best checkpoint by itself"
@@ -211,6 +233,7 @@ class Rule(NamedTuple):
     advice: tuple[Callable[[Seen], str], ...]
 
 
+# Looked at in this order at each tick.
 RULES = (
     Rule(
         "non_finite",
@@ -289,6 +312,7 @@ RULES = (
         (_slower("G"), _weaker_path_length),
     ),
 )
+# Looked at when a score was taken.
 SCORE_RULE = Rule(
     "score_worse",
     "samples have become worse",

@@ -39,10 +39,11 @@ from stylegan_jax.run.checkpoint_format import (
 )
 
 # ----------------------------------------------------------------------------------------------
-# Directories
+# Folders of steps
 
 
 def _barrier(name: str) -> None:
+    """Waits for the other processes, if there are any."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(f"checkpoint: {name}")
 
@@ -56,12 +57,15 @@ def _all_processes(ok: bool) -> bool:
 
 def _set_aside(step_dir: epath.Path, suffix: str) -> epath.Path:
     """Renames a step to `<step>.<suffix>`, a name that Orbax neither lists nor deletes."""
+    # The same step may have been set aside before: <step>.corrupt, .corrupt2, .corrupt3
     target = step_dir.with_name(f"{step_dir.name}.{suffix}")
     count = 1
     while target.exists():
         count += 1
         target = step_dir.with_name(f"{step_dir.name}.{suffix}{count}")
-    _barrier(f"named {target.name}")  # every process has chosen before the name is taken
+
+    # Every process has chosen the name before the first one takes it.
+    _barrier(f"named {target.name}")
     if jax.process_index() == 0:
         step_dir.rename(target)
     _barrier(f"renamed {target.name}")
@@ -73,6 +77,7 @@ def _settle_replaced(directory: epath.Path) -> None:
     if jax.process_index() == 0 and directory.exists():
         for old in directory.glob("*.replaced"):
             step_dir = old.with_name(old.name.removesuffix(".replaced"))
+            # Orbax gives a step its name once it is complete.
             if step_dir.exists():
                 old.rmtree()
             else:
@@ -128,8 +133,12 @@ class CheckpointStore:
         if keep_newest < 1:
             raise ValueError(f"keep_newest is {keep_newest}; the newest must be kept: use >= 1")
         self.directory = absolute_path(workdir) / SUBDIRECTORY
+
+        # What decides which step is the best; the policy below reads the same dictionary.
         self._best_metric = best_metric
         self._best_value_by_step: dict[int, float] = {}
+
+        # A killed run may have left a replacement half done, and temporary folders.
         self._replacing = False
         _settle_replaced(self.directory)
         self._manager = ocp.CheckpointManager(
@@ -141,6 +150,8 @@ class CheckpointStore:
                 ),
             ),
         )
+
+        # Values of the steps that exist.
         for step in self.steps():
             with contextlib.suppress(CorruptCheckpointError):  # reported when it is needed
                 record = read_record(self.directory / str(step))
@@ -196,13 +207,20 @@ class CheckpointStore:
                 f"cannot save nimg={nimg} in {self.directory}: the newer step {steps[-1]} exists,"
                 " so this one would be pruned as old. Move the newer steps away first."
             )
+
+        # Copies on the host, their record, and what Orbax stores: it cannot hold arrays without
+        # elements, of which the record alone knows.
         leaves = {name: host_copy(leaf) for name, leaf in flatten(state).items()}
         record = make_record(leaves, nimg, meta, metrics, self._best_metric)
         stored = nest({name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)})
+
+        # The old step of this name stays until the new one is complete; `wait` drops it.
         if nimg in steps:
             self._replacing = True
             _set_aside(self.directory / str(nimg), "replaced")
             self._manager.reload()
+
+        # Known before the save: its end prunes by these values.
         self._best_value_by_step[nimg] = best_value(record, self._best_metric)
         self._manager.save(
             nimg,
@@ -237,6 +255,8 @@ class CheckpointStore:
             name: with_sharding(leaf.shape, leaf.dtype, getattr(leaf, "sharding", None))
             for name, leaf in flatten(abstract_state).items()
         }
+
+        # From the newest back to the first that is intact.
         damaged: list[epath.Path] = []
         for step in reversed(self.steps()):
             step_dir = self.directory / str(step)
@@ -249,6 +269,8 @@ class CheckpointStore:
             log_version_changes(record, step_dir)
             treedef = jax.tree.structure(abstract_state)
             return jax.tree.unflatten(treedef, arrays.values()), public_meta(record)
+
+        # A new run would hide the loss: the user is to decide.
         if damaged:
             raise CorruptCheckpointError(
                 f"all {len(damaged)} checkpoints in {self.directory} are damaged (the log names"
@@ -267,6 +289,7 @@ class CheckpointStore:
             The step that is the newest now: of those up to `last_nimg` the best, or the newest if
             none has a metric. None, and nothing is changed, if there is no such step.
         """
+        # The steps to be trusted, and the best of them.
         self.wait()
         values = {s: self._best_value_by_step.get(s, math.inf) for s in self.steps()}
         trusted = {step: value for step, value in values.items() if step <= last_nimg}
@@ -274,6 +297,8 @@ class CheckpointStore:
             return None
         best = lowest_step(trusted)
         newest = max(trusted) if best is None else best
+
+        # Those after it keep their files under other names.
         for step in (step for step in values if step > newest):
             _set_aside(self.directory / str(step), "diverged")
             self._best_value_by_step.pop(step, None)
@@ -284,13 +309,15 @@ class CheckpointStore:
         self, step_dir: epath.Path, wanted: Mapping[str, jax.ShapeDtypeStruct]
     ) -> tuple[dict[str, jax.Array], dict[str, Any]] | None:
         """Loads one step; reports and returns None if it is damaged."""
-        restored, error = None, "damaged as another process sees it"
+        restored = None
+        error = "damaged as another process sees it"
         try:
             record = read_record(step_dir)
             check_same_tree(record, wanted, step_dir)
             restored = read_arrays(step_dir, record, wanted), record
         except CorruptCheckpointError as e:
             error = str(e)
+        # Processes read different parts; all of them fall back, or none.
         if _all_processes(restored is not None):
             return restored
         logging.error("checkpoint %s is damaged, trying the one before: %s", step_dir, error)

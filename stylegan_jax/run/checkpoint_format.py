@@ -38,13 +38,19 @@ PyTree = Any
 # Folder of the checkpoints in a workdir.
 SUBDIRECTORY = "checkpoints"
 
+# Raised where older code could not read what is written.
 FORMAT_VERSION = 1
 
+# Other versions of these may give other bits.
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "stylegan_jax")
+# Keys of the record that are not the caller's.
 _OWN_KEYS = frozenset({"format_version", "nimg", "metrics", "best_metric", "versions", "leaves"})
-_CHECKSUM = "crc32"  # of the record itself
-_LISTED = 5  # leaves named in an error message
-_STRAGGLERS_SEC = 0.2  # time for abandoned reads to end
+# The key of the record's own checksum.
+_CHECKSUM = "crc32"
+# Leaves named in an error message.
+_LISTED = 5
+# Time for abandoned reads to end.
+_STRAGGLERS_SEC = 0.2
 
 # Failures of the machine, not of the checkpoint: never a reason to fall back.
 _NOT_DAMAGE = (MemoryError, PermissionError, jax.errors.JaxRuntimeError)
@@ -65,6 +71,7 @@ def _is_damage(error: Exception, path: epath.Path) -> bool:
     """Tells a damaged checkpoint from a network that fails at the moment."""
     if not is_cloud(path):
         return True
+    # A bucket that does not answer says nothing about what lies in it.
     unanswered = str(error).partition(":")[0] in _UNANSWERED
     return isinstance(error, _CLOUD_DAMAGE) and not unanswered
 
@@ -88,6 +95,7 @@ def flatten(tree: PyTree) -> dict[str, Any]:
         # Orbax joins the names with dots, so a dot inside a name could overwrite another leaf.
         if not names or any(not part or "/" in part or "." in part for part in names):
             raise ValueError(f"state path {name!r}: names must be non-empty, without '/' and '.'")
+        # Python numbers have no fixed type, and typed random keys no stable bytes.
         if not hasattr(leaf, "shape") or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
             raise ValueError(
                 f"state leaf {name} is {leaf!r}; store plain arrays (numbers as jnp.asarray,"
@@ -131,6 +139,7 @@ def _crc32(leaf: Any) -> int | None:
 
 
 def _describe(shape: Sequence[int], dtype: Any) -> str:
+    """Writes an array's type, such as float32[4, 4, 512]."""
     return f"{np.dtype(dtype).name}{list(shape)}"
 
 
@@ -139,6 +148,7 @@ def _describe(shape: Sequence[int], dtype: Any) -> str:
 
 
 def _library_versions() -> dict[str, str]:
+    """Returns the versions of what a bit-equal run depends on."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -162,6 +172,7 @@ def make_record(
     best_metric: str | None,
 ) -> dict[str, Any]:
     """Builds the record of a checkpoint from host copies of its leaves."""
+    # The caller's part.
     missing = {"config", "data"} - meta.keys()
     taken = (_OWN_KEYS | {_CHECKSUM}) & meta.keys()
     if missing or taken:
@@ -169,6 +180,8 @@ def make_record(
             f"meta needs the keys 'config' and 'data' (missing: {sorted(missing)}) and may not"
             f" use {sorted(taken)}"
         )
+
+    # Ours: what the state is, what was measured on it, and a checksum of every leaf.
     record = dict(meta) | {
         "format_version": FORMAT_VERSION,
         "nimg": nimg,
@@ -184,6 +197,8 @@ def make_record(
             for name, leaf in leaves.items()
         },
     }
+
+    # Through JSON and back: tuples become lists now, not when the record is read and compared.
     try:
         record = json.loads(json.dumps(record))
     except TypeError as e:
@@ -193,7 +208,8 @@ def make_record(
 
 def read_record(step_dir: epath.Path) -> dict[str, Any]:
     """Reads and verifies the record of one step."""
-    path = step_dir / "meta" / "metadata"  # the file name that Orbax's JsonSave uses
+    # The file name that Orbax's JsonSave uses.
+    path = step_dir / "meta" / "metadata"
     try:
         record = json.loads(path.read_text())
         intact = record[_CHECKSUM] == _record_crc32(record)
@@ -203,6 +219,8 @@ def read_record(step_dir: epath.Path) -> dict[str, Any]:
         if not _is_damage(e, path):
             raise
         raise CorruptCheckpointError(f"{path}: {type(e).__name__}: {e}") from e
+
+    # Newer formats are told apart from damage: their checksum is right.
     if not intact:
         raise CorruptCheckpointError(f"{path}: contents differ from their checksum")
     if record["format_version"] > FORMAT_VERSION:
@@ -261,6 +279,8 @@ def check_same_tree(
     asked = {name: _describe(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
     if saved == asked:
         return
+
+    # The ways in which two states differ.
     groups = {
         "differ": [
             f"{n}: saved {saved[n]}, wanted {asked[n]}"
@@ -270,6 +290,8 @@ def check_same_tree(
         "missing from the checkpoint": [f"{n}: wanted {asked[n]}" for n in asked if n not in saved],
         "unexpected in the checkpoint": [f"{n}: saved {saved[n]}" for n in saved if n not in asked],
     }
+
+    # The first few of each.
     lines = [f"{step_dir} does not fit this run ({len(saved)} leaves saved, {len(asked)} wanted)"]
     for title, names in groups.items():
         lines.append(f"  {len(names)} {title}")
@@ -287,7 +309,8 @@ def _muted_stragglers() -> Iterator[None]:
     They end later, report to an event loop that is closed by then, and would bury the one line
     that matters under a screen for every leaf.
     """
-    hook, asyncio_logger = sys.unraisablehook, python_logging.getLogger("asyncio")
+    hook = sys.unraisablehook
+    asyncio_logger = python_logging.getLogger("asyncio")
     level = asyncio_logger.level
     sys.unraisablehook = lambda unraisable: None
     asyncio_logger.setLevel(python_logging.CRITICAL + 1)
@@ -305,7 +328,9 @@ def _check_leaf(leaf: Any, saved: Mapping[str, Any], path: epath.Path, name: str
         saved["shape"], saved["dtype"]
     ):
         raise CorruptCheckpointError(f"{path}: {name} was loaded as {type(leaf).__name__}")
-    expected, actual = saved["crc32"], _crc32(leaf)
+    # None: spread over processes, now or when it was saved; no process can tell.
+    expected = saved["crc32"]
+    actual = _crc32(leaf)
     if None not in (expected, actual) and expected != actual:
         raise CorruptCheckpointError(
             f"{path}: {name} differs from its checksum ({actual:08x}, saved as {expected:08x})"
@@ -316,13 +341,17 @@ def read_arrays(
     step_dir: epath.Path, record: Mapping[str, Any], wanted: Mapping[str, jax.ShapeDtypeStruct]
 ) -> dict[str, jax.Array]:
     """Loads the wanted leaves of one step and compares each with its checksum."""
+    # Only what is wanted is read, each array straight to its devices.
     item = nest({name: leaf for name, leaf in wanted.items() if math.prod(leaf.shape)})
     args = ocp.args.PyTreeRestore(
         item=item,
         restore_args=ocp.checkpoint_utils.construct_restore_args(item),
         partial_restore=True,
     )
-    problem, is_damage = None, True
+
+    # The first error, and whether the checkpoint is to blame.
+    problem = None
+    is_damage = True
     with _muted_stragglers():
         try:
             with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
@@ -332,6 +361,7 @@ def read_arrays(
         except Exception as e:
             is_damage = _is_damage(e, step_dir)
             problem = f"{type(e).__name__}: {str(e)[:300]}"
+        # Other reads of Orbax's are still under way: let them end while they are muted.
         if problem:
             time.sleep(_STRAGGLERS_SEC)
             gc.collect()
@@ -339,6 +369,8 @@ def read_arrays(
         raise ConnectionError(f"{step_dir} cannot be read now; nothing was changed. {problem}")
     if problem:
         raise CorruptCheckpointError(f"{step_dir / 'state'}: {problem}")
+
+    # Every array against its record.
     arrays = {}
     for name, leaf in wanted.items():
         if name in loaded:

@@ -20,7 +20,8 @@ MIN_TICKS = 10
 # Ticks without a sign before an alarm is over: what flickers is said once.
 QUIET_TICKS = 3
 # One bad score may be chance, and one bad update harmless.
-DIVERGED_SCORES = DIVERGED_UPDATES = 2
+DIVERGED_SCORES = 2
+DIVERGED_UPDATES = 2
 
 
 class Diverged(RuntimeError):
@@ -59,7 +60,7 @@ class _Memory:
 
 
 def _recall(saved: Mapping[str, Any], *, score_name: str) -> _Memory:
-    """The memory in a checkpoint's meta, without what it says of another score than the run's."""
+    """Reads the memory in a checkpoint's meta, without what it says of another score."""
     # In older checkpoints, which name no score, it is always this one.
     old_names = {"best_swd": "best_score", "swd_worse": SCORE_RULE.name}
     is_old = "best_swd" in saved
@@ -108,11 +109,11 @@ class HealthMonitor:
 
     @property
     def rollbacks(self) -> int:
-        """How often the run went back."""
+        """Tells how often the run went back."""
         return self._memory.rollbacks
 
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint's meta must hold."""
+        """Returns what a checkpoint's meta must hold."""
         return {"health": dataclasses.asdict(self._memory)}
 
     def tick(self, nimg: int, means: Mapping[str, float], level: Level) -> dict[str, int]:
@@ -189,7 +190,7 @@ class HealthMonitor:
             self._lost = f"{memory.worse_scores} scores in a row are bad, {worse_score(seen)}"
 
     def is_diverged(self) -> bool:
-        """Whether no update was finite in a whole tick, or scores stay far above the best one."""
+        """Tells whether no update was finite in a whole tick, or scores stay far above the best."""
         return bool(self._stuck or self._lost)
 
     def check(self) -> None:
@@ -203,6 +204,8 @@ class HealthMonitor:
         memory = self._memory
         if not self.is_diverged() or not health.rollback:
             return
+
+        # Each return takes other random numbers; what fails again and again is in the settings.
         where = f"The run has diverged at {memory.nimg / 1000:g} kimg: {self._stuck or self._lost}."
         if memory.rollbacks >= health.max_rollbacks:
             raise RuntimeError(
@@ -215,6 +218,7 @@ class HealthMonitor:
 
     def _remember(self, means: Mapping[str, float]) -> None:
         """Adds a tick to the past; what is not finite would spoil it."""
+        # Absolute values: a critic's loss changes its sign, and its median would be near zero.
         for name, mean in means.items():
             if math.isfinite(mean) and name.startswith(("Loss/", "Grad/", "gap")):
                 values = [*self._memory.history.get(name, ()), abs(float(mean))]
@@ -237,17 +241,14 @@ class HealthMonitor:
         if not alarm["on"] and alarm["signs"] >= rule.ticks:
             alarm["on"] = True
             advice = list(dict.fromkeys(advise(seen) for advise in rule.advice))
-            _say(
+            lines = (
                 f"ALARM at {nimg / 1000:.1f} kimg: {rule.title}",
                 f"  seen:  {words}",
                 f"  means: {rule.meaning}",
                 f"  try:   {'; '.join(advice)}",
             )
+            print("\n".join(lines), flush=True)
         elif not words and (not alarm["on"] or alarm["quiet"] >= quiet):
             if alarm["on"]:
-                _say(f"alarm over at {nimg / 1000:.1f} kimg: {rule.title}")
+                print(f"alarm over at {nimg / 1000:.1f} kimg: {rule.title}", flush=True)
             del alarms[rule.name]
-
-
-def _say(*lines: str) -> None:
-    print("\n".join(lines), flush=True)

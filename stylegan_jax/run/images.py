@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegan_jax.files import replacing
 
-_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # PIL's modes
+# PIL's modes by number of channels.
+_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
@@ -32,11 +33,14 @@ def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
     Raises:
         ValueError: Neither floating-point nor uint8 nor uint16.
     """
+    # Pixels of files.
     images = np.asarray(images)
     if images.dtype == np.uint8:
         return images
     if images.dtype == np.uint16:
         return (images >> 8).astype(np.uint8)
+
+    # Output of networks.
     if not jax.numpy.issubdtype(images.dtype, np.floating):  # NumPy does not know bfloat16
         raise ValueError(
             f"Got {images.dtype} images; wanted uint8 in 0..255 or floating point in [-1, 1]."
@@ -71,6 +75,7 @@ def grid_size(
     Raises:
         ValueError: num_images below 1.
     """
+    # As many as the canvas holds, within limits.
     square = isinstance(img_resolution, int)
     height, width = (img_resolution, img_resolution) if square else img_resolution
     cols = int(np.clip(canvas_px[0] // width, min_cells[0], max_cells[0]))
@@ -79,6 +84,8 @@ def grid_size(
         return cols, rows
     if num_images < 1:
         raise ValueError(f"num_images is {num_images}; a grid holds at least one image.")
+
+    # Fewer images: about as many columns as rows, and no row that is not full.
     if cols * rows > num_images:
         cols = min(cols, max(round(num_images**0.5), num_images // rows))
         rows = min(rows, num_images // cols)
@@ -118,9 +125,12 @@ def grid_indices(
     if len(labels) != num_images:
         raise ValueError(f"Got {len(labels)} labels for {num_images} images; wanted one each.")
 
+    # The images of each class, shuffled.
     classes, members = np.unique(labels, axis=0, return_inverse=True)
-    members = members.reshape(-1)
+    members = members.reshape(-1)  # NumPy 2.0 gives one more axis for vectors
     shuffled = [rng.permutation(np.flatnonzero(members == i)) for i in range(len(classes))]
+
+    # Row r shows class r; when they run out, the first again with its next images.
     picked = []
     for row in range(rows):
         rounds, i = divmod(row, len(classes))
@@ -149,9 +159,10 @@ def make_grid(images: np.ndarray | jax.Array, cols: int) -> np.ndarray:
         )
     images = to_uint8(images)
     n, height, width, channels = images.shape
-    rows = -(-n // cols)
+    rows = -(-n // cols)  # rounded up
     images = np.pad(images, [(0, rows * cols - n), (0, 0), (0, 0), (0, 0)])
     grid = images.reshape(rows, cols, height, width, channels)
+    # [rows, cols, h, w, c] -> [rows, h, cols, w, c]
     return grid.transpose(0, 2, 1, 3, 4).reshape(rows * height, cols * width, channels)
 
 
@@ -182,9 +193,13 @@ def label_grid(
             f"Got {len(row_labels)} row and {len(col_labels)} column labels for a grid of "
             f"{height}x{width} pixels; wanted one label per row and per column of images."
         )
+
+    # Margins as wide as the longest text, as high as two lines.
     font = ImageFont.load_default(font_px)
     left = max((int(font.getlength(str(t))) + font_px for t in row_labels), default=0)
     top = 2 * font_px if col_labels else 0
+
+    # The grid on white, then the texts: right-aligned beside rows, centred above columns.
     canvas = Image.new(_CHANNELS[channels], (left + width, top + height), "white")
     canvas.paste(_to_pil(grid), (left, top))
     draw = ImageDraw.Draw(canvas)

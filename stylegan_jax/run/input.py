@@ -24,7 +24,7 @@ _INPUT_BOUND = 0.2
 
 
 def open_config_source(config: ConfigDict) -> ImageSource:
-    """The config's data set; says loudly what of it is not used.
+    """Opens the config's data set; says loudly what of it is not used.
 
     Raises:
         ValueError: There is no such data set, or it does not fit the config.
@@ -38,6 +38,7 @@ def open_config_source(config: ConfigDict) -> ImageSource:
         seed=config.seed,
         data_dir=os.path.expanduser(data.data_dir),
     )
+    # Labels that lie there and are left out are often a flag that was forgotten.
     if source.unused is not None and jax.process_index() == 0:
         print(f"NOTE: {source.name} has {source.unused.describe()}, which this run does not use.")
         if source.unused.kind != "captions":
@@ -46,7 +47,7 @@ def open_config_source(config: ConfigDict) -> ImageSource:
 
 
 def image_shape(source: ImageSource) -> ImageShape:
-    """What networks and programs must know of the data."""
+    """Returns what networks and programs must know of the data."""
     return ImageShape(source.img_resolution, source.img_channels, source.c_dim, source.format.dtype)
 
 
@@ -69,6 +70,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
         self, nimg: int, config: ConfigDict, source: ImageSource, level: Level, mesh: Mesh
     ):
         """Starts reading what this process's devices hold; the first batch is there on return."""
+        # Batches in the order that seed and image count give, of this process the rows it holds.
         dataset = make_dataset(
             source,
             batch_size=level.batch_size,
@@ -79,7 +81,9 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
             start=nimg,
         )
         batches = make_iterator(dataset, num_workers=config.data.num_workers)
+        # The first batch is read here, where a failure still names the data.
         self._batches = itertools.chain([next(batches)], batches)
+        # Waiting since the last report, and whether that was too much.
         self._wait_sec = 0.0
         self._is_bound = False
 
@@ -90,9 +94,13 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
         return batch
 
     def report(self, seconds: float) -> dict[str, float]:
-        """The share of the last `seconds` that was spent waiting; warns when that becomes much."""
-        share, self._wait_sec = self._wait_sec / seconds, 0.0
-        was_bound, self._is_bound = self._is_bound, share > _INPUT_BOUND
+        """Returns the share of the last `seconds` spent waiting; warns when it becomes much."""
+        share = self._wait_sec / seconds
+        self._wait_sec = 0.0
+
+        # Said when it begins, not at every tick.
+        was_bound = self._is_bound
+        self._is_bound = share > _INPUT_BOUND
         if self._is_bound and not was_bound:
             print(
                 f"WARNING: input-bound: the last tick waited {share:.0%} of its time for images. "
@@ -104,7 +112,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
 
 
 def data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
-    """What, besides the image counter, determines the order of the data and the networks' shape."""
+    """Returns what decides the order of the data, the image counter apart, and its sizes."""
     return {
         "fingerprint": source.fingerprint,
         "seed": config.seed,
@@ -120,7 +128,7 @@ def data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
 
 
 def check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """A run goes on with the data it began with, in the order it began with.
+    """Refuses to go on with other data than the run began with, or in another order.
 
     Raises:
         ValueError: Names what differs.

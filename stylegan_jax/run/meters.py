@@ -20,9 +20,12 @@ from etils import epath
 from stylegan_jax.files import Mirror
 
 METRICS_FILE = "metrics.jsonl"
+# Longest time between an event and its file.
 EVENT_DELAY_SEC = 5
+# How TensorBoard names its files.
 _EVENT_FILES = "events.*"
 
+# What JSON cannot spell.
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 Scalar = bool | int | float | str | None
@@ -48,8 +51,10 @@ class MetricWriter:
             enabled: False on all processes but the first; every call then does nothing.
         """
         self.path = epath.Path(workdir) / METRICS_FILE
-        self._events, self._num_event_files = None, 0
+        self._events = None
+        self._num_event_files = 0
         if enabled:
+            # A line beyond the resumed state would stand twice in the file.
             self._mirror = Mirror(workdir, METRICS_FILE)
             self._path = self._mirror.folder / METRICS_FILE
             truncate_metrics(self._path, nimg)
@@ -71,12 +76,16 @@ class MetricWriter:
         if "kimg" in metrics:
             raise ValueError("A metric is called 'kimg'; that name holds nimg / 1000. Rename it.")
         values = {name: _plain(name, value) for name, value in metrics.items()}
+
+        # The line. Opened and closed each time: it is on disk when this returns.
         record = {"kimg": nimg / 1000} | {k: _spell_non_finite(v) for k, v in values.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
+
+        # The events, whose axis is in images.
         for name, value in values.items():
             if isinstance(value, int | float) and math.isfinite(value):
-                self._events.add_scalar(name, value, nimg)
+                self._events.add_scalar(name, value, nimg)  # plots have no place for the rest
 
     def write_images(self, nimg: int, pictures: Mapping[str, np.ndarray]) -> None:
         """Writes pictures to TensorBoard.
@@ -89,7 +98,8 @@ class MetricWriter:
             return
         for name, picture in pictures.items():
             self._events.add_image(name, np.asarray(picture), nimg, dataformats="HWC")
-        if self._mirror.is_cloud:  # a file with pictures that grows on would be sent many times
+        # A bucket takes whole files: one with pictures that grows on would be sent many times.
+        if self._mirror.is_cloud:
             self._events.close()
             self._mirror.finish(_EVENT_FILES)
             self._events = self._open_events()
@@ -122,10 +132,13 @@ class MetricWriter:
 
 def _plain(name: str, value: Any) -> Scalar:
     """Turns NumPy and JAX scalars into Python's own and refuses all else."""
+    # Arrays of no dimension are numbers; this is where JAX's are fetched.
     if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0:
         value = np.asarray(value).item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
+
+    # All else is refused with its shape, which tells what was forgotten: mostly a mean.
     shape = getattr(value, "shape", None)
     given = type(value).__name__ + ("" if shape is None else f" of shape {shape}")
     raise ValueError(
@@ -149,6 +162,7 @@ def read_metrics(path: epath.PathLike) -> list[dict[str, Any]]:
         One dictionary per line. Unfinished lines are left out, "nan" and "inf" are floats again.
     """
     path = epath.Path(path)
+    # A kill can also tear a character in two.
     lines = path.read_bytes().decode(errors="replace").splitlines() if path.exists() else []
     records = (_parse(line) for line in lines)
     return [{k: _read_value(v) for k, v in r.items()} for r in records if r is not None]
@@ -178,6 +192,8 @@ def truncate_metrics(path: str | os.PathLike, nimg: int | None = None) -> None:
     path = Path(path)
     if not path.exists():
         return
+
+    # The lines to keep.
     last_kimg = math.inf if nimg is None else nimg / 1000
     text = path.read_text("utf-8", errors="replace")
     # A line without its newline is torn even if it parses: 12 may have been 123.
@@ -186,6 +202,8 @@ def truncate_metrics(path: str | os.PathLike, nimg: int | None = None) -> None:
     kept = "".join(f"{s}\n" for s, r in records if r is not None and r.get("kimg", 0) <= last_kimg)
     if kept == text:
         return
+
+    # The new file takes the place of the old one in a single step, once it is on disk.
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(kept)
@@ -203,6 +221,7 @@ class MeanMeter:
 
     def __init__(self):
         """Starts empty."""
+        # By the names of a report: `{name: sum}`, and how many reports were added up.
         self._sums: dict[tuple[str, ...], tuple[dict[str, jax.Array], int]] = {}
 
     def add(self, report: Mapping[str, Any]) -> None:
@@ -215,6 +234,7 @@ class MeanMeter:
         Raises:
             ValueError: A value is not a scalar.
         """
+        # {"Loss": {"G": x}} -> {"Loss/G": x}
         leaves = jax.tree_util.tree_leaves_with_path(dict(report))
         flat = {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}
         for name, value in flat.items():
@@ -223,6 +243,8 @@ class MeanMeter:
                     f"Report {name!r} has shape {np.shape(value)}; wanted a scalar. Take its mean "
                     f"inside the training step."
                 )
+
+        # Reports with the same names share a program and its sums.
         names = tuple(sorted(flat))
         if names not in self._sums:
             self._sums[names] = (_start_sums(flat), 1)
@@ -236,10 +258,13 @@ class MeanMeter:
         Returns:
             Names to means, sorted by name; empty if nothing was added.
         """
-        totals: dict[str, float] = {}
-        counts: dict[str, int] = {}
+        # The one transfer of a tick.
         fetched = jax.device_get(self._sums)
         self._sums = {}
+
+        # A name may stand in several kinds of reports: sums and counts over all of them.
+        totals: dict[str, float] = {}
+        counts: dict[str, int] = {}
         for sums, count in fetched.values():
             for name, value in sums.items():
                 totals[name] = totals.get(name, 0.0) + float(value)

@@ -10,13 +10,15 @@ import jax
 from absl import logging
 from jax.experimental import multihost_utils
 
+# What schedulers send before they take a machine away, and Ctrl-C.
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # Jax's service agrees on the number of a poll, and remembers the last one while the process lives.
 _polls = itertools.count(1)
 
 
-def _say(message: str) -> None:
-    # print() may not be re-entered from a signal handler; a write to the descriptor may.
+def _write_now(message: str) -> None:
+    """Prints from a signal handler."""
+    # print() may not be re-entered from a handler; a write to the descriptor may.
     os.write(2, f"\n{message}\n".encode())
 
 
@@ -39,10 +41,12 @@ class PreemptionGuard:
     def __init__(self):
         """Makes a guard that has seen no signal yet; it listens inside a `with` block."""
         self.requested = False
+        # Handlers by signal, as they were before.
         self._previous = {}
 
     def __enter__(self) -> "PreemptionGuard":
         """Installs the handlers."""
+        # Python lets the main thread alone install handlers.
         if threading.current_thread() is not threading.main_thread():
             logging.warning("not in the main thread: SIGTERM and Ctrl-C will not save first")
             return self
@@ -59,17 +63,19 @@ class PreemptionGuard:
         self._previous = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Notes the first signal; a second Ctrl-C ends the program at once."""
         del frame
         name = signal.Signals(number).name
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         if self.requested:
-            _say(f"{name}: already stopping, the checkpoint is on its way")
+            _write_now(f"{name}: already stopping, the checkpoint is on its way")
         else:
             self.requested = True
+            # The other processes hear of Ctrl-C as of a preemption of this one.
             if jax.process_count() > 1:
                 os.kill(os.getpid(), signal.SIGTERM)
-            _say(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
+            _write_now(f"{name}: saving a checkpoint, then stopping; Ctrl-C again stops without it")
 
     def should_stop(self) -> bool:
         """Tells whether any process of the run was asked to stop; call it once per iteration.

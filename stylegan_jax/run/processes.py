@@ -16,10 +16,13 @@ from orbax.checkpoint import multihost
 
 # A process that says nothing for so long is taken for dead, and ends the others.
 HEARTBEAT_SEC = 60
+# Compiling a large level may take hours where the cores are few.
 _PATIENCE_MS = 6 * 3600 * 1000
 # Whoever fails for the same reason does so within this time.
 _SAME_ERROR_MS = 10 * 1000
+# Of an error that is told to the other processes.
 _MESSAGE_BYTES = 1000
+# Names of barriers, counted in step by all processes.
 _barriers = itertools.count()
 
 
@@ -44,6 +47,7 @@ def join_processes(
         ValueError: Some but not all of the first three, or numbers that cannot be.
         RuntimeError: The others cannot be found or reached.
     """
+    # Named by hand: all three or none.
     given = [coordinator, num_processes, process_id]
     if any(value is not None for value in given):
         if any(value is None for value in given) or distributed is False:
@@ -56,6 +60,7 @@ def join_processes(
             raise ValueError(
                 f"--process_id={process_id}, wanted 0 to {num_processes - 1} (--num_processes)."
             )
+    # Else found by jax, where the environment starts several.
     elif not (is_one_of_several() if distributed is None else distributed):
         return
     try:
@@ -105,10 +110,13 @@ def all_or_none(what: str) -> Iterator[None]:
 
 
 def _gather(what: str, message: str) -> dict[int, str]:
-    """The messages of all processes that have one, by number."""
+    """Gathers the messages of all processes that have one, by number."""
     if jax.process_count() == 1:
         return {}
+    # However late the last one comes.
     wait_for_all(what)
+
+    # Texts as rows of one array of bytes, filled up with zeros.
     padded = np.zeros(_MESSAGE_BYTES, np.uint8)
     content = np.frombuffer(message.encode()[:_MESSAGE_BYTES], np.uint8)
     padded[: len(content)] = content
@@ -118,13 +126,14 @@ def _gather(what: str, message: str) -> dict[int, str]:
 
 
 def as_first_process(values: Mapping[str, float]) -> dict[str, float]:
-    """The numbers that the first process has under the same names, to the last bit.
+    """Returns the numbers that the first process has under the same names, to the last bit.
 
     What each process computes for itself may differ where their machines do, and what is decided
     by it must not.
     """
     if jax.process_count() == 1:
         return dict(values)
+    # As pairs of 32 bits: jax would round 64-bit floats.
     bits = np.array(list(values.values()), np.float64).view(np.uint32)
     first = np.asarray(multihost_utils.broadcast_one_to_all(bits)).view(np.float64)
     return dict(zip(values, first.tolist(), strict=True))
@@ -141,6 +150,7 @@ def leave_after_error() -> None:
     error = sys.exception()
     if jax.process_count() == 1 or isinstance(error, jax.errors.JaxRuntimeError):
         return
+    # Whoever fails alone waits in vain.
     try:
         multihost.get_barrier_sync_fn()(key="failed", timeout_ms=_SAME_ERROR_MS)
     except Exception:
@@ -152,8 +162,9 @@ def leave_after_error() -> None:
 
 
 def is_one_of_several() -> bool:
-    """Whether the environment is one that starts several processes, or a Cloud TPU."""
+    """Tells whether the environment is one that starts several processes, or a Cloud TPU."""
     env = os.environ
+    # Slurm, Open MPI, an indexed job of Kubernetes, a TPU pod or several slices of one.
     return (
         ("SLURM_STEP_NODELIST" in env and int(env.get("SLURM_NTASKS", 1)) > 1)
         or int(env.get("OMPI_COMM_WORLD_SIZE", 1)) > 1
@@ -165,6 +176,6 @@ def is_one_of_several() -> bool:
 
 
 def _is_cloud_tpu() -> bool:
-    """Whether this machine has TPU chips."""
+    """Tells whether this machine has TPU chips."""
     chips = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
     return bool(chips) and importlib.util.find_spec("libtpu") is not None

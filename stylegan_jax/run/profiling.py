@@ -11,6 +11,7 @@ from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud, replacing
 
+# Where traces lie in the run's folder.
 PROFILE_FOLDER = "profile"
 
 
@@ -47,12 +48,15 @@ class Profiler:
         self._start, self._stop = parse_window(window) if window else (-1, -1)
         if not enabled:
             self._start = self._stop = -1
-        self._workdir, self._count = workdir, -1
+        self._workdir = workdir
+        # Iterations that have begun, less one: -1 before the first.
+        self._count = -1
+        # The trace that is being written, and the mark of its present iteration.
         self._folder: pathlib.Path | None = None
         self._step: Any = None
 
     def step(self, state: Any) -> None:
-        """Marks the begin of an iteration.
+        """Marks the beginning of an iteration.
 
         Args:
             state: What the iteration takes. It is waited for at both ends of the window: the trace
@@ -61,10 +65,12 @@ class Profiler:
         self._count += 1
         if self._start <= self._count <= self._stop:
             self._end_step()
+            # The window opens or closes between two iterations.
             if self._count == self._start:
                 self._begin(state)
             elif self._count == self._stop:
                 self.close(state)
+            # TensorBoard groups what the devices did by these marks.
             if self._folder is not None:
                 self._step = jax.profiler.StepTraceAnnotation("train", step_num=self._count)
                 self._step.__enter__()
@@ -76,7 +82,10 @@ class Profiler:
         self._end_step()
         jax.block_until_ready(state)
         jax.profiler.stop_trace()
-        local, self._folder = self._folder, None
+        local = self._folder
+        self._folder = None
+
+        # The profiler writes to local folders alone.
         target = as_path(self._workdir) / PROFILE_FOLDER
         if is_cloud(self._workdir):
             for path in (path for path in local.rglob("*") if path.is_file()):
@@ -91,6 +100,7 @@ class Profiler:
         )
 
     def _begin(self, state: Any) -> None:
+        """Starts the trace, once the devices have done all that came before."""
         if is_cloud(self._workdir):
             self._folder = pathlib.Path(tempfile.mkdtemp(prefix="stylegan_jax_profile_"))
         else:
@@ -100,6 +110,7 @@ class Profiler:
         jax.profiler.start_trace(str(self._folder))
 
     def _end_step(self) -> None:
+        """Ends the mark of an iteration, if one is open."""
         if self._step is not None:
             self._step.__exit__(None, None, None)
             self._step = None

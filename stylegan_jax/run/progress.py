@@ -21,9 +21,11 @@ from tqdm import tqdm
 
 from stylegan_jax.files import Mirror
 
+# Name in the run's folder.
 LOG_FILE = "log.txt"
-RATE_WINDOW = 10  # ticks over which images per second are averaged
-
+# Ticks over which images per second are averaged.
+RATE_WINDOW = 10
+# Colours and movements of the cursor.
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -32,14 +34,17 @@ class _Tee:
 
     def __init__(self, terminal: Any, log: io.TextIOBase, lock: threading.Lock):
         """Stores both text streams; the lock is shared with the other tee of the same log."""
-        self._terminal, self._log, self._lock = terminal, log, lock
-        self._line = ""
+        self._terminal = terminal
+        self._log = log
+        self._lock = lock
+        self._line = ""  # what has not ended yet
 
     def write(self, text: str) -> int:
         """Writes to both; the log gets a line once it ends, as the terminal last showed it."""
         self._terminal.write(text)
         if self._log.closed:  # a thread that outlives the run
             return len(text)
+        # Whole lines go to the log; the rest waits for its end.
         with self._lock:
             *lines, self._line = (self._line + text).replace("\r\n", "\n").split("\n")
             for line in lines:
@@ -91,17 +96,20 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callab
         (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log,
         contextlib.ExitStack() as stack,
     ):
-        out, err = _Tee(sys.stdout, log, lock), _Tee(sys.stderr, log, lock)
+        out = _Tee(sys.stdout, log, lock)
+        err = _Tee(sys.stderr, log, lock)
         # Handlers keep the stream of the day they were made: hand them the new one.
         absl_handler = absl_logging.get_absl_handler().python_handler
         for handler in {absl_handler, *logging.getLogger().handlers}:
             if getattr(handler, "stream", None) is sys.stderr:
                 handler.setStream(err)
                 stack.callback(handler.setStream, sys.stderr)
+        # Prints and warnings look the stream up each time.
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
 
         def write_log(text: str) -> None:
+            """Writes to the log what the terminal does not get."""
             with lock:
                 log.write(text.rstrip("\n") + "\n")
 
@@ -141,9 +149,15 @@ class ProgressBar:
             enabled: False on all processes but the first: nothing is written.
         """
         self._stream = sys.stderr if stream is None else stream
-        self._total, self._clock, self._enabled = total_nimg, clock, enabled
+        self._total = total_nimg
+        self._clock = clock
+        self._enabled = enabled
+
+        # (seconds, images) of the last updates, for the speed.
         self._marks = deque([(clock(), nimg)], maxlen=RATE_WINDOW + 1)
         self._updates = 0
+
+        # A bar needs a terminal that can move back in its line.
         self._bar = None
         if enabled and self._stream.isatty():
             self._bar = tqdm(
@@ -166,6 +180,7 @@ class ProgressBar:
         Returns:
             The line shown, without the bar.
         """
+        # The speed over the last ticks.
         self._marks.append((self._clock(), nimg))
         self._updates += 1
         if self._updates == 2:
@@ -173,14 +188,16 @@ class ProgressBar:
         (start_sec, start_nimg), (end_sec, _) = self._marks[0], self._marks[-1]
         speed = (nimg - start_nimg) / max(end_sec - start_sec, 1e-9)
 
+        # The line: 12.0/25.0 kimg  31.4 img/s  ETA 6m 54s  G 0.71  D 1.2
+        remaining_sec = (self._total - nimg) / speed if speed else math.inf
         parts = [f"{nimg / 1000:.1f}/{self._total / 1000:.1f} kimg", f"{speed:.1f} img/s"]
-        parts.append(
-            f"ETA {describe_duration((self._total - nimg) / speed if speed else math.inf)}"
-        )
+        parts.append(f"ETA {describe_duration(remaining_sec)}")
         parts += [f"{name} {value:.3g}" for name, value in (losses or {}).items()]
         line = "  ".join(parts)
         if self._bar is not None:
-            self._bar.n, self._bar.ncols = nimg, _terminal_columns()
+            # The window may have been resized since.
+            self._bar.n = nimg
+            self._bar.ncols = _terminal_columns()
             self._bar.set_description_str(line)
         elif self._enabled:
             print(line, file=self._stream, flush=True)
@@ -212,6 +229,7 @@ def describe_duration(seconds: float) -> str:
     minutes, s = divmod(max(round(seconds), 0), 60)
     hours, m = divmod(minutes, 60)
     days, h = divmod(hours, 24)
+    # The largest unit that is not zero leads.
     if days:
         return f"{days}d {h:02d}h"
     if hours:
@@ -236,6 +254,7 @@ def param_table(params: Mapping[str, Any], name: str) -> str:
     Returns:
         Text with path, shape and number of parameters a line, and the total.
     """
+    # (path, shape, number of parameters), in the order of the network: b4, b8, b16.
     leaves = jax.tree_util.tree_leaves_with_path(params)
     rows = [
         (jax.tree_util.keystr(p, simple=True, separator="/"), leaf.shape, math.prod(leaf.shape))
@@ -243,6 +262,8 @@ def param_table(params: Mapping[str, Any], name: str) -> str:
     ]
     rows.sort(key=lambda row: _natural_order(row[0]))
     total = sum(count for _, _, count in rows)
+
+    # Texts in three columns, each as wide as its widest.
     cells = [(name, "shape", "parameters")]
     cells += [(p, " x ".join(map(str, shape)) or "scalar", f"{n:,}") for p, shape, n in rows]
     cells.append(("total", "", f"{total:,}"))
@@ -259,7 +280,7 @@ def _natural_order(path: str) -> list[tuple[int, str]]:
 
 
 @contextlib.contextmanager
-def describe_compile(name: str, index: int = 1, total: int = 1) -> Iterator[None]:
+def announce_compile(name: str, index: int = 1, total: int = 1) -> Iterator[None]:
     """Prints what is being compiled and how long it took: no silent minutes at the start.
 
     Args:
@@ -267,6 +288,7 @@ def describe_compile(name: str, index: int = 1, total: int = 1) -> Iterator[None
         index: Its number, from 1.
         total: How many there are; shown if more than one.
     """
+    # The line before is flushed, so that it stands there while one waits.
     label = f"{name} ({index}/{total})" if total > 1 else name
     print(f"compiling {label} ...", flush=True)
     start = time.monotonic()

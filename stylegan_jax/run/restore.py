@@ -29,8 +29,11 @@ def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
         raise FileNotFoundError(
             f"{path} does not exist; give a workdir, its {SUBDIRECTORY} folder or one step in it"
         )
+    # One step.
     if (path / "state").exists() and (path / "meta").exists():
         return path
+
+    # A workdir, or the folder of its checkpoints: steps that Orbax has finished.
     if (path / SUBDIRECTORY).exists():
         path = path / SUBDIRECTORY
     steps = sorted(ocp.utils.checkpoint_steps(path))
@@ -39,6 +42,8 @@ def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
             f"no finished checkpoint in {path}; give a workdir, its {SUBDIRECTORY} folder or one"
             " step in it"
         )
+
+    # One of them.
     if step == "latest":
         return path / str(steps[-1])
     if step == "best":
@@ -88,6 +93,7 @@ def restore_subtree(
         ValueError: A name is not in the checkpoint, or no step has a metric to be best by.
         CorruptCheckpointError: The checkpoint is damaged; choose another step.
     """
+    # What lies in the step is listed in its record.
     step_dir = _find_step(directory, step)
     record = read_record(step_dir)
     wanted = {}
@@ -101,6 +107,8 @@ def restore_subtree(
             tops = sorted({path.split("/")[0] for path in record["leaves"]})
             raise ValueError(f"{name!r} is not in {step_dir}; its top level has {tops}")
         wanted |= found
+
+    # {"stats/w_avg": array} from {"stats": {"w_avg": array}}
     arrays = nest(read_arrays(step_dir, record, wanted))
     trees = {}
     for name in names:

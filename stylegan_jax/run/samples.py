@@ -56,6 +56,7 @@ class SampleGrid:
         self._reals = fixed_batch(source, index)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
 
+        # Devices that share a batch; the sampler is compiled on first use.
         self._cols = cols
         self._devices = num_batch_devices(mesh)
         # A picture shows all images, so every process gets all of them.

@@ -80,7 +80,8 @@ def make_scores(config: ConfigDict, source: ImageSource, key: jax.Array) -> tupl
         ValueError: A score is asked for where it is not defined, such as at a low resolution.
     """
     reals = _WithoutLabels(source)
-    key_scores, _ = jax.random.split(key)  # the other one is that of the fakes, see make_draw
+    # One key for what the metrics draw themselves, one for the fakes.
+    key_scores, _ = jax.random.split(key)
 
     # What the config says of a score beside its interval is the metric's own business.
     def make(name: str) -> Score:
@@ -215,7 +216,8 @@ def _draw_inputs(
     def draw(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         key_z, key_c, key_noise = jax.random.split(jax.random.fold_in(key, number), 3)
         z = jax.random.normal(key_z, (_IMAGES_PER_KEY, z_dim))
-        return z, jax.random.randint(key_c, (_IMAGES_PER_KEY,), 0, num_labels), key_noise
+        index = jax.random.randint(key_c, (_IMAGES_PER_KEY,), 0, num_labels)
+        return z, index, key_noise
 
     z, index, keys = jax.vmap(draw)(numbers)  # [k, n, z_dim], [k, n], [k]
     return jnp.concatenate(z), jnp.concatenate(index), keys

@@ -18,17 +18,20 @@ from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import shard_state
 
 _GIB = 2**30
+# Linux: pages of the process, the second number those in memory.
 _STATM = pathlib.Path("/proc/self/statm")
 
 
 def model_flops_per_image(config: ConfigDict, shape: ImageShape, level: Level, mesh: Mesh) -> float:
-    """FLOPs per real image, averaged over the cycle of lazy regularisation.
+    """Counts FLOPs per real image, averaged over the cycle of lazy regularisation.
 
     Those of the plain networks: a formulation that computes more does not raise its own score.
     """
+    # Shapes suffice: nothing is computed and no parameter exists.
     setup, init = make_setup(config, shape, FORMULATIONS["plain"])
     state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
     steps = trace_steps(setup.at(level), mesh, state, shape)
+    # A step that is taken every `interval` iterations costs that fraction in each.
     iteration = sum(count_flops(trace().jaxpr) / step.interval for step, trace in steps)
     return iteration / level.batch_size
 
@@ -47,8 +50,11 @@ class SpeedMeter:
             mesh: The run's devices.
             chip: What they can do; None: as their kind says, if it is known.
         """
-        self._config, self._shape, self._mesh = config, shape, mesh
+        self._config = config
+        self._shape = shape
+        self._mesh = mesh
         self._chip = chip or find_chip(mesh.devices.flat[0].device_kind)
+        # FLOPs per image, of the levels that have been counted so far.
         self._flops: dict[Level, float] = {}
 
     def begin(self, level: Level) -> None:
@@ -65,20 +71,21 @@ class SpeedMeter:
             threading.Thread(target=count, name="FLOPs", daemon=True).start()
 
     def report(self, num_images: int, level: Level, seconds: float) -> dict[str, float]:
-        """Metrics of a tick; those that are not known here are left out.
+        """Returns the metrics of a tick; those that are not known here are left out.
 
         Args:
             num_images: Shown in the tick.
             level: Where the networks stand.
             seconds: What the tick took, with all that was done in it.
         """
-        speed = num_images / seconds
+        speed = num_images / seconds  # of all devices together
         found = {
             "Timing/img_per_sec": speed,
             "Timing/img_per_sec_per_chip": speed / self._mesh.size,
             "Timing/sec_per_kimg": 1000 / speed,
             "Timing/sec_per_step": level.batch_size / speed,
         }
+        # Model FLOPs utilisation: those of the plain networks, against the peak of the devices.
         if self._chip is not None and level in self._flops:
             peak = self._chip.peak_flops * self._mesh.size
             found["Timing/mfu"] = self._flops[level] * speed / peak
@@ -86,8 +93,9 @@ class SpeedMeter:
 
 
 def memory_report() -> dict[str, float]:
-    """GiB in use: of the fullest device of this process, and of the process on its host."""
+    """Returns the GiB in use: of this process's fullest device, and of the process on its host."""
     found = {}
+    # CPUs report nothing.
     stats: list[dict[str, Any]] = [device.memory_stats() or {} for device in jax.local_devices()]
     for name, key in (("device", "bytes_in_use"), ("device_peak", "peak_bytes_in_use")):
         if used := [each[key] for each in stats if key in each]:

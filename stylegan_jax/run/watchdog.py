@@ -22,9 +22,12 @@ FIRST_SEC = 1800.0
 # EX_TEMPFAIL of sysexits.h: whoever started the process may start it again.
 EXIT_CODE = 75
 
+# Between two looks.
 _CHECK_SEC = 5.0
+# Durations that are remembered of each activity.
 _MEMORY = 32
-_SAY_SEC = 5.0
+# Longest wait for a terminal that may hang itself.
+_PRINT_SEC = 5.0
 
 
 class Watchdog:
@@ -56,11 +59,18 @@ class Watchdog:
             check_sec: Between two looks.
             abort: Ends the process; an ordinary exit would wait for the thread that hangs.
         """
-        self._abort_sec, self._clock, self._abort = abort_sec, clock, abort
-        self._check_sec, self._closing = check_sec, threading.Event()
+        self._abort_sec = abort_sec
+        self._clock = clock
+        self._abort = abort
+        self._check_sec = check_sec
+
+        # Durations by activity, and what is done now: (activity, nimg, start). A tuple is replaced
+        # as a whole, so both threads may read it without a lock.
         self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_MEMORY))
         self._now: tuple[str, int | None, float] | None = None
+        # The beat whose stall has been reported.
         self._told: tuple[str, int | None, float] | None = None
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def beat(self, activity: str, nimg: int | None = None) -> None:
@@ -70,11 +80,13 @@ class Watchdog:
             activity: What begins, such as "saving"; what is usual is learnt for each name.
             nimg: Images shown so far; None: not known yet.
         """
-        before, now = self._now, self._clock()
+        now = self._clock()
+        before = self._now
         if before is not None:
-            self._took[before[0]].append(now - before[2])
+            ended, _, start = before
+            self._took[ended].append(now - start)
             if before is self._told:
-                print(f"watchdog: {before[0]} went on after {describe_duration(now - before[2])}")
+                print(f"watchdog: {ended} went on after {describe_duration(now - start)}")
         self._now = (activity, nimg, now)
 
     def check(self) -> None:
@@ -83,20 +95,26 @@ class Watchdog:
         if beat is None:
             return
         activity, nimg, start = beat
-        elapsed, took = self._clock() - start, list(self._took.get(activity, ()))
+        elapsed = self._clock() - start
+
+        # What is usual, by the median: one slow time must not hide the next.
+        took = list(self._took.get(activity, ()))
         usual = statistics.median(took) if took else None
         limit = FIRST_SEC if usual is None else max(STALL_SEC, STALL_RATIO * usual)
+
+        # One report per stall, and the end where it lasts too long.
         if elapsed > limit and beat is not self._told:
             self._told = beat
-            _say(_describe(activity, nimg, elapsed, usual))
+            _print_in_thread(_describe_stall(activity, nimg, elapsed, usual))
         if beat is self._told and 0 < self._abort_sec < elapsed:
-            _say(
+            _print_in_thread(
                 f"watchdog: ending the process with code {EXIT_CODE}, since health.abort_sec="
                 f"{self._abort_sec:g} is over; the same command continues from the last checkpoint"
             )
             self._abort(EXIT_CODE)
 
     def _watch(self) -> None:
+        """Looks every few seconds until the block ends."""
         while not self._closing.wait(self._check_sec):
             self.check()
 
@@ -108,23 +126,26 @@ class Watchdog:
     def __exit__(self, *exc_info: object) -> None:
         """Ends it."""
         self._closing.set()
-        self._thread.join(_SAY_SEC)
+        self._thread.join(_PRINT_SEC)
 
 
-def _describe(activity: str, nimg: int | None, elapsed: float, usual: float | None) -> str:
-    """What hangs, and the stack of every thread."""
+def _describe_stall(activity: str, nimg: int | None, elapsed: float, usual: float | None) -> str:
+    """Says what hangs, and where every thread is."""
+    # What is done, how far the run is, and for how long.
     where = "" if nimg is None else f" at {nimg / 1000:.3f} kimg"
     usually = "for the first time" if usual is None else f"usually {usual:.1f} s"
     lines = [
         f"WATCHDOG: stuck while {activity}{where}, for "
         f"{describe_duration(elapsed)} by now ({usually}).",
     ]
+    # On a pod a hang is seldom the fault of the process that waits.
     if jax.process_count() > 1:
         lines.append(
             f"This is process {jax.process_index()} of {jax.process_count()}. If the others wait "
             "as well, one of them is gone or slow: look for the one whose log ends first."
         )
     lines.append("Where each thread is, the latest call first:")
+    # Written by C code, which works even where Python's lock is held; it wants a real file.
     with tempfile.TemporaryFile() as file:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)
@@ -132,10 +153,10 @@ def _describe(activity: str, nimg: int | None, elapsed: float, usual: float | No
     return "\n".join(lines)
 
 
-def _say(text: str) -> None:
+def _print_in_thread(text: str) -> None:
     """Prints from a thread of its own: where the terminal is what hangs, the watch goes on."""
     thread = threading.Thread(
         target=lambda: print(text, file=sys.stderr, flush=True), name="watchdog says", daemon=True
     )
     thread.start()
-    thread.join(_SAY_SEC)
+    thread.join(_PRINT_SEC)

@@ -11,7 +11,7 @@ import pytest
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from stylegan_jax.run.progress import ProgressBar, describe_compile, param_table, tee_log
+from stylegan_jax.run.progress import ProgressBar, announce_compile, param_table, tee_log
 
 
 def test_tee_log_copies_what_the_terminal_shows(tmp_path, capsys):
@@ -134,11 +134,11 @@ def test_param_table():
     assert len({len(line) for line in lines}) == 1
 
 
-def test_describe_compile(capsys):
+def test_announce_compile(capsys):
     """Says what it waits for, then how long it took, also on failure."""
-    with describe_compile("G main", 1, 4):
+    with announce_compile("G main", 1, 4):
         assert capsys.readouterr().out == "compiling G main (1/4) ...\n"
     assert "G main (1/4): compiled in 0.0 s" in capsys.readouterr().out
-    with pytest.raises(RuntimeError), describe_compile("D"):
+    with pytest.raises(RuntimeError), announce_compile("D"):
         raise RuntimeError
     assert "D: failed after 0.0 s" in capsys.readouterr().out

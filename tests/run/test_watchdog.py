@@ -129,7 +129,7 @@ def test_the_watch_goes_on_where_the_terminal_hangs(clock, monkeypatch):
 
     codes = []
     watchdog = trained(clock, 0.5, abort_sec=61.0, abort=codes.append)
-    monkeypatch.setattr(module, "_SAY_SEC", 0.01)
+    monkeypatch.setattr(module, "_PRINT_SEC", 0.01)
     monkeypatch.setattr(module.sys, "stderr", Stuck())
     clock.now += 62
     watchdog.check()

@@ -39,7 +39,7 @@ def largest_plan(
     while True:
         config.schedule.batch_size = per_device * num_devices
         compiler = Compiler(target, config, shape, formulation=formulation)
-        hardware = compiler.describe()
+        hardware = compiler.survey()
         memory = hardware["memory_bytes"]
         found = compiler.run(hardware["programs"], memory, only_memory=True)
         if all(result["fits"] for result in found) or per_device == 1:

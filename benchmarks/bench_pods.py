@@ -117,7 +117,7 @@ def plan(name: str, resolution: int, per_device: int, *, whole: bool) -> dict[st
     config.schedule.batch_size = per_device * num_devices(name)
     shape = ImageShape(resolution, 3, 0)
     compiler = Compiler(target, config, shape)
-    hardware = compiler.describe()
+    hardware = compiler.survey()
     memory = hardware["memory_bytes"]
     found = compiler.run(hardware["programs"], memory, only_memory=not whole)
     return report.assemble(config, target, hardware, shape, found)

@@ -49,17 +49,22 @@ def params_from_official(
     """
     params: dict[str, Any] = {}
     buffers: dict[str, Any] = {}
+    # "64x64/Conv0_up/weight": the largest side counts where names are by level of detail.
     sides = [int(m[1]) for name in arrays if (m := re.search(r"(\d+)x\1/", name))]
     for name, value in arrays.items():
         value = np.asarray(value)
         if name.endswith("lod"):
             continue
+        # Buffers.
         if name == "dlatent_avg":
             buffers["w_avg"] = value
         elif match := re.search(r"noise(\d+)$", name):
-            side, layer = 2 ** (int(match[1]) // 2 + 2), f"conv{int(match[1]) % 2}"
+            # noise0 and noise1 are those of 4x4, noise2 and noise3 of 8x8 ...
+            side = 2 ** (int(match[1]) // 2 + 2)
+            layer = f"conv{int(match[1]) % 2}"
             noise = buffers.setdefault("noise_const", {}).setdefault(f"b{side}", {})
-            noise[layer] = value.transpose(0, 2, 3, 1)
+            noise[layer] = value.transpose(0, 2, 3, 1)  # [1, 1, h, w] -> [1, h, w, 1]
+        # Parameters.
         else:
             path = _path(name, network, max(sides))
             tree = params
@@ -70,28 +75,35 @@ def params_from_official(
 
 
 def _path(name: str, network: str, img_resolution: int) -> list[str]:
-    """Our path of an official variable."""
+    """Returns our path of an official variable."""
+    # "G_mapping/Dense0/weight" -> mapping/fc0/weight
     top, _, rest = name.partition("/")
     if top == "G_mapping":
         layer, leaf = rest.split("/")
         number = layer.removeprefix("Dense")
         return ["mapping", "embed"] if layer == "LabelConcat" else ["mapping", f"fc{number}", leaf]
+
+    # "G_synthesis/ToRGB_lod2/weight": lod 0 is full size, each further one half as large.
     prefix = [] if network == "D" else ["synthesis"]
     scope, *rest = name.removeprefix("G_synthesis/").split("/")
     if match := re.match(r"(ToRGB|FromRGB)_lod(\d+)", scope):
         return [*prefix, f"b{img_resolution >> int(match[2])}", match[1].lower(), *rest]
-    block, (layer, *leaf) = f"b{scope.partition('x')[0]}", rest
+
+    # "8x8/Conv0_up/weight" -> b8/conv0/weight
+    block = f"b{scope.partition('x')[0]}"
+    layer, *leaf = rest
     return [*prefix, block, *_layer_path(layer, leaf, network, is_first=block == "b4")]
 
 
 def _layer_path(layer: str, leaf: list[str], network: str, *, is_first: bool) -> list[str]:
-    """Our path below a block."""
+    """Returns our path below a block."""
     ours = _LAYERS.get(layer, "const")
     if network != "D" and ours == "conv":
         ours = "conv1"  # the 4x4 block's only one
     if network == "stylegan1_G":
         if leaf == ["const"]:
             return ["const"]
+        # Bias, noise and style come after the convolution: here they are a layer of their own.
         if leaf != ["weight"]:
             epilogue = "epilogue1" if ours == "conv1" else "epilogue0"
             kinds = {"Noise": ["noise_strength"], "StyleMod": ["affine", leaf[-1]]}
@@ -102,9 +114,10 @@ def _layer_path(layer: str, leaf: list[str], network: str, *, is_first: bool) ->
 
 
 def _to_ours(name: str, value: np.ndarray, network: str, fused_scale: bool | str) -> np.ndarray:
-    """One tensor in our layout."""
+    """Returns one tensor in our layout."""
     if name.endswith("/const"):
-        return value[0].transpose(1, 2, 0)
+        return value[0].transpose(1, 2, 0)  # [1, c, 4, 4] -> [4, 4, c]
+    # ProGAN's first layer, [in, c * 4 * 4], and the last of D, [c * 4 * 4, out].
     if name.endswith("4x4/Dense/weight"):
         return value.reshape(len(value), -1, 4, 4).transpose(0, 2, 3, 1).reshape(value.shape)
     if name.endswith("4x4/Dense0/weight"):

@@ -33,6 +33,7 @@ def params_from_official(
         *path, leaf = name.split(".")
         if leaf == "resample_filter":
             continue
+        # "synthesis.b8.conv0.weight" -> synthesis/b8/conv0/weight
         tree = buffers if leaf in ("w_avg", "noise_const") else params
         for part in path:
             tree = tree.setdefault(part, {})
@@ -41,15 +42,20 @@ def params_from_official(
 
 
 def _to_ours(name: str, value: np.ndarray) -> np.ndarray:
-    """One tensor in our layout."""
+    """Returns one tensor in our layout."""
+    # Maps.
     if name.endswith("noise_const"):
-        return value[None, :, :, None]
+        return value[None, :, :, None]  # [h, w] -> [1, h, w, 1]
     if name.endswith("const"):
-        return value.transpose(1, 2, 0)
+        return value.transpose(1, 2, 0)  # [c, 4, 4] -> [4, 4, c]
+
+    # Kernels, [o, i, kh, kw] -> [kh, kw, i, o].
     if value.ndim == 4:
         kernel = value.transpose(2, 3, 1, 0)
         is_up = name.startswith("synthesis.") and name.endswith("conv0.weight")
         return kernel[::-1, ::-1] if is_up else kernel
+
+    # Dense layers, [out, in] -> [in, out].
     if name == "b4.fc.weight":
         # The flattening before this layer is channel-major there and channel-minor here.
         out_features, in_features = value.shape

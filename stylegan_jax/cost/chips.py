@@ -84,7 +84,7 @@ _NOT_KNOWN = ("TPU v4 lite",)
 
 
 def find_chip(device_kind: str) -> Chip | None:
-    """The chip that jax calls `device_kind`; None where its numbers are not known, as on CPUs."""
+    """Finds the chip that jax calls `device_kind`; None where its numbers are not known."""
     if device_kind.startswith(_NOT_KNOWN):
         return None
     return next((CHIPS[c] for kind, c in _KINDS.items() if device_kind.startswith(kind)), None)

@@ -7,7 +7,7 @@ import jax.extend as jex
 
 
 def count_flops(jaxpr: Any) -> int:
-    """Multiplications and additions of the products and convolutions in a closed jaxpr.
+    """Counts multiplications and additions of the products and convolutions in a closed jaxpr.
 
     Zeros that a dilated input would insert are not counted, so that a transposed convolution
     costs what its forward one does. Element-wise work is left out.
@@ -16,10 +16,12 @@ def count_flops(jaxpr: Any) -> int:
 
 
 def _count(jaxpr: Any) -> int:
+    """Counts those of an open jaxpr and of all that is inside its operations."""
     total = 0
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name == "dot_general":
+            # Each output takes as many products and sums as there are contracted numbers.
             (contracted, _), _ = eqn.params["dimension_numbers"]
             shape = eqn.invars[0].aval.shape
             depth = math.prod(shape[axis] for axis in contracted)
@@ -28,12 +30,13 @@ def _count(jaxpr: Any) -> int:
             total += _convolution_flops(eqn)
         elif name == "trilinear_convolution":
             total += _trilinear_flops(eqn)
+        # Loops, branches, jitted functions: jaxprs among the parameters.
         total += _times(eqn) * sum(_count(inner) for inner in jex.core.jaxprs_in_params(eqn.params))
     return total
 
 
 def _times(eqn: Any) -> int:
-    """How often what is inside an operation is done: in turn, or by several devices."""
+    """Tells how often what is inside an operation is done: in turn, or by several devices."""
     if eqn.primitive.name == "scan":
         return eqn.params["length"]
     if eqn.primitive.name == "shard_map":
@@ -44,6 +47,8 @@ def _times(eqn: Any) -> int:
 
 def _trilinear_flops(eqn: Any) -> int:
     """As much for each of the three roles: every output pixel times the taps of its kernel."""
+    # x: images [n, h, w, i], y: maps [n, h, w, o], w: kernel [kh, kw, i, o]; the role is what comes
+    # out, the other two go in.
     role = eqn.params["role"]
     shapes = dict(zip({"y": "xw", "x": "yw", "w": "xy"}[role], (v.aval.shape for v in eqn.invars)))
     shapes[role] = eqn.params["shape"]
@@ -52,6 +57,7 @@ def _trilinear_flops(eqn: Any) -> int:
 
 def _convolution_flops(eqn: Any) -> int:
     """Twice the number of output pixels times the taps that reach an input pixel."""
+    # Of the kernel, the axis of output channels comes first in the specification.
     numbers = eqn.params["dimension_numbers"]
     kernel = eqn.invars[1].aval.shape
     taps = math.prod(kernel[axis] for axis in numbers.rhs_spec[1:])

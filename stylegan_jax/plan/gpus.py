@@ -14,6 +14,7 @@ class Gpu(NamedTuple):
     clock_ghz: float
 
 
+# Streaming multiprocessors and their units, memory on the chip in bytes, boost clock.
 GPUS = {
     "a100": Gpu(8, 108, 64, 164 * 1024, 40 * 2**20, 1.41),
     "h100": Gpu(9, 132, 128, 228 * 1024, 50 * 2**20, 1.98),
@@ -22,7 +23,8 @@ GPUS = {
 
 
 def target_config(gpu: Gpu, *, memory_bytes: int, bandwidth: float) -> str:
-    """A `GpuTargetConfig` as a text proto, which `get_topology_desc` takes."""
+    """Writes a `GpuTargetConfig` as a text proto, which `get_topology_desc` takes."""
+    # What is no argument is the same on all three, as CUDA lists it.
     return f"""
 gpu_device_info {{
   threads_per_block_limit: 1024

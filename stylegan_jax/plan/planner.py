@@ -30,7 +30,9 @@ from stylegan_jax.training.build import ImageShape, check_config
 _UNIT = 8
 # Batches of up to so many times the present one are tried.
 _MOST = 4
+# Between two looks at the dumps.
 _POLL_SEC = 0.5
+# What TPU and GPU compilers call their report of memory.
 _REPORT = "*memory-usage-report.txt"
 
 
@@ -49,23 +51,28 @@ def plan(config: ConfigDict, topology: str, workdir: str) -> dict[str, Any]:
         ValueError: An unknown topology, a compiler that is not installed, or settings that
             cannot run.
     """
+    # The target: its devices, their memory, and the programs of the run.
     folder = as_path(workdir)
     target = parse_topology(topology)
     check_installed(target)
     shape = _image_shape(config)
-    hardware = Compiler(target, config, shape).describe()
+    hardware = Compiler(target, config, shape).survey()
     config = _fit_batch(config, hardware)
     print(report.header(target, hardware), flush=True)
 
+    # Memory is known early, so that what does not fit is said first.
     compiler = Compiler(target, config, shape)
     print("\nmemory, known before a program is finished:", flush=True)
     found = compiler.run(hardware["programs"], hardware["memory_bytes"], only_memory=True)
     print("\nwhole programs, for times (minutes each; kept for the next plan):", flush=True)
     found = compiler.finish(found, hardware["memory_bytes"])
+
+    # What it amounts to, and what else would fit.
     planned = report.assemble(config, target, hardware, shape, found)
     print("\n" + report.table(planned))
     planned["advice"] = _advise(compiler, hardware, planned)
     print("\n".join(planned["advice"]))
+
     path = folder / f"plan_{re.sub(r'[^0-9a-z]+', '_', topology)}.json"
     with replacing(path) as file:
         file.write_text(json.dumps(planned, indent=2))
@@ -85,7 +92,9 @@ class Compiler:
         formulation: str | None = None,
     ):
         """Readies the jobs; `formulation` is a key of `FORMULATIONS`, None: the target's."""
-        self._target, self._config = target, config
+        self._target = target
+        self._config = config
+        # What is the same in all jobs of `plan/worker.py`.
         self._job = {
             "topology": target.name,
             "formulation": formulation or target.platform,
@@ -93,8 +102,8 @@ class Compiler:
             "cache": os.path.expanduser("~/.cache/stylegan_jax/plan"),
         }
 
-    def describe(self) -> dict[str, Any]:
-        """Devices, memory and programs of the target."""
+    def survey(self) -> dict[str, Any]:
+        """Finds devices, memory and programs of the target, see `worker.survey`."""
         with tempfile.TemporaryDirectory() as folder:
             return self._wait(self._start({}, self._config, pathlib.Path(folder)), folder, None)
 
@@ -108,15 +117,17 @@ class Compiler:
     ) -> list[dict[str, Any]]:
         """Compiles programs, as many at once as there are cores; `only_memory` stops early."""
 
-        def one(job: dict[str, Any]) -> dict[str, Any]:
+        def compile_one(job: dict[str, Any]) -> dict[str, Any]:
+            """Returns the job with what was found of it."""
             with tempfile.TemporaryDirectory() as folder:
                 process = self._start(job, config or self._config, pathlib.Path(folder))
                 watch = _Watch(self._target, job["label"], memory_bytes, only_memory)
                 return job | self._wait(process, folder, watch)
 
+        # Threads only wait; each has a process that compiles.
         workers = max(os.cpu_count() or 1, 1)
         with concurrent.futures.ThreadPoolExecutor(max_workers=workers) as pool:
-            return list(pool.map(one, jobs))
+            return list(pool.map(compile_one, jobs))
 
     def finish(self, found: list[dict[str, Any]], memory_bytes: int) -> list[dict[str, Any]]:
         """Compiles to the end those that fit; the others stay as they were found."""
@@ -128,12 +139,17 @@ class Compiler:
     def _start(
         self, job: dict[str, Any], config: ConfigDict, folder: pathlib.Path
     ) -> subprocess.Popen:
+        """Starts the process of a job, whose files all lie in `folder`."""
         whole = self._job | {"config": config.to_dict()} | job
         (folder / "job.json").write_text(json.dumps(whole))
+
+        # The compiler writes report and program of our steps into the dump, and nothing else.
         env = worker_environment(self._target)
         flags = f"--xla_dump_to={folder}/dump --xla_dump_hlo_as_text"
         pattern = ".*step_.*"  # as `training/programs.py` calls them
         env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {flags} --xla_dump_hlo_module_re={pattern}"
+
+        # Its words go to a file: read where it fails.
         command = [sys.executable, "-m", "stylegan_jax.plan.worker", str(folder / "job.json")]
         with open(folder / "stderr", "w") as stderr:
             return subprocess.Popen(command, env=env, stdout=stderr, stderr=stderr)
@@ -142,6 +158,7 @@ class Compiler:
         self, process: subprocess.Popen, folder: str, watch: "_Watch | None"
     ) -> dict[str, Any]:
         """Waits for a process, or for as much of its work as is wanted."""
+        # The process, or the watch over its dump, whichever knows enough first.
         root = pathlib.Path(folder)
         try:
             while process.poll() is None:
@@ -151,6 +168,8 @@ class Compiler:
         finally:
             process.kill()
             process.wait()
+
+        # It left a result, or the reason why not.
         result_path = root / "result.json"
         if not result_path.exists():
             log = (root / "stderr").read_text()
@@ -169,41 +188,47 @@ class _Watch:
     """What is known of a program while it is compiled, and the lines that say so."""
 
     def __init__(self, target: Topology, label: str, memory_bytes: int, only_memory: bool):
-        self._target, self._label = target, label
-        self._memory, self._only_memory = memory_bytes, only_memory
+        self._target = target
+        self._label = label
+        self._memory = memory_bytes
+        self._only_memory = only_memory
         self._start = time.monotonic()
 
     def look(self, root: pathlib.Path) -> dict[str, Any] | None:
-        """A result of the memory report and the text of the program, if no more is wanted."""
+        """Returns what report and text say, if no more is wanted and both are there."""
         if not self._only_memory or (total := _reported_bytes(root)) is None:
             return None
+
+        # The text, for its collectives, is waited for only where the program fits.
         fits = total <= self._memory
         text = _optimized_text(root)
         if fits and text is None:
             return None
         verdict = "fits" if fits else "does not fit"
-        self._say(f"{verdict}: {_gib(total)} of {_gib(self._memory)}")
-        found = {} if text is None else wire.describe(text, self._target)
+        self._print(f"{verdict}: {_gib(total)} of {_gib(self._memory)}")
+        found = {} if text is None else wire.find_collectives(text, self._target)
         return {"fits": fits, "total_bytes": total} | found
 
     def finish(self, root: pathlib.Path, result: dict[str, Any]) -> dict[str, Any]:
         """Adds the whole memory to what the process found."""
+        # The report counts best; where the compiler wrote none, its parts.
         total = result.get("total_bytes") or _reported_bytes(root)
         if total is None:
             total = result["argument_bytes"] + result["temp_bytes"] + result["output_bytes"]
         result = result | {"total_bytes": total, "fits": result["fits"] and total <= self._memory}
         outcome = "fits" if result["fits"] else "does not fit"
         source = ", known from before" if result.get("cached") else ""
-        self._say(f"{outcome}: {_gib(total)} of {_gib(self._memory)}{source}")
+        self._print(f"{outcome}: {_gib(total)} of {_gib(self._memory)}{source}")
         return result
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
+        """Prints a line about the program, with the time it took."""
         seconds = describe_duration(time.monotonic() - self._start)
         print(f"  {self._label}: {text} ({seconds})", flush=True)
 
 
 def _reported_bytes(root: pathlib.Path) -> int | None:
-    """Memory of the program in the compiler's report, which comes long before the program."""
+    """Reads a program's memory in the compiler's report, which comes long before the program."""
     for path in root.glob(f"dump/{_REPORT}"):
         if match := re.search(r"Total bytes: (\d+) ", path.read_text()):
             return int(match[1])
@@ -211,7 +236,7 @@ def _reported_bytes(root: pathlib.Path) -> int | None:
 
 
 def _optimized_text(root: pathlib.Path) -> str | None:
-    """The optimised program, written beside the memory report; None: not all of it is there."""
+    """Reads the optimised program beside the memory report; None: not all of it is there."""
     for report_path in root.glob(f"dump/{_REPORT}"):
         stem = str(report_path).removesuffix("-memory-usage-report.txt")
         # As TPU and as GPU compilers call it.
@@ -224,7 +249,7 @@ def _optimized_text(root: pathlib.Path) -> str | None:
 
 
 def _image_shape(config: ConfigDict) -> ImageShape:
-    """Sizes of the data, where it is here; else of colour images without labels."""
+    """Returns the sizes of the data, where it is here; else of colour images without labels."""
     try:
         source = open_config_source(config)
     except (ValueError, OSError):
@@ -237,7 +262,7 @@ def _image_shape(config: ConfigDict) -> ImageShape:
 
 
 def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
-    """The config, or one with eight images per device where its batch cannot be split.
+    """Returns the config, or one with eight images per device where its batch cannot be split.
 
     Raises:
         ValueError: Other settings cannot run.
@@ -247,10 +272,12 @@ def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
     try:
         check_config(config, num_devices)
     except ValueError as error:
+        # Devices that share the rows of an image count as one.
         per_device = _UNIT * config.schedule.num_micro_batches
         batch = per_device * num_devices // config.mesh.spatial
         trial = ConfigDict(config.to_dict())
-        trial.schedule.batch_size, trial.growth.batch_sizes = batch, ConfigDict()
+        trial.schedule.batch_size = batch
+        trial.growth.batch_sizes = ConfigDict()
         check_config(trial, num_devices)
         print(
             f"{error}\nPlanned with {batch} instead, {per_device} per device; to train so, give "
@@ -261,7 +288,8 @@ def _fit_batch(config: ConfigDict, hardware: dict[str, Any]) -> ConfigDict:
 
 
 def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any]) -> list[str]:
-    """The largest batch per device that fits, as compiled; at the last resolution."""
+    """Says which batch per device is the largest that fits, as compiled, at the last resolution."""
+    # Programs of the last level, and its batch per device.
     config = ConfigDict(planned["config"])
     programs = [p for p in planned["programs"] if p["level"] == planned["programs"][-1]["level"]]
     now = config.schedule.batch_size // hardware["num_batch_devices"]
@@ -269,6 +297,7 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
     order = sorted(programs, key=lambda program: -program["total_bytes"])
 
     def fits(per_device: int) -> bool:
+        """Compiles every program with such a batch until one does not fit."""
         trial = ConfigDict(config.to_dict())
         trial.schedule.batch_size = per_device * hardware["num_batch_devices"]
         trial.growth.batch_sizes = ConfigDict()
@@ -286,15 +315,19 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
     best = _largest(now, fits, now_fits=all(program["fits"] for program in programs))
     if best == 0:
         return ["Not one image per device fits: take a chip with more memory or a smaller model."]
+
+    # The batch, and what follows from it.
     total = best * hardware["num_batch_devices"]
     bound = " or more" if best >= _MOST * now else ""
     lines = [f"Largest batch per device that fits: {best}{bound} (schedule.batch_size={total})."]
+    # A part of a batch that is no multiple of eight wastes sublanes.
     shrink = config.loss.pl_batch_shrink
     if config.loss.pl_weight and shrink > 1 and (now // shrink) % _UNIT:
         lines.append(
             f"Path lengths are measured on {now // shrink} images per device; TPUs are built for "
             "multiples of eight: compare with --config.loss.pl_batch_shrink=1."
         )
+    # Micro-batches keep the batch where it does not fit as a whole.
     if best < now:
         micro = -(-now // best)
         lines.append(
@@ -304,25 +337,34 @@ def _advise(compiler: Compiler, hardware: dict[str, Any], planned: dict[str, Any
 
 
 def _largest(now: int, fits: Callable[[int], bool], *, now_fits: bool) -> int:
-    """The largest batch that fits, up to `_MOST` times the present one; 0 if none does.
+    """Finds the largest batch that fits, up to `_MOST` times the present one; 0 if none does.
 
     Above the present batch, multiples of eight are searched by halves; below it, halves of it.
     """
+    # Below the present batch.
     if not now_fits:
         while now > 1:
             now //= 2
             if fits(now):
                 return now
         return 0
-    low, high = now // _UNIT, max(_MOST * now, _UNIT) // _UNIT + 1
+
+    # Above it, in units: `low` fits, `high` does not or is not looked at. The next one comes first,
+    # since mostly nothing more fits.
+    low = now // _UNIT
+    high = max(_MOST * now, _UNIT) // _UNIT + 1
     if high - low > 1 and not fits((low + 1) * _UNIT):
         return now
     low += high - low > 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle * _UNIT) else (low, middle)
+        if fits(middle * _UNIT):
+            low = middle
+        else:
+            high = middle
     return max(low * _UNIT, now)
 
 
 def _gib(num_bytes: float) -> str:
+    """Writes a size, such as 15.75 GiB."""
     return f"{num_bytes / 2**30:.2f} GiB"

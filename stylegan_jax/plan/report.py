@@ -9,13 +9,14 @@ from stylegan_jax.run.progress import describe_duration
 from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.schedules import make_spans
 
+# Whose times are shown: the compiler's schedule, and products and memory traffic alone.
 _ESTIMATES = ("schedule", "roofline")
 # What spot machines and preempted jobs commonly get.
 _GRACE_SEC = 30
 
 
 def header(target: Topology, hardware: dict[str, Any]) -> str:
-    """The target in a line."""
+    """Writes the target in a line."""
     chip = target.chip
     return (
         f"{target.name}: {hardware['num_devices']} devices on {hardware['num_hosts']} hosts, each "
@@ -31,28 +32,41 @@ def assemble(
     shape: ImageShape,
     programs: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Everything that is known, as it is written to disk; sizes and FLOPs are per device."""
+    """Collects all that is known, as it is written to disk; sizes and FLOPs are per device.
+
+    Args:
+        config: Of the run.
+        target: What it was compiled for.
+        hardware: From `worker.survey`.
+        shape: Sizes of images and labels.
+        programs: What was found of each; the sums are added here.
+    """
     levels = make_config_levels(config)
     for program in programs:
         level = levels[program["level"]]
         program["resolution"] = level.resolution
+
+        # Memory by what lies in it; what is left over are activations.
         image = level.resolution**2 * shape.img_channels
-        batch = level.batch_size // hardware["num_batch_devices"] * image
+        batch = level.batch_size // hardware["num_batch_devices"] * image  # one byte per number
         program["state_bytes"] = hardware["state_bytes"]
         program["batch_bytes"] = batch if program["reads_batch"] else 0
         fixed = program["state_bytes"] + program["batch_bytes"] + program.get("output_bytes", 0)
         program["activation_bytes"] = max(program["total_bytes"] - fixed, 0)
+
+        # What is sent, inside slices or hosts and between them.
         if "wire" in program:
-            program["wire_bytes"] = (
-                program["wire"]["inside_bytes"] + program["wire"]["between_bytes"]
-            )
-            program["wire_sec"] = program["wire"]["inside_sec"] + program["wire"]["between_sec"]
+            wire = program["wire"]
+            program["wire_bytes"] = wire["inside_bytes"] + wire["between_bytes"]
+            program["wire_sec"] = wire["inside_sec"] + wire["between_sec"]
         if "traffic_bytes" in program and "roofline_sec" not in program:
             # Without an estimate of the compiler's: products and traffic, whichever takes longer.
             program["roofline_sec"] = max(
                 program["flops"] / target.chip.peak_flops,
                 program["traffic_bytes"] / target.chip.bandwidth,
             )
+
+    # The sums over programs need the rest.
     planned: dict[str, Any] = {
         "topology": target.name,
         "hardware": {k: v for k, v in hardware.items() if k != "programs"},
@@ -68,13 +82,19 @@ def assemble(
 
 def _cycle(planned: dict[str, Any], levels: Any, index: int) -> dict[str, Any]:
     """Averages over the lazy cycle of a level, by each estimate that every program has."""
-    level, num_devices = levels[index], planned["hardware"]["num_devices"]
+    # A step that is taken every `interval` iterations counts as that fraction in each.
+    level = levels[index]
+    num_devices = planned["hardware"]["num_devices"]
     programs = [p for p in planned["programs"] if p["level"] == index]
     cycle: dict[str, Any] = {"resolution": level.resolution, "batch_size": level.batch_size}
     cycle["model_flops"] = sum(p.get("model_flops", 0) / p["interval"] for p in programs)
+
+    # The wire, entry by entry.
     if all("wire" in p for p in programs):
         parts = programs[0]["wire"]
         cycle["wire"] = {k: sum(p["wire"][k] / p["interval"] for p in programs) for k in parts}
+
+    # Time and speed, which an estimate gives where it knows all programs.
     for estimate in _ESTIMATES:
         if not all(f"{estimate}_sec" in p for p in programs):
             continue
@@ -89,7 +109,8 @@ def _cycle(planned: dict[str, Any], levels: Any, index: int) -> dict[str, Any]:
 
 
 def _days(config: ConfigDict, cycles: list[dict[str, Any]]) -> dict[str, float]:
-    """Days for all images of the run, by each estimate."""
+    """Adds up the days for all images of the run, by each estimate."""
+    # Each resolution has a speed of its own, in its fade and after it.
     spans = make_spans(make_config_levels(config), round(config.schedule.total_kimg * 1000))
     speeds = {cycle["resolution"]: cycle for cycle in cycles}
     days: dict[str, float] = {}
@@ -103,6 +124,7 @@ def _days(config: ConfigDict, cycles: list[dict[str, Any]]) -> dict[str, float]:
     return days
 
 
+# Title and width of each column, in the order of `_cells`.
 _COLUMNS = (
     ("program", "{:<9}"),
     ("every", "{:>5}"),
@@ -125,7 +147,23 @@ _COLUMNS = (
 
 
 def table(planned: dict[str, Any]) -> str:
-    """The plan as text."""
+    """Writes the plan as text."""
+    lines = [*_level_lines(planned), *_memory_lines(planned)]
+    for estimate, days in planned["days"].items():
+        total = planned["config"]["schedule"]["total_kimg"]
+        lines.append(f"{total:g} kimg by {estimate}: {describe_duration(days * 24 * 3600)}")
+    lines.append(_checkpoint_line(planned["hardware"]))
+    lines.append(
+        "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "
+        "traffic alone), never measured on the hardware. Input and checkpoints are not in them. "
+        "Times on the wire are what each device sends at the bandwidth of data sheets, one "
+        "collective after the other, without latency."
+    )
+    return "\n".join(lines)
+
+
+def _level_lines(planned: dict[str, Any]) -> list[str]:
+    """Writes a table per level: a row per program, then the averages of the lazy cycle."""
     lines = []
     for index, cycle in enumerate(planned["levels"]):
         per_device = cycle["batch_size"] / planned["hardware"]["num_devices"]
@@ -144,39 +182,40 @@ def table(planned: dict[str, Any]) -> str:
         if "wire" in cycle:
             lines.append(_wire_line(cycle))
         lines.append("")
+    return lines
+
+
+def _memory_lines(planned: dict[str, Any]) -> list[str]:
+    """Says whether everything fits, and what the compiler says where it does not."""
+    # The largest program decides.
     memory = planned["hardware"]["memory_bytes"]
     worst = max(planned["programs"], key=lambda program: program["total_bytes"])
     room = (memory - worst["total_bytes"]) / 2**30
     name = f"{worst['program']} at {worst['resolution']} px"
-    lines.append(
+    lines = [
         f"Everything fits; {name} is the largest and leaves {room:.2f} GiB."
         if planned["fits"]
         else f"Does not fit: {name} is {-room:.2f} GiB over."
-    )
+    ]
     for program in planned["programs"]:
         if program.get("message"):
             lines.append(f"  {program['program']}: {program['message']}")
-    for estimate, days in planned["days"].items():
-        total = planned["config"]["schedule"]["total_kimg"]
-        lines.append(f"{total:g} kimg by {estimate}: {describe_duration(days * 24 * 3600)}")
-    hardware = planned["hardware"]
-    size, part = hardware["checkpoint_bytes"], hardware["host_checkpoint_bytes"]
-    lines.append(
+    return lines
+
+
+def _checkpoint_line(hardware: dict[str, Any]) -> str:
+    """Says how fast a checkpoint must be written to survive a preemption."""
+    size = hardware["checkpoint_bytes"]
+    part = hardware["host_checkpoint_bytes"]
+    return (
         f"a checkpoint is {size / 2**30:.2f} GiB, of which one host writes up to "
         f"{part / 2**30:.2f} GiB: {part / 1e6 / _GRACE_SEC:.1f} MB/s to be done within the "
         f"{_GRACE_SEC} s that a preemption leaves"
     )
-    lines.append(
-        "Times are estimates of the compiler (sched: its schedule; roofl: products and memory "
-        "traffic alone), never measured on the hardware. Input and checkpoints are not in them. "
-        "Times on the wire are what each device sends at the bandwidth of data sheets, one "
-        "collective after the other, without latency."
-    )
-    return "\n".join(lines)
 
 
 def _cycle_line(estimate: str, cycle: dict[str, float]) -> str:
-    """The averages over the lazy cycle."""
+    """Writes the averages over the lazy cycle."""
     return (
         f"average iteration by {estimate}: {1000 * cycle['iteration_sec']:.1f} ms, "
         f"{cycle['img_per_sec_per_device']:.1f} images/s per device, "
@@ -186,10 +225,12 @@ def _cycle_line(estimate: str, cycle: dict[str, float]) -> str:
 
 
 def _wire_line(cycle: dict[str, Any]) -> str:
-    """What the devices send over the lazy cycle."""
+    """Writes what the devices send over the lazy cycle."""
     wire = cycle["wire"]
     megabytes = (wire["inside_bytes"] + wire["between_bytes"]) / 1e6
     seconds = wire["inside_sec"] + wire["between_sec"]
+
+    # The whole, the part that leaves slices or hosts, and what it is of the time.
     line = f"on the wire: {megabytes:.1f} MB and {1000 * seconds:.2f} ms per iteration"
     if wire["between_bytes"]:
         network = f"{wire['between_bytes'] / 1e6:.1f} MB and {1000 * wire['between_sec']:.2f} ms"
@@ -201,14 +242,18 @@ def _wire_line(cycle: dict[str, Any]) -> str:
 
 
 def _cells(program: dict[str, Any], peak_flops: float) -> list[str]:
-    """A program's row."""
+    """Writes a program's row; a dash stands for what is not known."""
 
     def number(key: str, unit: float, digits: int = 2) -> str:
+        """Writes an entry in units of `unit`."""
         return f"{program[key] / unit:.{digits}f}" if key in program else "-"
 
+    # How near the schedule comes to what products and traffic alone would take.
     share = "-"
     if "schedule_sec" in program and program["schedule_sec"] > 0:
         share = f"{program['roofline_sec'] / program['schedule_sec']:.0%}"
+
+    # 2 all-reduce 113.2 MB, ...
     found = program.get("collectives", {})
     traffic = ", ".join(
         f"{entry['count']} {op} {entry['bytes'] / 1e6:.1f} MB" for op, entry in found.items()

@@ -13,6 +13,7 @@ from jax.experimental import topologies
 from stylegan_jax.cost.chips import CHIPS, Chip
 from stylegan_jax.plan.gpus import GPUS, target_config
 
+# v5e:16x16, 4*v6e:16x16, h100:8x8
 _PATTERN = re.compile(r"(?:(?P<slices>\d+)\*)?(?P<chip>\w+):(?P<shape>\d+(?:x\d+)*)")
 
 # The compiler must neither look for a TPU of its own nor mind another process that uses it.
@@ -37,7 +38,7 @@ class Topology:
 
     @property
     def platform(self) -> str:
-        """Whose formulations the networks take."""
+        """Names whose formulations the networks take."""
         return "tpu" if self.chip.platform == "tpu" else "gpu"
 
 
@@ -53,6 +54,8 @@ def parse_topology(name: str) -> Topology:
             f"--topology={name}: give CHIP:SHAPE such as v5e:16x16, 4*v6e:16x16 (slices) or "
             f"h100:8x8 (hosts x GPUs), with one of the chips {', '.join(CHIPS)}."
         )
+
+    # The numbers of the name.
     shape = tuple(int(side) for side in match["shape"].split("x"))
     chip = CHIPS[match["chip"]]
     num_slices = int(match["slices"] or 1)
@@ -70,9 +73,11 @@ def check_installed(topology: Topology) -> None:
         ValueError: Names the command that installs it.
     """
     if topology.chip.platform == "tpu":
-        wanted, extra = ("libtpu",), "plan"
+        wanted = ("libtpu",)
+        extra = "plan"
     else:
-        wanted, extra = ("jax_cuda12_plugin", "nvidia.cuda_nvcc"), "plan-gpu"
+        wanted = ("jax_cuda12_plugin", "nvidia.cuda_nvcc")
+        extra = "plan-gpu"
     missing = [module for module in wanted if not _is_installed(module)]
     if missing:
         raise ValueError(
@@ -82,7 +87,8 @@ def check_installed(topology: Topology) -> None:
 
 
 def worker_environment(topology: Topology) -> dict[str, str]:
-    """Environment variables of a process that compiles for a topology, on top of this one's."""
+    """Returns the environment of a process that compiles for a topology: this one's, and more."""
+    # Only compilers are wanted. jax's cache would hide the dumps that the parent reads.
     env = dict(os.environ, JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")
     env.pop("JAX_COMPILATION_CACHE_DIR", None)
     if topology.chip.platform == "tpu":
@@ -94,7 +100,7 @@ def worker_environment(topology: Topology) -> dict[str, str]:
 
 
 def topology_devices(topology: Topology) -> list[Any]:
-    """The devices of a topology; none of them can run anything.
+    """Returns the devices of a topology; none of them can run anything.
 
     Raises:
         ValueError: The hardware is not made in that shape.
@@ -103,6 +109,7 @@ def topology_devices(topology: Topology) -> list[Any]:
     try:
         if topology.chip.platform == "cuda":
             return _gpu_devices(topology)
+        # A single chip is less than a host has; the compiler must be told.
         options: dict[str, Any] = {}
         if topology.num_slices > 1:
             options["num_slices"] = topology.num_slices
@@ -115,10 +122,10 @@ def topology_devices(topology: Topology) -> list[Any]:
 
 
 def usable_memory(topology: Topology, device: Any) -> int:
-    """Bytes that a program may use on a device."""
+    """Returns the bytes that a program may use on a device."""
     if topology.chip.memory_bytes:
         return topology.chip.memory_bytes
-    # The compiler names the limit when a program breaks it.
+    # The compiler names the limit when a program breaks it: this one's matrix takes 4 TiB.
     sharding = jax.sharding.SingleDeviceSharding(device)
     huge = jax.ShapeDtypeStruct((2**20, 2**20), jnp.float32, sharding=sharding)
     try:
@@ -129,7 +136,7 @@ def usable_memory(topology: Topology, device: Any) -> int:
 
 
 def read_limit(message: str) -> int:
-    """Bytes available, from the compiler's complaint `exceeds available HBM (15.75G)`.
+    """Reads the bytes available in the compiler's complaint `exceeds available HBM (15.75G)`.
 
     Raises:
         RuntimeError: The message has no such words.
@@ -137,11 +144,12 @@ def read_limit(message: str) -> int:
     match = re.search(r"(?:available HBM \(|of )(?P<size>[\d.]+)(?P<unit>[KMGT])\b", message)
     if match is None:
         raise RuntimeError(f"The compiler names no limit of memory: {message[:500]}")
+    # K, M, G, T: 2**10, 2**20, 2**30, 2**40.
     return round(float(match["size"]) * 2 ** (10 * (1 + "KMGT".index(match["unit"]))))
 
 
 def _is_installed(module: str) -> bool:
-    """Whether a module can be imported, without importing it."""
+    """Tells whether a module can be imported, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -149,7 +157,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _gpu_devices(topology: Topology) -> list[Any]:
-    """GPUs of a topology, `slices x hosts x GPUs` in jax's words."""
+    """Returns the GPUs of a topology, `slices x hosts x GPUs` in jax's words."""
     chip = topology.chip
     hosts, gpus = topology.shape
     described = topologies.get_topology_desc(

@@ -25,8 +25,16 @@ class Wire(NamedTuple):
     between_sec: float = 0.0
 
 
-def describe(text: str, topology: Topology) -> dict[str, Any]:
-    """Collectives of a compiled program by kind; what they cost, where the links are known."""
+def find_collectives(text: str, topology: Topology) -> dict[str, Any]:
+    """Finds a program's collectives by kind, and their cost on the wire where links are known.
+
+    Args:
+        text: The compiled program.
+        topology: What it was compiled for.
+
+    Returns:
+        `{"collectives": {op: sums}, "wire": the fields of a Wire}`.
+    """
     found: dict[str, Any] = {"collectives": hlo.collectives(text)}
     if topology.chip.links is not None:
         found["wire"] = estimate(hlo.messages(text), topology, topology.chip.links)._asdict()
@@ -49,13 +57,19 @@ def estimate(messages: list[hlo.Message], topology: Topology, links: Links) -> W
 
 def _cost(message: hlo.Message, topology: Topology, links: Links) -> Wire:
     """Bytes and seconds of a collective, as often as it runs."""
+    # Over which of the two it goes, in bytes of one run.
     if message.op == "send":
-        inside, between = 0.0, message.wire_bytes
+        inside = 0.0
+        between = message.wire_bytes
     elif topology.platform == "tpu":
-        inside, between = message.wire_bytes, 0.0
+        inside = message.wire_bytes
+        between = 0.0
     else:
         inside, between = _split_over_hosts(message, topology.shape[1])
-    inside, between = message.times * inside, message.times * between
+    inside *= message.times
+    between *= message.times
+
+    # Seconds at full bandwidth.
     rate = _rate(message, links, topology.shape)
     return Wire(inside, inside / rate, between, between / links.network_bandwidth)
 
@@ -66,11 +80,14 @@ def _split_over_hosts(message: hlo.Message, gpus_per_host: int) -> tuple[float, 
     First every host by itself, then each GPU its part with its like of the other hosts: together
     as many bytes as around one ring.
     """
+    # Devices are numbered host after host. In a permutation sources and targets take turns.
     hosts = [device // gpus_per_host for device in message.group]
     if message.op == "collective-permute":
         crosses = any(a != b for a, b in zip(hosts[::2], hosts[1::2]))
         return (0.0, message.wire_bytes) if crosses else (message.wire_bytes, 0.0)
-    size, num_hosts = len(hosts), len(set(hosts))
+
+    size = len(hosts)
+    num_hosts = len(set(hosts))
     if size == 1:
         return 0.0, 0.0
     # Of the (size - 1) parts that go around, (num_hosts - 1) leave the host.
@@ -82,6 +99,7 @@ def _rate(message: hlo.Message, links: Links, shape: tuple[int, ...]) -> float:
     """Bytes per second that a device sends inside its slice or host in this collective."""
     if not links.torus_axes or message.op == "collective-permute":
         return links.bandwidth
+    # Three axes are closed to rings only where all of them can be.
     is_mesh = links.torus_axes == 3 and any(side % links.ring for side in shape)
     # A ring is gone around both ways; on a line each device has half of that.
     sides = _axes(len(message.group), shape)
@@ -93,6 +111,7 @@ def _axes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     sides = [side for side in shape if side > 1]
     if size >= math.prod(shape):
         return tuple(sides) or (1,)
+    # The fewest whole axes whose product is the group.
     for count in range(1, len(sides)):
         for some in itertools.combinations(sides, count):
             if math.prod(some) == size:

@@ -32,11 +32,14 @@ from stylegan_jax.training.sharding import make_mesh, num_batch_devices, shard_s
 from stylegan_jax.training.step import COUNT
 
 
-def describe(job: dict[str, Any]) -> dict[str, Any]:
-    """What is needed before anything is compiled: devices, memory, the programs of each level."""
+def survey(job: dict[str, Any]) -> dict[str, Any]:
+    """Finds what is needed before anything is compiled: devices, memory, programs of each level."""
     topology = parse_topology(job["topology"])
     devices = topology_devices(topology)
-    config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
+    config = ConfigDict(job["config"])
+    shape = ImageShape(**job["shape"])
+
+    # The steps of every level, in the order of an iteration.
     setup, init = make_setup(config, shape, FORMULATIONS[job["formulation"]])
     programs = [
         {
@@ -50,6 +53,8 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
         for step in make_steps(setup)
         if step.name != COUNT  # moves one number
     ]
+
+    # The state as it will lie on the devices; no array exists.
     mesh = make_mesh(devices, **config.mesh)
     state = jax.tree.leaves(shard_state(mesh, jax.eval_shape(init, jax.random.key(0))))
     return {
@@ -67,13 +72,14 @@ def describe(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _most_written(state: list[Any], devices: np.ndarray) -> int:
-    """Bytes of a checkpoint that the busiest host writes.
+    """Counts the bytes of a checkpoint that the busiest host writes.
 
     The first process writes what has a copy everywhere, and whoever holds them the parts of one
     copy of what is split over `fsdp`.
     """
     written: Counter[int] = Counter()
     for x in state:
+        # Axes of the mesh: data, fsdp, spatial. The first of each holds what is copied along it.
         writers = devices[0, :, 0] if "fsdp" in x.sharding.spec else devices[0, :1, 0]
         for device in writers:
             written[device.process_index] += x.size * x.dtype.itemsize // len(writers)
@@ -83,8 +89,11 @@ def _most_written(state: list[Any], devices: np.ndarray) -> int:
 def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     """Compiles one program, or finds what an earlier run learnt of it."""
     topology = parse_topology(job["topology"])
-    config, shape = ConfigDict(job["config"]), ImageShape(**job["shape"])
+    config = ConfigDict(job["config"])
+    shape = ImageShape(**job["shape"])
     mesh = make_mesh(topology_devices(topology), **config.mesh)
+
+    # The program as the target computes it, and FLOPs: its own, and those of plain networks.
     programs = dict(_programs(config, shape, job["level"], mesh, job["formulation"]))
     traced = programs[job["program"]]()
     lowered = traced.lower()
@@ -93,6 +102,8 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
         "model_flops": count_flops(plain[job["program"]]().jaxpr) / mesh.size,
         "flops": count_flops(traced.jaxpr) / mesh.size,
     }
+
+    # Compiling takes minutes: what was found is kept, and another process reads whole files only.
     key = _fingerprint(lowered.as_text(), job["topology"])
     cached = pathlib.Path(job["cache"]) / f"{key}.json"
     if cached.exists():
@@ -106,7 +117,7 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
-    """What the compiler says of a program: that it does not fit, or what it needs."""
+    """Compiles a program and says what it needs, or that it does not fit."""
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -125,9 +136,12 @@ def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, for
 
 
 def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
-    """Memory, traffic, time and collectives of a compiled program, per device."""
+    """Reads memory, traffic, time and collectives of a compiled program, per device."""
     text = compiled.as_text()
-    memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
+    memory = compiled.memory_analysis()
+    cost = compiled.cost_analysis() or {}
+
+    # Outputs that take the place of donated inputs need no memory of their own.
     found: dict[str, Any] = {
         "output_bytes": memory.output_size_in_bytes - memory.alias_size_in_bytes,
         "code_bytes": memory.generated_code_size_in_bytes,
@@ -135,7 +149,7 @@ def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
         "temp_bytes": memory.temp_size_in_bytes,
         "traffic_bytes": cost.get("bytes accessed") or hlo.memory_traffic(text),
     }
-    found |= wire.describe(text, topology)
+    found |= wire.find_collectives(text, topology)
     if topology.chip.clock_hz:
         # Some instructions count as -1 s in the compiler's own sum.
         found["roofline_sec"] = cost["optimal_seconds"] % 1.0
@@ -154,7 +168,7 @@ def _fingerprint(program: str, topology: str) -> str:
 
 
 def _version(package: str) -> str:
-    """Version of an installed package."""
+    """Returns the version of a package, or that there is none."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -165,7 +179,8 @@ def main(path: str) -> None:
     """Does the job of a file; its result lies beside it."""
     job = json.loads(pathlib.Path(path).read_text())
     folder = pathlib.Path(path).parent
-    result = describe(job) if "program" not in job else compile_program(job)
+    # The parent may look at any moment: the name appears when all is written.
+    result = survey(job) if "program" not in job else compile_program(job)
     partial = folder / "result.part"
     partial.write_text(json.dumps(result))
     partial.rename(folder / "result.json")

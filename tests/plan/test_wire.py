@@ -63,5 +63,5 @@ def test_a_group_inside_a_host_stays_there():
 
 def test_nothing_is_said_of_links_that_are_not_known():
     text = "ENTRY %main () -> f32[] {\n  ROOT %c = f32[] constant(0)\n}\n"
-    assert wire.describe(text, parse_topology("v2:2x2")) == {"collectives": {}}
-    assert wire.describe(text, parse_topology("v5e:2x2"))["wire"] == wire.Wire()._asdict()
+    assert wire.find_collectives(text, parse_topology("v2:2x2")) == {"collectives": {}}
+    assert wire.find_collectives(text, parse_topology("v5e:2x2"))["wire"] == wire.Wire()._asdict()

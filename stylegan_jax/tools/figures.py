@@ -33,8 +33,10 @@ from stylegan_jax.files import as_path
 from stylegan_jax.run.images import label_grid, make_grid, save_png
 from stylegan_jax.tools.generator import Generator, parse_seeds
 
+# Smaller images are enlarged.
 _MIN_CELL_PX = 128
-_MIN_CROPPED_PX = 128  # smaller images are seen whole; a crop of a quarter adds nothing
+# Smaller images are seen whole; a crop of a quarter adds nothing.
+_MIN_CROPPED_PX = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,7 @@ def render(figure: Figure) -> np.ndarray:
     Returns:
         uint8 picture `[height, width, c]`.
     """
+    # Text in proportion to the images, and room for the longest above its column.
     _, cols, height, width, channels = figure.cells.shape
     font_px = max(12, width // 20)
     font = ImageFont.load_default(font_px)
@@ -82,7 +85,8 @@ def crop(images: np.ndarray) -> np.ndarray:
         `[n, h // 4, w // 4, c]`.
     """
     side = images.shape[1]
-    left, top = round(side * 650 / 1024), round(side * 180 / 1024)
+    left = round(side * 650 / 1024)
+    top = round(side * 180 / 1024)
     return images[:, top : top + side // 4, left : left + side // 4]
 
 
@@ -98,11 +102,13 @@ def deviation_map(images: np.ndarray) -> np.ndarray:
     Returns:
         uint8 `[h, w, c]`, grey.
     """
-    has_alpha = images.shape[-1] == 4
+    # std over images of the mean of the colours, times four.
     grey = images[..., :3].mean(axis=-1, dtype=np.float32)
     levels = np.clip(4 * grey.std(axis=0) + 0.5, 0, 255).astype(np.uint8)  # + 0.5 rounds
+
+    # The same level in every colour; what is transparent in one image must not hide the map.
     picture = np.repeat(levels[..., None], images.shape[-1], axis=-1)
-    if has_alpha:
+    if images.shape[-1] == 4:
         picture[..., 3] = 255
     return picture
 
@@ -163,6 +169,8 @@ def _copied_styles(
                 f"copied_styles={_span(layers)}: this network has styles 0-{num_ws - 1}."
             )
         return [(f"styles {_span(layers)}", layers)] * num_rows
+
+    # The three bands and their names.
     middle, fine = _check_boundaries(num_ws, boundaries)
     bands = [range(middle), range(middle, fine), range(fine, num_ws)]
     named = [
@@ -221,20 +229,27 @@ def style_mixing(
     Raises:
         ValueError: The network has no styles, or not those that are asked for.
     """
+    # Label and copied styles of each row.
     _check_styles(generator, "style_mixing")
     copied = _copied_styles(generator.num_ws, len(row_seeds), boundaries, copied_styles)
+
+    # Styles of the sources and destinations, and of every pair of them.
     seeds = [*row_seeds, *col_seeds]
     ws = generator.styles(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
-    ws_rows, ws_cols = ws[: len(row_seeds)], ws[len(row_seeds) :]
+    ws_rows = ws[: len(row_seeds)]
+    ws_cols = ws[len(row_seeds) :]
     mixed = np.repeat(ws_rows[:, None], len(col_seeds), axis=1)  # [rows, cols, num_ws, w_dim]
     for row, (_, layers) in enumerate(copied):
         mixed[row][:, layers] = ws_cols[:, layers]
-    images = generator.synthesize(
-        np.concatenate([ws, mixed.reshape(-1, *ws.shape[1:])]), generator.stored_noise()
-    )
 
+    # All in one call: first the images themselves, then the mixed ones.
+    every = np.concatenate([ws, mixed.reshape(-1, *ws.shape[1:])])
+    images = generator.synthesize(every, generator.stored_noise())
+
+    # Destinations in the first column, sources in the first row, a white corner.
     cells = np.full((len(row_seeds) + 1, len(col_seeds) + 1, *images.shape[1:]), 255, np.uint8)
-    cells[1:, 0], cells[0, 1:] = np.split(images[: len(seeds)], [len(row_seeds)])
+    cells[1:, 0] = images[: len(row_seeds)]
+    cells[0, 1:] = images[len(row_seeds) : len(seeds)]
     cells[1:, 1:] = images[len(seeds) :].reshape(len(row_seeds), len(col_seeds), *images.shape[1:])
     rows = [f"seed {seed}, {label}" for seed, (label, _) in zip(row_seeds, copied)]
     return Figure(cells, ["source", *rows], ["destination", *(f"seed {s}" for s in col_seeds)])
@@ -259,6 +274,7 @@ def truncation(
         ValueError: The network has no styles, or an unknown class.
     """
     _check_styles(generator, "truncation")
+    # Row after row: each seed with every psi.
     images = generator.images(
         np.repeat(seeds, len(psis)).tolist(),
         truncation_psi=np.tile(psis, len(seeds)).tolist(),
@@ -294,6 +310,7 @@ def noise(
         ValueError: The network has no noise, or no layers on one side of the boundary.
     """
     _check_noise(generator, "noise")
+    # Noise layers count as style layers do: two per resolution.
     layers = generator.noise_layers()
     fine = _check_boundaries(generator.num_ws, boundaries)[1]
     if fine >= len(layers):
@@ -301,15 +318,22 @@ def noise(
             f"The fine layers begin at {fine}, but the noise layers are 0-{len(layers) - 1}: "
             f"choose a second number of at most {len(layers) - 1} for --boundaries."
         )
+
+    # Which layers get noise, by the title of the column.
     kinds = {
         "all noise": layers,
         "no noise": [],
         f"fine {_span(range(fine, len(layers)))}": layers[fine:],
         f"coarse {_span(range(fine))}": layers[:fine],
     }
+
+    # The same styles under each.
     ws = generator.styles(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     images = [generator.synthesize(ws, generator.stored_noise(kind)) for kind in kinds.values()]
-    cells, rows = np.stack(images, axis=1), [f"seed {s}" for s in seeds]
+    cells = np.stack(images, axis=1)  # [seeds, kinds, h, w, c]
+    rows = [f"seed {s}" for s in seeds]
+
+    # Below each row its crops, as large as the images.
     if generator.shape.img_resolution >= _MIN_CROPPED_PX:
         crops = np.stack([enlarge(crop(kind), 4) for kind in images], axis=1)
         cells = np.stack([cells, crops], axis=1).reshape(-1, *cells.shape[1:])
@@ -342,6 +366,7 @@ def stddev(
         raise ValueError(f"num_noise={num_noise}: 5 images are shown, so give at least 5.")
     rows = []
     for seed in seeds:
+        # One latent under many noises.
         images = generator.images(
             [seed] * num_noise,
             noise_mode="random",
@@ -394,11 +419,14 @@ _OPTIONS: dict[str, Callable[[str, str], list] | None] = {
 
 def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
-    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text = flags.DEFINE_string
+    number = flags.DEFINE_integer
+    # What every figure takes.
     flags.DEFINE_enum("figure", None, list(FIGURES), "Which figure.", required=True)
     text("checkpoint", None, "Workdir, checkpoints folder or one step.", required=True)
     text("step", "latest", "Image count, 'latest' or 'best'.")
     text("out", None, "The PNG file to write.", required=True)
+    # What some of them take; without a value, as the figure has it.
     text("seeds", None, "One row each: 0-3 or 91,388. Default: the figure's in the paper.")
     text("row_seeds", None, "style_mixing: destinations. Default: the paper's.")
     text("col_seeds", None, "style_mixing: sources. Default: the paper's.")
@@ -417,6 +445,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+
+    # The options that are given, if the figure has them: the names are those of its arguments.
     draw = FIGURES[FLAGS.figure]
     options = {}
     for name, read in _OPTIONS.items():
@@ -426,6 +456,8 @@ def main(argv: list[str]) -> None:
     unused = sorted(options.keys() - inspect.signature(draw).parameters.keys())
     if unused:
         raise app.UsageError(f"--figure={FLAGS.figure} has no option --{', --'.join(unused)}.")
+
+    # Refused before the network is loaded and drawn.
     if not FLAGS.out.lower().endswith(".png"):
         raise app.UsageError(f"--out={FLAGS.out}: give the name of a PNG file.")
     out = as_path(FLAGS.out)

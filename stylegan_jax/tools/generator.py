@@ -21,8 +21,10 @@ from stylegan_jax.training.build import (
     make_generator,
 )
 
+# The noise that was drawn with the network, new noise, or zeros.
 NOISE_MODES = ("const", "random", "none")
-_CHUNK = 32  # images that are drawn at once
+# Images that are drawn at once.
+_CHUNK = 32
 
 
 class Generator:
@@ -47,22 +49,30 @@ class Generator:
         Raises:
             FileNotFoundError: There is no checkpoint.
         """
+        # The parameters, and what the run knew of itself.
         step = int(step) if str(step).isdigit() else step
         trees, meta = restore_subtree(checkpoint, ["G_ema", "stats"], step=step)
         self._params = trees["G_ema"]
         self._stats = trees["stats"]
         # What the network moved in training; a checkpoint leaves out what is empty.
         self._moving = self._stats.get("G", {})
+
+        # What they were trained on, and how.
         self.config = ConfigDict(meta["config"])
         data = meta["data"]
         self.class_names: list[str] = data["class_names"]
         self.shape = ImageShape(data["img_resolution"], data["img_channels"], data["c_dim"])
+
+        # The network of that config. The parameters are an argument of the programs, no part of
+        # them: a constant of their size would be compiled in.
         graphdef, _ = make_generator(self.config, self.shape)
         network = nnx.merge(graphdef, self._params)
         self.num_ws: int = network.num_ws
         self.w_dim: int = network.w_dim
         self.has_styles: bool = network.has_styles
         self._layers: NoiseLayers = network.noise_layers
+
+        # A run that is stopped while it grows draws as far as it has come.
         level = level_at(self.config, meta["nimg"])
         fade = level.fade(meta["nimg"])
         self._map = _mapping_program(graphdef)
@@ -83,6 +93,7 @@ class Generator:
             `{block: {layer: [1, h, w, 1]}}`; what `synthesize` takes.
         """
         noise: Noise = {}
+        # Zeros rather than nothing: the same program serves every choice of layers.
         for block, layer in self.noise_layers():
             values = self._stats["noise_const"][block][layer]
             kept = layers is None or (block, layer) in layers
@@ -125,6 +136,7 @@ class Generator:
                 f"truncation_psi={truncation_psi}: the layers of this {self.config.G.name!r} read "
                 "no styles that could be truncated; leave it at 1."
             )
+        # One psi per image, also where all have the same.
         z, c = self._latents(seeds, class_idx)
         psi = np.broadcast_to(np.asarray(truncation_psi, np.float32), len(z))
 
@@ -152,6 +164,7 @@ class Generator:
         """
 
         def draw(index: np.ndarray) -> np.ndarray:
+            # Noise of one image is that of all.
             part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
             return to_uint8(self._synthesize(self._params, ws[index], part, self._moving))
 
@@ -185,6 +198,8 @@ class Generator:
         """
         if noise_mode not in NOISE_MODES:
             raise ValueError(f"noise_mode={noise_mode!r}: choose {', '.join(NOISE_MODES)}.")
+
+        # Latents to styles, then styles and noise to images.
         ws = self.styles(
             seeds,
             truncation_psi=truncation_psi,
@@ -210,8 +225,11 @@ class Generator:
         if class_idx is not None and not 0 <= class_idx < c_dim:
             known = f"0..{c_dim - 1} ({', '.join(self.class_names)})" if c_dim else "none"
             raise ValueError(f"class_idx={class_idx}: this network knows {known}.")
+
+        # A generator per seed: an image does not depend on the others that are asked for.
         draws = [np.random.RandomState(seed) for seed in seeds]
         z = np.stack([r.randn(self.config.G.z_dim) for r in draws]).astype(np.float32)
+        # Drawn after z, so that z is the same with a class that is given.
         classes = [r.randint(max(c_dim, 1)) if class_idx is None else class_idx for r in draws]
         return z, np.eye(max(c_dim, 1), dtype=np.float32)[classes][:, :c_dim]
 
@@ -224,7 +242,7 @@ def parse_seeds(text: str, name: str = "seeds") -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.partition("-")
+        first, dash, last = part.partition("-")  # 7 or 7-9
         try:
             seeds += range(int(first), int(last) + 1) if dash else [int(first)]
         except ValueError:
@@ -241,7 +259,8 @@ def _mapping_program(graphdef: nnx.GraphDef) -> Callable[..., jax.Array]:
 
     def styles(params, w_avg, z, c, psi, *, truncation_cutoff):
         G = nnx.merge(graphdef, params)
-        return truncate(broadcast_ws(G.mapping(z, c), G.num_ws), w_avg, psi, truncation_cutoff)
+        ws = broadcast_ws(G.mapping(z, c), G.num_ws)  # [n, num_ws, w_dim]
+        return truncate(ws, w_avg, psi, truncation_cutoff)
 
     return jax.jit(styles, static_argnames="truncation_cutoff")
 
@@ -266,6 +285,7 @@ def _noise_program(layers: NoiseLayers, img_resolution: int) -> Callable[[np.nda
     """Compiles on first use: seeds to noise, each image's from its own seed alone."""
 
     def draw_one(seed: jax.Array) -> Noise:
+        """Draws the noise of one image, `{block: {layer: [h, w, 1]}}`."""
         noise = make_noise(jax.random.key(seed), 1, layers, img_resolution)
         return jax.tree.map(lambda x: x[0], noise)
 
@@ -274,6 +294,7 @@ def _noise_program(layers: NoiseLayers, img_resolution: int) -> Callable[[np.nda
 
 def _in_chunks(draw: Callable[[np.ndarray], jax.Array | np.ndarray], n: int) -> np.ndarray:
     """Joins `draw(indices)` over chunks of equal size, so that one program serves them all."""
+    # As few chunks as are needed, and those as equal as can be.
     size = math.ceil(n / math.ceil(n / _CHUNK))
     # The last chunk is filled up with the last image.
     chunks = [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]

@@ -19,7 +19,10 @@ from stylegan_jax.tools.generator import NOISE_MODES, Generator, parse_seeds
 
 def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike, **kwargs) -> None:
     """Writes a grid to `out` if it names a PNG file, else one file per seed into that folder."""
-    out, images = epath.Path(out), generator.images(seeds, **kwargs)
+    out = epath.Path(out)
+    images = generator.images(seeds, **kwargs)
+
+    # One square grid, or a file for each.
     if out.suffix.lower() == ".png":
         save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
         print(f"wrote {out}: {len(images)} images")
@@ -31,7 +34,8 @@ def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike
 
 def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
-    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text = flags.DEFINE_string
+    number = flags.DEFINE_integer
     text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
     text("step", "latest", "Image count, 'latest' or 'best'.")
     text("seeds", "0-63", "Seeds: 0-63 or 1,5,7-9.")
@@ -49,6 +53,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    # A bucket that cannot be used is refused before the network is loaded.
     out = as_path(FLAGS.out)
     write_images(
         Generator(FLAGS.checkpoint, step=FLAGS.step),

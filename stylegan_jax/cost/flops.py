@@ -46,7 +46,7 @@ def _times(eqn: Any) -> int:
 
 
 def _trilinear_flops(eqn: Any) -> int:
-    """As much for each of the three roles: every output pixel times the taps of its kernel."""
+    """Counts the same for all three roles: every output pixel times the taps of its kernel."""
     # x: images [n, h, w, i], y: maps [n, h, w, o], w: kernel [kh, kw, i, o]; the role is what comes
     # out, the other two go in.
     role = eqn.params["role"]
@@ -56,7 +56,7 @@ def _trilinear_flops(eqn: Any) -> int:
 
 
 def _convolution_flops(eqn: Any) -> int:
-    """Twice the number of output pixels times the taps that reach an input pixel."""
+    """Counts twice the number of output pixels times the taps that reach an input pixel."""
     # Of the kernel, the axis of output channels comes first in the specification.
     numbers = eqn.params["dimension_numbers"]
     kernel = eqn.invars[1].aval.shape

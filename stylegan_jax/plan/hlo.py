@@ -190,7 +190,7 @@ def _message(
 
 
 def _shares(op: str, size: int) -> float:
-    """What each of a group sends around a ring, in units of what the collective gives back."""
+    """Returns what each of a group sends around a ring, over what the collective gives back."""
     # n - 1 steps of a part 1 / n each; an all-reduce is a reduce-scatter and an all-gather.
     if op in ("all-reduce", "send"):
         return 2 * (size - 1) / size

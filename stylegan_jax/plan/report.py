@@ -166,6 +166,7 @@ def _level_lines(planned: dict[str, Any]) -> list[str]:
     """Writes a table per level: a row per program, then the averages of the lazy cycle."""
     lines = []
     for index, cycle in enumerate(planned["levels"]):
+        # Title, heads of the columns, a row per program.
         per_device = cycle["batch_size"] / planned["hardware"]["num_devices"]
         lines.append(
             f"{cycle['resolution']} px, batch {cycle['batch_size']} ({per_device:g} per device); "
@@ -176,6 +177,7 @@ def _level_lines(planned: dict[str, Any]) -> list[str]:
             if program["level"] == index:
                 cells = _cells(program, planned["peak_flops"])
                 lines.append(" ".join(f.format(c) for (_, f), c in zip(_COLUMNS, cells)))
+        # Below them what an iteration takes on average.
         for estimate in _ESTIMATES:
             if estimate in cycle:
                 lines.append(_cycle_line(estimate, cycle[estimate]))

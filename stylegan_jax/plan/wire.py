@@ -56,7 +56,7 @@ def estimate(messages: list[hlo.Message], topology: Topology, links: Links) -> W
 
 
 def _cost(message: hlo.Message, topology: Topology, links: Links) -> Wire:
-    """Bytes and seconds of a collective, as often as it runs."""
+    """Estimates bytes and seconds of a collective, as often as it runs."""
     # Over which of the two it goes, in bytes of one run.
     if message.op == "send":
         inside = 0.0
@@ -75,7 +75,7 @@ def _cost(message: hlo.Message, topology: Topology, links: Links) -> Wire:
 
 
 def _split_over_hosts(message: hlo.Message, gpus_per_host: int) -> tuple[float, float]:
-    """Bytes that a GPU sends inside its host and to others.
+    """Splits the bytes that a GPU sends into those inside its host and those to others.
 
     First every host by itself, then each GPU its part with its like of the other hosts: together
     as many bytes as around one ring.
@@ -96,7 +96,7 @@ def _split_over_hosts(message: hlo.Message, gpus_per_host: int) -> tuple[float, 
 
 
 def _rate(message: hlo.Message, links: Links, shape: tuple[int, ...]) -> float:
-    """Bytes per second that a device sends inside its slice or host in this collective."""
+    """Returns the bytes per second that a device sends inside its slice or host."""
     if not links.torus_axes or message.op == "collective-permute":
         return links.bandwidth
     # Three axes are closed to rings only where all of them can be.
@@ -107,7 +107,7 @@ def _rate(message: hlo.Message, links: Links, shape: tuple[int, ...]) -> float:
 
 
 def _axes(size: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Sides of the torus that a group of devices spans; a part of an axis is a line."""
+    """Finds the sides of the torus that a group of devices spans; a part of an axis is a line."""
     sides = [side for side in shape if side > 1]
     if size >= math.prod(shape):
         return tuple(sides) or (1,)

@@ -63,19 +63,21 @@ class Seen:
 
     @property
     def is_critic(self) -> bool:
-        """Whether logits have neither a zero nor a scale."""
+        """Tells whether logits have neither a zero nor a scale."""
         return self.config.loss.adversarial == "wgan"
 
     @property
     def gap(self) -> float:
-        """How much higher reals are scored than fakes; NaN where it was not measured."""
+        """Returns how much higher reals are scored than fakes; NaN where it was not measured."""
         real, fake = (self.means.get(f"Loss/scores/{kind}", math.nan) for kind in ("real", "fake"))
         return real - fake
 
     def ratio(self, name: str) -> float:
-        """A value in medians of its past; 0 where there is no past."""
+        """Returns a value in medians of its past; 0 where there is no past."""
         median = self.medians.get(name, 0.0)
-        return abs(self.means[name]) / median if median > 0 and name in self.means else 0.0
+        if median <= 0 or name not in self.means:
+            return 0.0
+        return abs(self.means[name]) / median
 
 
 # ----------------------------------------------------------------------------------------------
@@ -83,18 +85,21 @@ class Seen:
 
 
 def _non_finite(seen: Seen) -> str:
-    """Updates that the step left out, and means that are not finite."""
+    """Looks for updates that the step left out, and for means that are not finite."""
+    # Means of losses, and updates of either network.
     bad = [name for name, mean in seen.means.items() if not math.isfinite(mean)]
     parts = [
         f"{count} of about {seen.iterations} updates of {net} left out, gradients not finite"
         for net, count in seen.skipped.items()
         if count > 0
     ]
-    return "; ".join(parts + ([f"not finite: {', '.join(bad)}"] if bad else []))
+    if bad:
+        parts.append(f"not finite: {', '.join(bad)}")
+    return "; ".join(parts)
 
 
 def _explosion(seen: Seen) -> str:
-    """Losses and gradients far above what they usually are."""
+    """Looks for losses and gradients far above what they usually are."""
     found = []
     for name, value in seen.means.items():
         is_loss = name in ("Loss/G/loss", "Loss/D/loss")
@@ -107,7 +112,7 @@ def _explosion(seen: Seen) -> str:
 
 
 def _strong_signs(seen: Seen) -> str:
-    """Reals and fakes that are nearly all told apart: signs of logits are 1 and -1 then."""
+    """Looks whether nearly all reals and fakes are told apart: signs of logits are 1 and -1."""
     real, fake = (seen.means.get(f"Loss/signs/{kind}", 0.0) for kind in ("real", "fake"))
     if seen.is_critic or real < STRONG_SIGN or fake > -STRONG_SIGN:
         return ""
@@ -115,7 +120,7 @@ def _strong_signs(seen: Seen) -> str:
 
 
 def _wide_gap(seen: Seen) -> str:
-    """Scores of reals and fakes that are far apart, and farther than usual."""
+    """Looks whether the scores of reals and fakes are far apart, and farther than usual."""
     least = WIDE_CRITIC_GAP if seen.is_critic else WIDE_GAP
     ratio = WIDE_CRITIC_RATIO if seen.is_critic else WIDE_RATIO
     usual = seen.medians.get("gap", math.inf)
@@ -126,13 +131,13 @@ def _wide_gap(seen: Seen) -> str:
 
 
 def _equal_scores(seen: Seen) -> str:
-    """Scores that are the same for reals and fakes."""
+    """Looks whether scores are the same for reals and fakes."""
     is_equal = abs(seen.gap) < EQUAL_GAP
     return f"reals and fakes are scored alike, {seen.gap:.3g} apart" if is_equal else ""
 
 
 def _vanished(seen: Seen) -> str:
-    """A gradient of G that is nearly zero."""
+    """Looks for a gradient of G that is nearly zero."""
     # That of the main step, or of the only one where regularisers have none of their own.
     for name in ("Grad/Gmain", "Grad/Gboth"):
         if name in seen.medians and seen.ratio(name) < VANISHED_RATIO:
@@ -168,7 +173,7 @@ def worse_score(seen: Seen) -> str:
 
 
 def _stronger_penalty(seen: Seen) -> str:
-    """Three times the weight of the penalty that the run has."""
+    """Advises three times the weight of the penalty that the run has."""
     loss = seen.config.loss
     for name in ("r1_gamma", "gp_weight"):
         if loss[name]:
@@ -177,7 +182,7 @@ def _stronger_penalty(seen: Seen) -> str:
 
 
 def _slower(net: Literal["G", "D"]) -> Callable[[Seen], str]:
-    """Half the learning rate of a network."""
+    """Advises half the learning rate of a network."""
 
     def advise(seen: Seen) -> str:
         key = f"optimizer.{net}_lr"
@@ -194,19 +199,19 @@ def _slower(net: Literal["G", "D"]) -> Callable[[Seen], str]:
 
 
 def _more_images(seen: Seen) -> str:
-    """A larger data set, be it by mirroring."""
+    """Advises a larger data set, be it by mirroring."""
     advice = "a D that wins early has often learnt a small data set by heart: use more images"
     return advice if seen.config.data.mirror else f"{advice}, or data.mirror=True"
 
 
 def _weaker_path_length(seen: Seen) -> str:
-    """A quarter of the weight of path lengths."""
+    """Advises a quarter of the weight of path lengths."""
     weight = seen.config.loss.pl_weight
     return f"lower loss.pl_weight from {weight:g} to {weight / 4:g}"
 
 
 def _wider_numbers(seen: Seen) -> str:
-    """What keeps numbers in range: a clamp first, then float32 everywhere."""
+    """Advises what keeps numbers in range: a clamp first, then float32 everywhere."""
     if not max(seen.config.G.num_bf16_res, seen.config.D.num_bf16_res):
         return "JAX_DEBUG_NANS=True names the operation (slowly)"
     for net in ("G", "D"):
@@ -216,7 +221,7 @@ def _wider_numbers(seen: Seen) -> str:
 
 
 def _roll_back(seen: Seen) -> str:
-    """Going back to the best checkpoint."""
+    """Advises to go back to the best checkpoint."""
     if seen.config.health.rollback:
         return "nothing: health.rollback is on"
     return "health.rollback=True goes back to the best checkpoint by itself"

@@ -99,6 +99,7 @@ class _KeepBest(PreservationPolicy):
         self, checkpoints: Sequence[Any], *, context: PreservationContext
     ) -> Sequence[bool]:
         del context
+        # A step without a value, or with NaN, is never the best.
         best = lowest_step({c.step: self.value_by_step.get(c.step, math.inf) for c in checkpoints})
         return [c.step == best for c in checkpoints]
 
@@ -144,7 +145,7 @@ class CheckpointStore:
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                cleanup_tmp_directories=True,
+                cleanup_tmp_directories=True,  # of saves that a kill cut short
                 preservation_policy=AnyPreservationPolicy(
                     [LatestN(keep_newest), _KeepBest(self._best_value_by_step)]
                 ),
@@ -197,6 +198,7 @@ class CheckpointStore:
         Raises:
             ValueError: A newer step exists, or state or meta hold what cannot be stored.
         """
+        # One save is in flight at a time; the error of the one before surfaces here.
         self.wait()
         nimg = int(nimg)
         steps = self.steps()
@@ -250,6 +252,7 @@ class CheckpointStore:
             ValueError: The checkpoint has another architecture; nothing is changed.
             CorruptCheckpointError: Every checkpoint is damaged; nothing is changed.
         """
+        # Where every leaf goes: sharded as asked, whatever devices it was saved on.
         self.wait()
         wanted = {
             name: with_sharding(leaf.shape, leaf.dtype, getattr(leaf, "sharding", None))
@@ -311,6 +314,7 @@ class CheckpointStore:
         """Loads one step; reports and returns None if it is damaged."""
         restored = None
         error = "damaged as another process sees it"
+        # Another architecture is no damage: that error leaves this function.
         try:
             record = read_record(step_dir)
             check_same_tree(record, wanted, step_dir)
@@ -325,6 +329,7 @@ class CheckpointStore:
 
     def _retire(self, damaged: Sequence[epath.Path], used: epath.Path) -> None:
         """Sets damaged steps aside and says what is used in their place."""
+        # Never deleted: what is damaged may still be mended by hand.
         for step_dir in damaged:
             target = _set_aside(step_dir, "corrupt")
             self._best_value_by_step.pop(int(step_dir.name), None)
@@ -344,6 +349,7 @@ class CheckpointStore:
             self._manager.wait_until_finished()
             complete = True
         finally:
+            # Whether or not the save succeeded: one of the two copies is whole.
             if self._replacing:
                 _settle_replaced(self.directory)
                 self._replacing = False

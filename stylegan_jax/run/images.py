@@ -45,6 +45,7 @@ def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
         raise ValueError(
             f"Got {images.dtype} images; wanted uint8 in 0..255 or floating point in [-1, 1]."
         )
+    # [-1, 1] -> 0 .. 255, each level the nearest.
     clipped = np.clip(np.nan_to_num(images.astype(np.float32), nan=-1), -1, 1)
     return np.rint((clipped + 1) * 127.5).astype(np.uint8)
 
@@ -118,6 +119,7 @@ def grid_indices(
     """
     if num_images < 1:
         raise ValueError("The dataset is empty; a grid of reals needs at least one image.")
+    # Without labels: any images, all of them once before any comes again.
     rng = np.random.default_rng(seed)
     if labels is None:
         return np.resize(rng.permutation(num_images), rows * cols)
@@ -157,6 +159,7 @@ def make_grid(images: np.ndarray | jax.Array, cols: int) -> np.ndarray:
             f"Got images of shape {np.shape(images)} and cols={cols}; wanted at least one image "
             f"[n, h, w, c] and at least one column."
         )
+    # Filled up to whole rows.
     images = to_uint8(images)
     n, height, width, channels = images.shape
     rows = -(-n // cols)  # rounded up
@@ -202,6 +205,7 @@ def label_grid(
     # The grid on white, then the texts: right-aligned beside rows, centred above columns.
     canvas = Image.new(_CHANNELS[channels], (left + width, top + height), "white")
     canvas.paste(_to_pil(grid), (left, top))
+    # Texts stand in the middle of their row or column; half a line from the images.
     draw = ImageDraw.Draw(canvas)
     for i, text in enumerate(row_labels):
         centre = top + (i + 0.5) * height / len(row_labels)

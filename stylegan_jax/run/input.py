@@ -57,6 +57,7 @@ def make_constants(source: ImageSource, mesh: Mesh) -> Constants:
     Labels of more than 16 MiB are left where they are, and fakes are given labels of the batch's
     reals: as exact, since a batch is a function of the seed and the image count.
     """
+    # Class numbers [m], or vectors [m, c_dim].
     values = source.labels.values
     if source.c_dim == 0 or values.nbytes > _MAX_LABELS_BYTES:
         return {}
@@ -133,6 +134,7 @@ def check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
     Raises:
         ValueError: Names what differs.
     """
+    # What older checkpoints do not have counts as None.
     changed = [
         f"{name}: {saved.get(name)!r} then, {value!r} now"
         for name, value in wanted.items()

@@ -90,7 +90,7 @@ def wait_for_all(what: str) -> None:
 
 @contextlib.contextmanager
 def all_or_none(what: str) -> Iterator[None]:
-    """A block that each process does for itself; where one of them fails, all do.
+    """Guards a block that each process does for itself: where one of them fails, all do.
 
     Args:
         what: What is done in the block, such as "opening the data".

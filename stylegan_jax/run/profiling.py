@@ -35,7 +35,7 @@ class Profiler:
     """Traces one window of iterations into `workdir/profile`; at most once per process."""
 
     def __init__(self, workdir: epath.PathLike, window: str | None, *, enabled: bool = True):
-        """Only counts until the window begins.
+        """Counts iterations, and nothing else, until the window begins.
 
         Args:
             workdir: Folder of the run, local or in a bucket.

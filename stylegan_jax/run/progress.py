@@ -63,7 +63,7 @@ class _Tee:
         self._line = ""
 
     def __getattr__(self, name: str) -> Any:
-        """Is the terminal in all other respects."""
+        """Acts as the terminal in all other respects."""
         return getattr(self._terminal, name)
 
 
@@ -185,7 +185,8 @@ class ProgressBar:
         self._updates += 1
         if self._updates == 2:
             self._marks.popleft()  # the first tick held the compilation
-        (start_sec, start_nimg), (end_sec, _) = self._marks[0], self._marks[-1]
+        start_sec, start_nimg = self._marks[0]
+        end_sec, _ = self._marks[-1]
         speed = (nimg - start_nimg) / max(end_sec - start_sec, 1e-9)
 
         # The line: 12.0/25.0 kimg  31.4 img/s  ETA 6m 54s  G 0.71  D 1.2

@@ -102,7 +102,7 @@ def test_chunks_do_not_show(generator, monkeypatch, noise_mode):
     sizes = []
     run = generator._synthesize
     monkeypatch.setattr(
-        generator, "_synthesize", lambda p, ws, noise: sizes.append(len(ws)) or run(p, ws, noise)
+        generator, "_synthesize", lambda p, ws, *rest: sizes.append(len(ws)) or run(p, ws, *rest)
     )
     parts = generator.images(range(7), **kwargs)
     assert sizes == [3, 3, 3], "one shape: the last chunk is filled up"

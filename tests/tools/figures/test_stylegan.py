@@ -1,62 +1,11 @@
 """Figures with known answers: what each cell must equal."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
-import jax
 import numpy as np
 import pytest
-from PIL import Image
 
-from stylegan_jax.tools import figures
-from stylegan_jax.tools.figures import (
-    Figure,
-    crop,
-    deviation_map,
-    layer_boundaries,
-    noise,
-    parse_numbers,
-    render,
-    stddev,
-    style_mixing,
-    truncation,
-)
-
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize(
-    ("num_ws", "boundaries"),
-    [
-        (18, (4, 8)),
-        (16, (4, 8)),
-        (14, (4, 6)),
-        (12, (2, 6)),
-        (10, (2, 4)),
-        (8, (2, 4)),
-        (6, (2, 4)),
-    ],
-)
-def test_layer_boundaries(num_ws, boundaries):
-    assert layer_boundaries(num_ws) == boundaries
-
-
-@pytest.mark.parametrize("num_ws", [1, 2, 4])
-def test_too_few_layers_to_split(num_ws):
-    with pytest.raises(ValueError, match=f"{num_ws} layers are too few.*--boundaries"):
-        layer_boundaries(num_ws)
-
-
-def test_the_paper_s_rows():
-    rows = figures._copied_styles(18, 6, None, None)
-    labels = ["coarse 0-3"] * 3 + ["middle 4-7"] * 2 + ["fine 8-17"]
-    assert [label for label, _ in rows] == labels
-    assert rows[0][1] == [0, 1, 2, 3] and rows[-1][1] == list(range(8, 18))
-    for num_rows, names in ((1, "c"), (2, "cm"), (3, "cmf"), (4, "ccmf"), (12, "ccccccmmmmff")):
-        rows = figures._copied_styles(18, num_rows, None, None)
-        assert "".join(label[0] for label, _ in rows) == names
+from stylegan_jax.tools.figures import stylegan
+from stylegan_jax.tools.figures.picture import deviation_map
+from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
 
 
 def test_style_mixing(generator):
@@ -121,7 +70,7 @@ def test_noise(generator, monkeypatch):
 
 
 def test_noise_of_large_images_with_crops(generator, monkeypatch):
-    monkeypatch.setattr(figures, "_MIN_CROPPED_PX", 16)
+    monkeypatch.setattr(stylegan, "_MIN_CROPPED_PX", 16)
     figure = noise(generator)
     assert figure.row_labels == ["seed 1967", "crop, x4", "seed 1555", "crop, x4"]
     # At 16 px the crop's corner (650, 180) of 1024 is (10, 3).
@@ -152,43 +101,6 @@ def test_stddev_is_black_where_noise_changes_nothing(make_generator):
     np.testing.assert_array_equal(crops[:8, :8], crops[8:, 8:])
 
 
-def test_deviation_map():
-    images = np.zeros((2, 2, 3, 3), np.uint8)
-    images[1, 0, 0] = 10  # grey 0 and 10: std 5, drawn at 20
-    images[1, 0, 1] = 255  # std 127.5: white
-    images[1, 1, 0, 0] = 30  # one colour of three: as grey 10
-    images[1, 1, 1, 0] = 1  # std 1/6, drawn at 0.67, rounded
-    images[:, 1, 2] = 200  # does not change: black
-    want = np.array([[20, 255, 0], [20, 1, 0]], np.uint8)
-    np.testing.assert_array_equal(deviation_map(images), np.repeat(want[..., None], 3, axis=-1))
-    np.testing.assert_array_equal(deviation_map(images[..., :1])[0, 0], [20])
-    opaque = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
-    np.testing.assert_array_equal(deviation_map(opaque)[0, 0], [20, 20, 20, 255])
-
-
-def test_crop():
-    y, x = np.mgrid[:1024, :1024]
-    cut = crop(np.stack([y, x], axis=-1)[None])
-    assert cut.shape == (1, 256, 256, 2)
-    assert cut[0, 0, 0].tolist() == [180, 650] and cut[0, -1, -1].tolist() == [435, 905]
-    for side in (4, 8, 512):
-        assert crop(np.zeros((3, side, side, 1))).shape == (3, side // 4, side // 4, 1)
-
-
-@pytest.mark.parametrize(("side", "zoom"), [(16, 8), (100, 2), (256, 1)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_render_enlarges_until_labels_fit(rng, side, zoom, channels):
-    cells = rng.integers(0, 256, (2, 3, side, side, channels), dtype=np.uint8)
-    picture = render(Figure(cells, ["seed 1", "seed 2"], ["a", "b", "c"]))
-    assert picture.dtype == np.uint8
-    height, width = 2 * side * zoom, 3 * side * zoom
-    assert picture.shape[0] > height and picture.shape[1] > width
-    grid = picture[-height:, -width:][::zoom, ::zoom]
-    np.testing.assert_array_equal(grid[side:, side : 2 * side], cells[1, 1])
-    wide = render(Figure(cells, ["1", "2"], ["a", "b", "w" * 40]))
-    assert wide.shape[1] > 3 * 40 * 8
-
-
 @pytest.mark.parametrize(
     ("draw", "kwargs", "message"),
     [
@@ -217,32 +129,3 @@ def test_networks_without_the_means(generator, make_generator, monkeypatch):
     for draw in (style_mixing, truncation):
         with pytest.raises(ValueError, match=f"--figure={draw.__name__} needs styles"):
             draw(generator)
-
-
-def run_tool(*args):
-    cache = jax.config.jax_compilation_cache_dir
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "stylegan_jax.tools.figures", *args]
-    return subprocess.run(command, env=env, capture_output=True, text=True)
-
-
-def test_the_command_line(workdir, generator, tmp_path):
-    out = tmp_path / "new" / "figure.png"
-    checkpoint = [f"--checkpoint={workdir}", f"--out={out}"]
-    done = run_tool(*checkpoint, "--figure=truncation", "--seeds=1-3", "--psis=1,-.5")
-    assert done.returncode == 0, done.stderr
-    assert "3 rows x 2 columns" in done.stdout
-    with Image.open(out) as picture:
-        got = np.asarray(picture)
-    want = render(truncation(generator, seeds=[1, 2, 3], psis=[1, -0.5]))
-    np.testing.assert_array_equal(got, want)
-    out.unlink()
-    refused = run_tool(*checkpoint, "--figure=truncation", "--num_noise=9")
-    assert refused.returncode != 0 and "truncation has no option --num_noise" in refused.stderr
-    assert not out.exists()
-
-
-def test_numbers():
-    assert parse_numbers("1,.5,-1e-1", "psis") == [1, 0.5, -0.1]
-    with pytest.raises(ValueError, match="psis='1,x': give numbers"):
-        parse_numbers("1,x", "psis")

@@ -1,0 +1,123 @@
+"""Draws the figures of the StyleGAN paper from a checkpoint, each as one labelled PNG.
+
+    python -m stylegan_jax.tools.figures --figure=style_mixing --checkpoint=DIR --out=mixing.png
+    python -m stylegan_jax.tools.figures --figure=truncation --checkpoint=DIR --out=truncation.png
+    python -m stylegan_jax.tools.figures --figure=noise --checkpoint=DIR --out=noise.png
+    python -m stylegan_jax.tools.figures --figure=stddev --checkpoint=DIR --out=stddev.png
+
+    style_mixing  figure 3: row images with coarse, middle or fine styles of the column's image
+    truncation    figure 8: seeds x psi; psi 0 is the mean image, negative psi the "anti-image"
+    noise         figure 5: stored noise in all layers, in none, in fine ones, in coarse ones
+    stddev        figure 4: what random noise changes: crops, and the deviation of each pixel
+
+Seeds, psis and numbers of images are the paper's unless given. The paper's 18 layers are split into
+coarse (0-3), middle (4-7) and fine (8-17); other numbers of layers in the same proportions, or as
+`--boundaries=4,8` says. StyleGAN2's mixing figure copies the same layers in every row:
+
+    ... --figure=style_mixing --row_seeds=85,100,75,458,1500 --col_seeds=55,821,1789,293 \\
+        --copied_styles=0-6
+
+Source: Karras et al. 2019 (StyleGAN), figures 3, 4, 5 and 8.
+"""
+
+import inspect
+from collections.abc import Callable
+
+from absl import app, flags, logging
+
+from stylegan_jax.files import as_path
+from stylegan_jax.run.images import save_png
+from stylegan_jax.tools.figures.picture import Figure, render
+from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
+from stylegan_jax.tools.generator import Generator, parse_seeds
+
+# By the name of `--figure`; the arguments of each are its options.
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "style_mixing": style_mixing,
+    "truncation": truncation,
+    "noise": noise,
+    "stddev": stddev,
+}
+
+
+def parse_numbers(text: str, name: str) -> list[float]:
+    """Reads `"1,0.7,-0.5"`; `name` is what errors call it.
+
+    Raises:
+        ValueError: Something else than numbers with commas between.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"{name}={text!r}: give numbers with commas between, as 1,0.7,-0.5."
+        ) from None
+
+
+# The options of the figures; those with a list are read by a function, the others by absl.
+_OPTIONS: dict[str, Callable[[str, str], list] | None] = {
+    "seeds": parse_seeds,
+    "row_seeds": parse_seeds,
+    "col_seeds": parse_seeds,
+    "copied_styles": parse_seeds,
+    "boundaries": parse_seeds,
+    "psis": parse_numbers,
+    "truncation_psi": None,
+    "num_noise": None,
+    "class_idx": None,
+}
+
+
+def define_flags() -> None:
+    """Declares the options; not on import, as two tools share names."""
+    text = flags.DEFINE_string
+    number = flags.DEFINE_integer
+    # What every figure takes.
+    flags.DEFINE_enum("figure", None, list(FIGURES), "Which figure.", required=True)
+    text("checkpoint", None, "Workdir, checkpoints folder or one step.", required=True)
+    text("step", "latest", "Image count, 'latest' or 'best'.")
+    text("out", None, "The PNG file to write.", required=True)
+    # What some of them take; without a value, as the figure has it.
+    text("seeds", None, "One row each: 0-3 or 91,388. Default: the figure's in the paper.")
+    text("row_seeds", None, "style_mixing: destinations. Default: the paper's.")
+    text("col_seeds", None, "style_mixing: sources. Default: the paper's.")
+    text("copied_styles", None, "style_mixing: layers copied in every row, as 0-6.")
+    text("boundaries", None, "Layers where middle and fine begin; 4,8 of 18 in the paper.")
+    text("psis", None, "truncation: one column each. Default: 1,0.7,0.5,0,-0.5,-1.")
+    flags.DEFINE_float("truncation_psi", None, "Other figures: truncation; default 1, none.")
+    number("num_noise", None, "stddev: noise realisations; default 100.")
+    number("class_idx", None, "Class of every image, for labelled networks.")
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags and writes the figure."""
+    FLAGS = flags.FLAGS
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+
+    # The options that are given, if the figure has them: the names are those of its arguments.
+    draw = FIGURES[FLAGS.figure]
+    options = {}
+    for name, read in _OPTIONS.items():
+        value = FLAGS[name].value
+        if value is not None:
+            options[name] = read(value, name) if read else value
+    unused = sorted(options.keys() - inspect.signature(draw).parameters.keys())
+    if unused:
+        raise app.UsageError(f"--figure={FLAGS.figure} has no option --{', --'.join(unused)}.")
+
+    # Refused before the network is loaded and drawn.
+    if not FLAGS.out.lower().endswith(".png"):
+        raise app.UsageError(f"--out={FLAGS.out}: give the name of a PNG file.")
+    out = as_path(FLAGS.out)
+    figure = draw(Generator(FLAGS.checkpoint, step=FLAGS.step), **options)
+    save_png(out, render(figure))
+    rows, cols = figure.cells.shape[:2]
+    print(f"wrote {FLAGS.out}: {rows} rows x {cols} columns")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

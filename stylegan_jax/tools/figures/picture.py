@@ -1,0 +1,86 @@
+"""Cells of a figure, and the picture of them with its labels."""
+
+import dataclasses
+import math
+
+import numpy as np
+from PIL import ImageFont
+
+from stylegan_jax.run.images import label_grid, make_grid
+
+# Smaller images are enlarged.
+_MIN_CELL_PX = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """Images in rows and columns.
+
+    Attributes:
+        cells: uint8 `[rows, cols, h, w, c]`.
+        row_labels: One text per row.
+        col_labels: One text per column.
+    """
+
+    cells: np.ndarray
+    row_labels: list[str]
+    col_labels: list[str]
+
+
+def enlarge(images: np.ndarray, zoom: int) -> np.ndarray:
+    """Repeats every pixel: `[n, h, w, c] -> [n, h * zoom, w * zoom, c]`."""
+    return images.repeat(zoom, axis=1).repeat(zoom, axis=2)
+
+
+def render(figure: Figure) -> np.ndarray:
+    """Draws a figure with its labels; images too small for them are enlarged by whole pixels.
+
+    Returns:
+        uint8 picture `[height, width, c]`.
+    """
+    # Text in proportion to the images, and room for the longest above its column.
+    _, cols, height, width, channels = figure.cells.shape
+    font_px = max(12, width // 20)
+    font = ImageFont.load_default(font_px)
+    widest = max(int(font.getlength(text)) + font_px for text in figure.col_labels)
+    zoom = math.ceil(max(widest, _MIN_CELL_PX) / width)
+    cells = enlarge(figure.cells.reshape(-1, height, width, channels), zoom)
+    return label_grid(make_grid(cells, cols), figure.row_labels, figure.col_labels, font_px=font_px)
+
+
+def crop(images: np.ndarray) -> np.ndarray:
+    """Cuts out what figure 4 enlarges: at 1024 px (650, 180) to (906, 436), left and top first.
+
+    Args:
+        images: Square images `[n, h, w, c]`; other sizes than 1024 are cut in proportion.
+
+    Returns:
+        `[n, h // 4, w // 4, c]`.
+    """
+    side = images.shape[1]
+    left = round(side * 650 / 1024)
+    top = round(side * 180 / 1024)
+    return images[:, top : top + side // 4, left : left + side // 4]
+
+
+def deviation_map(images: np.ndarray) -> np.ndarray:
+    """Draws four times the standard deviation of each pixel's grey level, 0 to 255, over images.
+
+    A pixel that is always the same is black; one that deviates by 64 levels or more is white. Grey
+    is the mean of the colours; the deviation is the population's (over n, not n - 1).
+
+    Args:
+        images: uint8 `[n, h, w, c]`.
+
+    Returns:
+        uint8 `[h, w, c]`, grey.
+    """
+    # std over images of the mean of the colours, times four.
+    grey = images[..., :3].mean(axis=-1, dtype=np.float32)
+    levels = np.clip(4 * grey.std(axis=0) + 0.5, 0, 255).astype(np.uint8)  # + 0.5 rounds
+
+    # The same level in every colour; what is transparent in one image must not hide the map.
+    picture = np.repeat(levels[..., None], images.shape[-1], axis=-1)
+    if images.shape[-1] == 4:
+        picture[..., 3] = 255
+    return picture

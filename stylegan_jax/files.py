@@ -166,6 +166,7 @@ class Mirror:
 
     def finish(self, pattern: str) -> None:
         """Declares that the present files of these names are whole: sent once more, then freed."""
+        # A local mirror is the run's folder itself: nothing is freed there.
         if self.is_cloud:
             self._finished |= set(self.folder.glob(pattern))
 
@@ -177,6 +178,7 @@ class Mirror:
         """
         if not self.is_cloud or self._closing.is_set():
             return
+        # The thread may be sending; what it leaves is sent here, and an error is not lost.
         self._closing.set()
         self._thread.join()
         try:
@@ -209,6 +211,7 @@ class Mirror:
         # Taken before they are read: what is freed below was read whole.
         finished = set(self._finished)
         for path in sorted(self.folder.glob("[!.]*")):
+            # The status comes before the bytes: what is written meanwhile is sent next time.
             status = path.stat()
             version = (status.st_mtime_ns, status.st_size)
             if self._sent.get(path.name) != version:

@@ -13,6 +13,7 @@ import os
 import pathlib
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -121,14 +122,18 @@ def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
+        # Too large is an answer; all else is a mistake.
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return {"fits": False, "message": str(error).split("\n")[0]}
     return {"fits": True} | _analyze(compiled, topology)
 
 
-def _programs(config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str):
+def _programs(
+    config: ConfigDict, shape: ImageShape, level: int, mesh: Mesh, formulation: str
+) -> Iterator[tuple[str, Callable[[], jax.stages.Traced]]]:
     """Names the programs of a level and how to trace them, for images of the data's shape."""
+    # Shapes with shardings stand for the state: nothing is computed.
     setup, init = make_setup(config, shape, FORMULATIONS[formulation])
     state = shard_state(mesh, jax.eval_shape(init, jax.random.key(0)))
     setup = setup.at(make_config_levels(config)[level])
@@ -159,6 +164,7 @@ def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
 
 def _fingerprint(program: str, topology: str) -> str:
     """Names a compilation: the program, the target, the compiler, what is read from it."""
+    # Other versions of compilers, or of the files that read their texts, find other numbers.
     versions = [
         f"{name} {_version(name)}" for name in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt")
     ]

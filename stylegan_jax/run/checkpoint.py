@@ -198,7 +198,6 @@ class CheckpointStore:
         Raises:
             ValueError: A newer step exists, or state or meta hold what cannot be stored.
         """
-        # One save is in flight at a time; the error of the one before surfaces here.
         self.wait()
         nimg = int(nimg)
         steps = self.steps()
@@ -210,8 +209,7 @@ class CheckpointStore:
                 " so this one would be pruned as old. Move the newer steps away first."
             )
 
-        # Copies on the host, their record, and what Orbax stores: it cannot hold arrays without
-        # elements, of which the record alone knows.
+        # Copies on the host and their record; Orbax cannot hold arrays without elements.
         leaves = {name: host_copy(leaf) for name, leaf in flatten(state).items()}
         record = make_record(leaves, nimg, meta, metrics, self._best_metric)
         stored = nest({name: leaf for name, leaf in leaves.items() if math.prod(leaf.shape)})

@@ -21,6 +21,7 @@ def parse_window(text: str) -> tuple[int, int]:
     Raises:
         ValueError: It is no such window.
     """
+    # No match, or an empty window, reads as 0:0.
     match = re.fullmatch(r"(\d+):(\d+)", text)
     start, stop = map(int, match.groups()) if match else (0, 0)
     if stop <= start:
@@ -87,6 +88,7 @@ class Profiler:
 
         # The profiler writes to local folders alone.
         target = as_path(self._workdir) / PROFILE_FOLDER
+        # In a bucket, it is copied file by file.
         if is_cloud(self._workdir):
             for path in (path for path in local.rglob("*") if path.is_file()):
                 with replacing(target / path.relative_to(local).as_posix()) as copy:

@@ -55,6 +55,7 @@ def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
 
 def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
     """Returns the step with the lowest value of the metric that was used last."""
+    # A damaged step cannot be the best.
     records = {}
     for step in steps:
         with contextlib.suppress(CorruptCheckpointError):
@@ -62,6 +63,8 @@ def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
     # A run may have changed its metric on the way, and values of two cannot be compared.
     used = [record["best_metric"] for record in records.values() if record["best_metric"]]
     metric = used[-1] if used else None
+
+    # A run without any metric has no best step.
     best = lowest_step({step: best_value(record, metric) for step, record in records.items()})
     if best is None:
         raise ValueError(f"no step of {path} has a metric; use step='latest' or one of {steps}")

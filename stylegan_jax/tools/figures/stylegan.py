@@ -69,7 +69,7 @@ def style_mixing(
     _check_styles(generator, "style_mixing")
     copied = choose_copied_styles(generator.num_ws, len(row_seeds), boundaries, copied_styles)
 
-    # Styles of the sources and destinations, and of every pair of them.
+    # Styles of destinations and sources, and of every pair of them.
     seeds = [*row_seeds, *col_seeds]
     ws = generator.styles(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     ws_rows = ws[: len(row_seeds)]
@@ -110,6 +110,7 @@ def truncation(
         ValueError: The network has no styles, or an unknown class.
     """
     _check_styles(generator, "truncation")
+
     # Row after row: each seed with every psi.
     images = generator.images(
         np.repeat(seeds, len(psis)).tolist(),
@@ -146,7 +147,8 @@ def noise(
         ValueError: The network has no noise, or no layers on one side of the boundary.
     """
     _check_noise(generator, "noise")
-    # Noise layers count as style layers do: two per resolution.
+
+    # Noise layers are counted as style layers are, from low resolution up.
     layers = generator.noise_layers()
     fine = check_boundaries(generator.num_ws, boundaries)[1]
     if fine >= len(layers):
@@ -200,9 +202,10 @@ def stddev(
     _check_noise(generator, "stddev")
     if num_noise < 5:
         raise ValueError(f"num_noise={num_noise}: 5 images are shown, so give at least 5.")
+
+    # A row per latent: an image, crops of four more, and how all of them deviate.
     rows = []
     for seed in seeds:
-        # One latent under many noises.
         images = generator.images(
             [seed] * num_noise,
             noise_mode="random",

@@ -21,7 +21,7 @@ def parse_window(text: str) -> tuple[int, int]:
     Raises:
         ValueError: It is no such window.
     """
-    # No match, or an empty window, reads as 0:0.
+    # What does not match reads as an empty window.
     match = re.fullmatch(r"(\d+):(\d+)", text)
     start, stop = map(int, match.groups()) if match else (0, 0)
     if stop <= start:

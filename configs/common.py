@@ -105,6 +105,9 @@ def _sections() -> ConfigDict:
             best="swd",  # decides which checkpoint is the best, and about alarms and going back
             swd_kimg=0.0,
             swd_num_images=16384,
+            memory_kimg=0.0,
+            memory_num_images=256,
+            memory_unseen="",  # a data set of the same kind that is not trained on
         )
     )
     config.health = ConfigDict(

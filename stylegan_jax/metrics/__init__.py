@@ -2,6 +2,7 @@
 
 from stylegan_jax.metrics.features import gather_features
 from stylegan_jax.metrics.laplacian_pyramid import laplacian_pyramid, num_levels
+from stylegan_jax.metrics.memory import MemoryScore, nearest
 from stylegan_jax.metrics.patches import patch_descriptors
 from stylegan_jax.metrics.reals import Images, draw_reals
 from stylegan_jax.metrics.sliced_wasserstein import (
@@ -14,11 +15,13 @@ from stylegan_jax.metrics.sliced_wasserstein import (
 
 __all__ = [
     "Images",
+    "MemoryScore",
     "SwdScore",
     "draw_reals",
     "evaluate_swd",
     "gather_features",
     "laplacian_pyramid",
+    "nearest",
     "num_levels",
     "patch_descriptors",
     "real_descriptors",

@@ -128,8 +128,8 @@ class MemoryScore:
         self._reals = reals
         self._unseen = unseen
         self._num_images = num_images
-        self._references: np.ndarray | None = None
-        self._floor: np.ndarray | None = None
+        self._references = np.empty(0)
+        self._floor = np.empty(0)
 
     def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
         """Compares the fakes that `draw(num_images)` yields with the reals.
@@ -140,7 +140,8 @@ class MemoryScore:
             `memory_fakes_*` and `memory_unseen_*`: 5th percentile and median in grey levels;
             `memory_copies`: share of the fakes nearer than nineteen of twenty unseen images.
         """
-        if self._references is None or self._floor is None:
+        # The reals' side stays the same throughout a run.
+        if not len(self._references):
             self._references = shrink_for_comparison(_stack(self._reals))
             self._floor, _ = nearest(shrink_for_comparison(_stack(self._unseen)), self._references)
         # Images shrink where they are, and are brought together small.

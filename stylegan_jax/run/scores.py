@@ -5,8 +5,9 @@ A further score is a file in `metrics/`, a row of `MAKERS` and its interval in `
 
 import functools
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
-from stylegan_jax.data.sources import ImageSource
-from stylegan_jax.metrics import SwdScore
+from stylegan_jax.data import ImageSource, open_source
+from stylegan_jax.metrics import Images, MemoryScore, SwdScore
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.processes import as_first_process
 from stylegan_jax.run.samples import chunks
@@ -50,6 +51,7 @@ class Score(NamedTuple):
     describe: Callable[[Mapping[str, float]], str]
 
 
+@runtime_checkable
 class Metric(Protocol):
     """What a row of `MAKERS` makes."""
 
@@ -62,10 +64,41 @@ class Metric(Protocol):
         ...
 
 
-# Name -> what makes the metric from `(reals, key, *, mirror, <setting>=...)`; settings that cannot
-# work are refused there, and nothing is computed yet. `config.metrics.<name>_kimg` is the interval,
-# 0 for never, and any other `config.metrics.<name>_<setting>` one of the arguments.
-MAKERS: dict[str, Callable[..., Metric]] = {"swd": SwdScore}
+class Context(NamedTuple):
+    """What a metric may be made from.
+
+    Attributes:
+        reals: The training images.
+        key: Random key of everything but the fakes.
+        mirror: Whether training mirrors its images.
+        open_images: Maps the name or path of another data set to its images, of the reals' size.
+    """
+
+    reals: Images
+    key: jax.Array
+    mirror: bool
+    open_images: Callable[[str], Images]
+
+
+def _make_swd(context: Context, *, num_images: int) -> Metric:
+    """Sliced Wasserstein distance to the reals."""
+    return SwdScore(context.reals, context.key, num_images=num_images, mirror=context.mirror)
+
+
+def _make_memory(context: Context, *, num_images: int, unseen: str) -> Metric:
+    """Distance to the nearest real, beside that of images which training does not see."""
+    if not unseen:
+        raise ValueError(
+            "metrics.memory_unseen is empty: name a data set of the same kind and size that is not "
+            "trained on, or leave the score out with metrics.memory_kimg=0."
+        )
+    return MemoryScore(context.reals, context.open_images(unseen), num_images=num_images)
+
+
+# Name -> what makes the metric from `(context, <setting>=...)`; settings that cannot work are
+# refused there, and nothing is computed yet. `config.metrics.<name>_kimg` is the interval, 0 for
+# never, and any other `config.metrics.<name>_<setting>` one of the arguments.
+MAKERS: dict[str, Callable[..., Metric]] = {"swd": _make_swd, "memory": _make_memory}
 
 
 def make_scores(config: ConfigDict, source: ImageSource, key: jax.Array) -> tuple[Score, ...]:
@@ -79,15 +112,21 @@ def make_scores(config: ConfigDict, source: ImageSource, key: jax.Array) -> tupl
     Raises:
         ValueError: A score is asked for where it is not defined, such as at a low resolution.
     """
-    reals = _WithoutLabels(source)
     # One key for what the metrics draw themselves, one for the fakes.
     key_scores, _ = jax.random.split(key)
+
+    def open_images(name: str) -> Images:
+        data_dir = os.path.expanduser(config.data.data_dir)
+        other = open_source(name, resolution=source.img_resolution, data_dir=data_dir)
+        return _WithoutLabels(other)
+
+    context = Context(_WithoutLabels(source), key_scores, config.data.mirror, open_images)
 
     # What the config says of a score beside its interval is the metric's own business.
     def make(name: str) -> Score:
         settings = _settings(config, name)
         kimg = settings.pop("kimg")
-        metric = MAKERS[name](reals, key_scores, mirror=config.data.mirror, **settings)
+        metric = MAKERS[name](context, **settings)
         return Score(name, kimg, metric.evaluate, metric.describe)
 
     return tuple(make(name) for name in MAKERS if _is_on(config, name))

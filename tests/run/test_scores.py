@@ -1,6 +1,7 @@
 """Scores: which there are, when they are taken, which one decides, and the fakes they look at."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,6 +9,7 @@ from stylegan_jax.metrics import SwdScore
 from stylegan_jax.run import scores
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.health import Diverged, HealthMonitor
+from stylegan_jax.run.images import save_png
 from stylegan_jax.run.scores import MAKERS, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.training.sharding import batch_sharding, make_mesh
 from tests.run.small import LEVEL, make_config, make_painter, make_state, numbered, paint
@@ -19,7 +21,7 @@ KEY_FAKES = jax.random.split(KEY)[1]
 class Darkness:
     """An invented score: how dark the fakes are, against the reals, times a factor."""
 
-    def __init__(self, reals, key, *, mirror, factor):
+    def __init__(self, reals, *, factor):
         if factor <= 0:
             raise ValueError(f"dark_factor is {factor}; it must be positive.")
         self.real, self.factor = np.mean(255.0 - reals[1]), factor
@@ -35,7 +37,7 @@ class Darkness:
 @pytest.fixture
 def config(monkeypatch):
     """With a second score, which decides; it is taken twice as often as the first."""
-    monkeypatch.setitem(MAKERS, "dark", Darkness)
+    monkeypatch.setitem(MAKERS, "dark", lambda context, **s: Darkness(context.reals, **s))
     config = make_config()
     config.metrics.dark_kimg, config.metrics.dark_factor = 0.016, 2.0
     config.metrics.swd_kimg, config.metrics.best = 0.032, "dark"
@@ -62,7 +64,7 @@ def test_what_cannot_work_is_refused_at_once(config):
     with pytest.raises(ValueError, match="dark_factor is -1.0"):
         make_scores(config, numbered(side=16), KEY)
     config.metrics.best = "fid"
-    with pytest.raises(ValueError, match=r"metrics.best='fid' is no score; there are \['dark', 's"):
+    with pytest.raises(ValueError, match=r"metrics.best='fid' is no score; there are \['dark', 'm"):
         best_score(config)
 
 
@@ -168,3 +170,25 @@ def test_networks_draw_the_same_on_any_devices():
     one, four = fakes(1), fakes(4)
     assert one.std() > 30  # there is something to compare
     assert np.abs(one - four).max() <= 1 and np.mean(one != four) < 1e-3
+
+
+def test_memory_compares_with_a_set_that_training_does_not_see(tmp_path):
+    """By the name or path of any data set; none is refused at once."""
+    config = make_config()
+    config.metrics.memory_kimg = 1.0
+    config.metrics.swd_kimg = 0.0
+    with pytest.raises(ValueError, match="metrics.memory_unseen is empty"):
+        make_scores(config, numbered(side=16), KEY)
+    for i in (20, 30):
+        save_png(tmp_path / f"{i}.png", np.full((16, 16, 3), i, np.uint8))
+    config.metrics.memory_unseen = str(tmp_path)
+    (memory,) = make_scores(config, numbered(side=16), KEY)
+    found = memory.evaluate(lambda n: map(jnp.asarray, fakes_of_side(14, n, 16)))
+    # The nearest of the greys 0 to 9 is 9.
+    assert found["memory_fakes_p50"] == pytest.approx(5)
+    assert found["memory_unseen_p50"] == pytest.approx((11 + 21) / 2)
+
+
+def fakes_of_side(value, n, side):
+    """One batch of images of one grey."""
+    return [np.full((n, side, side, 3), value, np.uint8)]

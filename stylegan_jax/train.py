@@ -98,6 +98,7 @@ def train(
         ValueError: Settings or data that cannot work, before anything is compiled or written.
         RuntimeError: The run has diverged, and going back is wanted and does not help.
     """
+    # What outlives going back: profile, watchdog, log.
     is_first = jax.process_index() == 0
     profiler = Profiler(workdir, profile, enabled=is_first)
     diverged = None
@@ -110,6 +111,7 @@ def train(
         write_log(str(config))
         if overrides:
             print("settings:", ", ".join(f"{key}={value}" for key, value in overrides.items()))
+        # A run that diverges starts again from its best checkpoint.
         while True:
             try:
                 run = _open(config, as_path(workdir), watchdog, write_log)
@@ -193,6 +195,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         best_metric=best_score(config),
     )
     restored, health = _restore(run, store, diverged)
+    # Randomness comes from these keys and the image counter alone.
     keys = _make_keys(config.seed, health.rollbacks, replicated(mesh))
     watchdog.beat("preparing")
     state = restored
@@ -228,6 +231,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         MetricWriter(run.workdir, nimg=first_nimg, enabled=run.is_first) as writer,
         ProgressBar(run.total_nimg, nimg=nimg, enabled=run.is_first) as bar,
     ):
+        # A picture within the first minute, and scores to compare with.
         if restored is None:
             watchdog.beat("drawing samples", nimg)
             _write_grid(run, writer, grid, state, spans[0].level)
@@ -238,6 +242,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         meter = MeanMeter()
         stop = guard.should_stop()
         tick_start, tick_nimg = time.monotonic(), nimg
+        # From one end of a fade to the next: the same programs, until the resolution changes.
         for span in spans_from(spans, nimg) if nimg < run.total_nimg else ():
             if stop:
                 break
@@ -249,6 +254,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                 steps, batches = _compile(run, level, nimg, constants)
                 wait_for_all(f"compiled {level.resolution} px")
                 speed.begin(level)
+                # Compiling is not training: images per second leave it out.
                 tick_start += time.monotonic() - compile_start
             if nimg == span.start_nimg > 0:
                 state = _restart(run, state)
@@ -256,6 +262,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                 # One iteration.
                 watchdog.beat("training", nimg)
                 profiler.step(state)
+                # Nothing crosses to the host here, or the devices would wait for it.
                 with jax.transfer_guard("disallow"):
                     batch = put_batch(
                         mesh, next(batches), level.batch_size, run.setup.at(level).packing

@@ -118,6 +118,7 @@ def make_config_levels(config: ConfigDict) -> tuple[Level, ...]:
         ValueError: A resolution, batch or rate that does not fit; see `make_levels`.
     """
     growth = config.growth
+    # Batches and rates by resolution, `b64` in a config standing for 64.
     overrides = {}
     for name in ("batch_sizes", "learning_rates"):
         # Recipes name more resolutions than a small run has.
@@ -157,6 +158,8 @@ def _make_model(
     kwargs: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()
     }
+
+    # The network's own signature says what a recipe may set.
     name = kwargs.pop("name")
     known = set(inspect.signature(builders[name].__init__).parameters) - _NOT_SETTINGS
     if unknown := sorted(set(kwargs) - known):
@@ -178,6 +181,7 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     Raises:
         ValueError: Names the keys, their values and what would do.
     """
+    # Words that must be known.
     choices = [
         ("G.name", config.G.name, GENERATORS),
         ("D.name", config.D.name, DISCRIMINATORS),
@@ -187,6 +191,7 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     for name, value, known in choices:
         if value not in known:
             raise ValueError(f"{name}={value!r}: choose one of {sorted(known)}.")
+    # Numbers that must be positive.
     for name in ("tick_kimg", "sample_kimg", "checkpoint_kimg"):
         if config.io[name] <= 0:
             raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
@@ -195,6 +200,7 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
     for name in ("max_rollbacks", "abort_sec"):
         if config.health[name] < 0:
             raise ValueError(f"health.{name}={config.health[name]}: give 0 or more.")
+    # Batches, and the length of the run.
     levels = make_config_levels(config)
     for level in levels:
         _check_batch(config, level, num_devices // config.mesh.spatial)
@@ -233,6 +239,7 @@ def _check_batch(config: ConfigDict, level: Level, num_devices: int) -> None:
             f"{key}={batch} cannot be split over {num_devices} devices x "
             f"schedule.num_micro_batches={micro}: give a multiple of {micro * num_devices}."
         )
+    # Groups of the minibatch stddev never cross a device.
     per_device = batch // (micro * num_devices)
     group = config.D.mbstd_group_size
     if config.D.mbstd_num_channels and group and per_device % min(group, per_device * num_devices):

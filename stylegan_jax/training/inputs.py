@@ -94,6 +94,8 @@ def draw_inputs(
     """
     hyper = setup.hyper
     n = batch["image"].shape[0]
+
+    # A key for everything, drawn or not: what a phase leaves out changes nothing else.
     key_gen, key_pl, key_directions, key_mix = jax.random.split(key, 4)
     key_fake, key_real = (jax.random.fold_in(key, role) for role in range(2))
     found: dict[str, Any] = {}
@@ -113,6 +115,7 @@ def draw_inputs(
         shape = (m, resolution, resolution, img_channels)
         found["directions"] = jax.random.normal(key_directions, shape)
 
+    # Reals, and the points between them and the fakes (WGAN-GP).
     if phase.net == "D":
         found["real"] = Reals(_read_images(batch["image"], fade, setup), batch["label"])
         found["draws_real"] = _draw_augmentation(key_real, n, setup)
@@ -123,11 +126,13 @@ def draw_inputs(
 
 def _draw_latents(key: Array, n: int, batch: Batch, constants: Constants, setup: Setup) -> Latents:
     """Latents, labels and noise of n fakes, and the latents that their styles are mixed with."""
-    networks, hyper = setup.networks, setup.hyper
+    networks = setup.networks
     key, key_c = jax.random.split(key)
     key_z, key_mix, key_cutoff, key_noise = jax.random.split(key, 4)
+
+    # Mixing regularisation (Karras et al. 2019, section 3.1).
     z_mix = cutoff = None
-    if hyper.style_mixing_prob > 0:
+    if setup.hyper.style_mixing_prob > 0:
         z_mix = jax.random.normal(key_mix, (n, networks.z_dim))
         # One cutoff per micro-batch, as in the originals: image i is in micro-batch i mod m.
         cutoffs = _draw_cutoffs(key_cutoff, setup)  # [m]
@@ -152,6 +157,7 @@ def _draw_labels(key: Array, n: int, batch: Batch, constants: Constants) -> Floa
 
 def _draw_cutoffs(key: Array, setup: Setup) -> Int[Array, " m"]:
     """First layer of the second style, one per micro-batch; after the last: nothing is mixed."""
+    # With the probability of mixing, uniform among the layers that have grown.
     shape = (setup.hyper.num_micro_batches,)
     key_mix, key_cutoff = jax.random.split(key)
     num_ws = setup.networks.num_ws - 2 * setup.level.lod  # those that have grown
@@ -169,6 +175,7 @@ def _read_images(
     image: Array, fade: Float[Array, ""] | None, setup: Setup
 ) -> Float[Array, "n h w cf"]:
     """Pixels in [-1, 1], as far as the networks have grown (Karras et al. 2018, figure 2)."""
+    # 0 ... 255 or 65535 becomes -1 ... 1.
     img = image / (jnp.iinfo(image.dtype).max / 2) - 1.0
     if fade is None:
         return img

@@ -54,6 +54,7 @@ def run_iteration(
     Returns:
         `(state, reports)`, on the devices: nothing is waited for.
     """
+    # Which steps are due is known on the host: each variant is a program of its own.
     reports = []
     for step in steps:
         if index % step.interval == 0:
@@ -83,7 +84,8 @@ def trace_steps(
     # Arguments as shapes, and where they lie: the state as it is kept, images split, others whole.
     whole = replicated(mesh)
     split = batch_sharding(mesh)
-    n, side = setup.level.batch_size, setup.level.resolution
+    n = setup.level.batch_size
+    side = setup.level.resolution
     py, px = setup.packing
     image = (n, side // py, side // px, py * px * shape.img_channels)
     batch = {
@@ -147,6 +149,7 @@ def compile_steps(
     Returns:
         The steps, which run compiled programs now; a state that goes into one is used up.
     """
+    # XLA compiles without holding Python's lock: programs overlap.
     jobs = list(trace_steps(setup, mesh, state, shape, constants))
     options = _COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
 
@@ -182,10 +185,12 @@ def make_sampler(
 
     @functools.partial(jax.jit, static_argnames="resolution", out_shardings=out_sharding)
     def sample(G, stats, z, c, keys, fade, *, resolution):
+        # The state may be split over devices; drawing needs all of G on each.
         network = nnx.merge(graphdef, lax.with_sharding_constraint(G, whole))
         z, c = split_over_data(mesh, (z, c))
         noise = stats["noise_const"]
         if keys is not None:
+            # [k] keys of n / k images each
 
             def draw(key):
                 return make_noise(key, len(z) // len(keys), network.noise_layers, resolution)

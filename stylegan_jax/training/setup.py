@@ -64,8 +64,10 @@ class Hyperparameters:
         d_reg_interval: Iterations between `Dreg` phases; None: likewise.
     """
 
+    # Order and size of the steps.
     net_order: Literal["GD", "DG"]
     num_micro_batches: int
+    # Losses.
     adversarial: str
     r1_gamma: float
     r2_gamma: float
@@ -75,12 +77,15 @@ class Hyperparameters:
     pl_weight: float
     pl_decay: float
     pl_batch_shrink: int
+    # Styles, and their mean.
     style_mixing_prob: float
     w_avg_beta: float
     w_avg_update: Literal["every_pass", "Dmain"]
+    # The average of G.
     ema_kimg: float
     ema_rampup: float | None
     ema_decay: float | None
+    # Lazy regularisation.
     g_reg_interval: int | None
     d_reg_interval: int | None
 

@@ -30,12 +30,15 @@ class TrainState:
         nimg: Real images seen, int32.
     """
 
+    # Networks.
     G: Params
     D: Params
     G_ema: Params
+    # What moves them.
     opt_G: Any
     opt_D: Any
     stats: Stats
+    # Counters.
     skipped: dict[str, Any]
     nimg: Any
 

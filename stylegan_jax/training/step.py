@@ -78,6 +78,7 @@ def gradient_step(
         `(state, report)`: the report holds the means of what the loss reports, and the gradient's
         norm.
     """
+    # Gradients of the whole batch, and what is logged of it.
     resolution = setup.level.resolution
     grads, stats, report = gradients(state, inputs, constants, loss, net=net, setup=setup)
     report = {name: jnp.mean(value) for name, value in report.items()}
@@ -123,13 +124,18 @@ def gradients(
         `(grads, stats, report)`: gradients with respect to the state's entry `net`, split as
         `state_specs` says, the moved statistics, and per-image values.
     """
+    # Statistics that never move stay outside: they would be averaged for nothing.
     own = functools.partial(
         _own_gradients, loss=loss, net=net, num_micro_batches=setup.hyper.num_micro_batches
     )
     state = dataclasses.replace(state, stats=moving_stats(state.stats))
+
+    # Without a mesh there is one device.
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return own(state, inputs, constants)
+
+    # The state as it is kept, images split, everything else whole.
     specs = state_specs(state, mesh)
     net_specs = getattr(specs, net)
     split = PartitionSpec(BATCH_AXES)
@@ -164,6 +170,7 @@ def _own_gradients(
 
     def grad(stats: Stats, inputs: Any):
         def total(params: dict[str, Any]):
+            # The loss sees the state with the parameters that are differentiated.
             trial = dataclasses.replace(state, **{net: params}, stats=stats)
             return loss(trial, inputs, constants)
 
@@ -189,7 +196,7 @@ def _own_gradients(
 def average_G(state: TrainState, setup: Setup) -> TrainState:
     """Moves the average of G: `ema = p + (ema - p) * beta` (Karras et al. 2018, section 6.2)."""
     hyper, level = setup.hyper, setup.level
-    beta = hyper.ema_decay
+    beta = hyper.ema_decay  # fixed (ProGAN), or of a half-life in images
     if beta is None:
         beta = ema_beta(
             state.nimg,

@@ -20,6 +20,7 @@ setup(
     install_requires=[
         "absl-py",
         "array-record",  # the files that TFDS writes and Grain reads
+        "emoji>=2.0",  # names what OpenMoji's portraits show
         "etils[epath]",  # paths, local and in buckets
         "filelock",
         "flax>=0.12",

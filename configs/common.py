@@ -1,6 +1,6 @@
 """What every recipe shares: the sections, and the defaults that belong to no recipe."""
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 
@@ -47,10 +47,13 @@ def _sections() -> ConfigDict:
 
     config.data = ConfigDict(
         dict(
-            dataset="",  # a name such as ffhq, lsun/church or openmoji/flags, or a path
+            dataset="",  # a name such as ffhq, lsun/church or openmoji/portraits, or a path
             data_dir="~/.cache/stylegan_jax/data",
             resolution=0,
-            labels=False,
+            # True, or a name that the data set has labels by: role, tone, ... of the portraits.
+            # The type lets the command line set either.
+            labels=FieldReference(False, field_type=object),
+            channels=0,  # drop channels that say nothing until so many are left; 0: as stored
             subset=0,  # images to draw from the data set; 0: all
             mirror=False,
             num_workers=0,

@@ -12,6 +12,7 @@ from stylegan_jax.data.archives import (
     Archive,
     PreparedArchive,
     SubsetArchive,
+    choose_part,
     draw_subset,
     is_prepared,
     open_archive,
@@ -29,6 +30,7 @@ DATA_DIR = "~/.cache/stylegan_jax/data"
 _VERSION = str(ImageBuilder.VERSION)
 # These are made on first use: all that they need comes with pip.
 _BUILT_IN = ("openmoji",)
+_SHOWN_RESOLUTION = 64
 _TOOL = "python -m stylegan_jax.tools.dataset prepare"
 
 
@@ -36,7 +38,8 @@ def open_source(
     dataset: str,
     *,
     resolution: int,
-    labels: bool = False,
+    labels: bool | str = False,
+    channels: int = 0,
     subset: int = 0,
     seed: int = 0,
     data_dir: epath.PathLike = DATA_DIR,
@@ -45,12 +48,14 @@ def open_source(
 
     Args:
         dataset: The name of a data set that was prepared, such as `ffhq` or `lsun/church`;
-            `openmoji/flags` or `openmoji/all`, which are prepared when they are first asked for; or
-            the path, local or in a bucket, of a folder that was prepared or of any layout that
-            `archives.open_archive` knows. A name wins over a folder of that name; `./` in front
-            means the folder.
+            `openmoji/portraits`, `openmoji/flags` or `openmoji/all`, which are prepared when they
+            are first asked for; the part of a data set that its labels `split` name, such as
+            `openmoji/portraits/seen`; or the path, local or in a bucket, of a folder that was
+            prepared or of any layout that `archives.open_archive` knows. A name wins over a folder
+            of that name; `./` in front means the folder.
         resolution: Width and height in pixels.
-        labels: Use the data set's labels.
+        labels: Use the data set's labels, or those of a name, such as `role` of the portraits.
+        channels: 3 or 1: drop the channels that say nothing; 0: as stored.
         subset: Number of images to draw from the data set; 0 for all.
         seed: Fixes which, 0 to 2**32 - 1.
         data_dir: Folder of prepared data sets, local or in a bucket.
@@ -66,7 +71,29 @@ def open_source(
     archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
     if subset:
         archive = draw_subset(archive, subset, seed=seed)
-    return ImageSource(archive, resolution=resolution, labels=labels)
+    return ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+
+
+def open_images(source: str, *, resolution: int | None = None) -> Archive:
+    """Opens a data set to look at it, not to train on it.
+
+    Args:
+        source: The path of any layout that `archives.open_archive` knows, or the name of a built-in
+            data set, such as `openmoji/portraits`.
+        resolution: Width in pixels that is wanted, see `open_archive`; built-in images are drawn at
+            it, or at 64.
+
+    Raises:
+        ValueError: There is nothing of that name, or nothing known.
+    """
+    name, _, variant = source.partition("/")
+    if name not in _BUILT_IN or as_path(source).expanduser().exists():
+        return open_archive(source, resolution=resolution)
+    variant, _, part = variant.partition("/")
+    spec = DATASET_SPECS[name]
+    archive = spec.open(None, spec.resolve_variant(variant), resolution or _SHOWN_RESOLUTION)
+    archive.name = source
+    return choose_part(archive, part) if part else archive
 
 
 def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -> Archive:
@@ -74,18 +101,20 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
     if not dataset:
         raise ValueError(f"data.dataset is empty: give a name or a path. {_list_names()}")
     name, _, variant = dataset.partition("/")
+    variant, _, part = variant.partition("/")
     spec = DATASET_SPECS.get(name)
     if spec is not None:
         variant = spec.resolve_variant(variant)
 
     # What was prepared under this name, or is prepared without a source.
-    is_name = re.fullmatch(r"[\w-]+(/[\w-]+)?", dataset) is not None
+    is_name = re.fullmatch(r"[\w-]+(/[\w-]+){0,2}", dataset) is not None
     if is_name:
         folder = prepared_folder(data_dir, name, variant, resolution)
         if name in _BUILT_IN and not is_prepared(folder):
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
-            return PreparedArchive(folder, name=dataset)
+            archive = PreparedArchive(folder, name=dataset)
+            return choose_part(archive, part) if part else archive
 
     # A path. A published name means that data set, even where a folder is called the same.
     path = as_path(dataset).expanduser()
@@ -221,7 +250,7 @@ def _open_for(
 
 def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: epath.Path) -> str:
     """Says how to prepare a published data set."""
-    variant = dataset.partition("/")[2]
+    variant = dataset.partition("/")[2].partition("/")[0]
     flag = f" --variant={variant}" if variant else ""
     return (
         f"{dataset} at {resolution} px is not prepared in {data_dir}. First, {spec.fetch} "
@@ -235,7 +264,7 @@ def _list_names() -> str:
     """Lists the names that there are."""
     names = [name for name in DATASET_SPECS if name not in _BUILT_IN]
     return (
-        "Names: openmoji/flags, openmoji/all (built in), "
+        "Names: openmoji/portraits, openmoji/flags, openmoji/all (built in), "
         f"{', '.join(names)} and your own (`{_TOOL}`)."
     )
 

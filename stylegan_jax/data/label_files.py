@@ -2,11 +2,14 @@
 
 `labels.json` is a header of a few lines. The values of classes and vectors are in `labels.npy`;
 those of captions are UTF-8 in `labels.npy`, with `labels_offsets.npy` to tell where each begins.
+Labels that go by a name have the same three files with it in theirs, such as `labels.role.json`;
+`labels.json` lists their names.
 """
 
 import io
 import json
 import tokenize
+from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
@@ -17,8 +20,7 @@ from stylegan_jax.files import is_cloud, replacing
 
 HEADER_FILE = "labels.json"
 
-_VALUES_FILE = "labels.npy"
-_OFFSETS_FILE = "labels_offsets.npy"
+_STEM = "labels"
 # Damaged headers, of ours and of NumPy's arrays, raise errors of many types.
 _DAMAGE = (
     EOFError,
@@ -32,17 +34,27 @@ _DAMAGE = (
 )
 
 
-def write_labels(folder: epath.PathLike, labels: Labels) -> None:
-    """Writes labels into a folder.
+def write_labels(
+    folder: epath.PathLike, labels: Labels, named: Mapping[str, Labels] | None = None
+) -> None:
+    """Writes labels, and those that go by a name, into a folder.
 
-    The header comes last and has a hash of the values: what a killed writer leaves is not taken
-    for whole.
+    A header comes after its values and has a hash of them, that of the usual labels last of all:
+    what a killed writer leaves is not taken for whole.
     """
     folder = epath.Path(folder)
+    named = named or {}
+    for name, others in named.items():
+        _write(folder, f"{_STEM}.{name}", others, {})
+    _write(folder, _STEM, labels, {"named": list(named)} if named else {})
+
+
+def _write(folder: epath.Path, stem: str, labels: Labels, more: dict) -> None:
+    """Writes the files of some labels."""
     # Values in little-endian order, each file whole or not there.
     if labels.kind != "none":
-        for file, array in zip((_VALUES_FILE, _OFFSETS_FILE), labels.arrays):
-            with replacing(folder / file) as path, path.open("wb") as opened:
+        for file, array in zip(_value_files(folder, stem), labels.arrays):
+            with replacing(file) as path, path.open("wb") as opened:
                 np.save(opened, array.astype(array.dtype.newbyteorder("<"), copy=False))
     header = {
         "kind": labels.kind,
@@ -50,9 +62,11 @@ def write_labels(folder: epath.PathLike, labels: Labels) -> None:
         "class_names": labels.class_names,
         "sha256": labels.digest,
     }
+    if labels.columns:
+        header["columns"] = labels.columns
     # From here on the labels are there.
-    with replacing(folder / HEADER_FILE) as path:
-        path.write_text(json.dumps(header))
+    with replacing(folder / f"{stem}.json") as path:
+        path.write_text(json.dumps(header | more))
 
 
 def read_labels(folder: epath.PathLike, n: int) -> Labels:
@@ -61,29 +75,55 @@ def read_labels(folder: epath.PathLike, n: int) -> Labels:
     Raises:
         ValueError: The files are damaged, or of another number of images.
     """
+    return _read(epath.Path(folder), _STEM, n)
+
+
+def read_named_labels(folder: epath.PathLike, n: int) -> dict[str, Labels]:
+    """Reads the labels of `n` images that `write_labels` wrote by a name, if there are any.
+
+    Raises:
+        ValueError: The files are damaged, or of another number of images.
+    """
     folder = epath.Path(folder)
+    header = folder / HEADER_FILE
     try:
-        header = json.loads((folder / HEADER_FILE).read_text())
+        # Data sets of the first releases list none.
+        names = [str(name) for name in json.loads(header.read_text()).get("named", [])]
+    except (*_DAMAGE, AttributeError) as error:
+        raise ValueError(f"{header} is damaged ({error!r}).") from error
+    return {name: _read(folder, f"{_STEM}.{name}", n) for name in names}
+
+
+def _read(folder: epath.Path, stem: str, n: int) -> Labels:
+    """Reads the files of some labels."""
+    file = folder / f"{stem}.json"
+    try:
+        header = json.loads(file.read_text())
         # Data sets of the first releases have the values in the header, as JSON.
-        labels = _parse_values(header) if "values" in header else _read_values(folder, header)
+        labels = _parse_values(header) if "values" in header else _read_values(folder, stem, header)
         if len(labels) != n:
             raise ValueError(f"{len(labels)} labels for {n} images")
     except _DAMAGE as error:
-        raise ValueError(f"{folder / HEADER_FILE} is damaged ({error!r}).") from error
+        raise ValueError(f"{file} is damaged ({error!r}).") from error
     return labels
 
 
-def _read_values(folder: epath.Path, header: dict) -> Labels:
+def _value_files(folder: epath.Path, stem: str) -> tuple[epath.Path, epath.Path]:
+    """Returns the files of values and, for captions, of offsets."""
+    return folder / f"{stem}.npy", folder / f"{stem}_offsets.npy"
+
+
+def _read_values(folder: epath.Path, stem: str, header: dict) -> Labels:
     """Reads the arrays that a header tells of, and checks them against its hash."""
+    values, offsets = _value_files(folder, stem)
     if header["kind"] == "none":
         labels = no_labels(header["count"])
     elif header["kind"] == "classes":
-        labels = class_labels(_load(folder / _VALUES_FILE), header["class_names"])
+        labels = class_labels(_load(values), header["class_names"])
     elif header["kind"] == "vectors":
-        labels = Labels("vectors", _load(folder / _VALUES_FILE))
+        labels = Labels("vectors", _load(values), columns=tuple(header.get("columns", ())))
     else:
-        texts = Texts(_load(folder / _VALUES_FILE), _load(folder / _OFFSETS_FILE))
-        labels = Labels("captions", texts)
+        labels = Labels("captions", Texts(_load(values), _load(offsets)))
     # The whole is read for this, at the speed of the disk: a wrong label would never show.
     if labels.digest != header["sha256"]:
         raise ValueError("the values are not those that were written")

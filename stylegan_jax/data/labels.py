@@ -26,11 +26,13 @@ class Labels:
         values: `none`: int32 [n] of -1; `classes`: int32 [n]; `vectors`: float32 [n, d], perhaps
             memory-mapped; `captions`: n texts.
         class_names: One name per class, empty for the other kinds.
+        columns: Names of a vector's numbers, where they have some.
     """
 
     kind: str
     values: Any
     class_names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def c_dim(self) -> int:
@@ -46,7 +48,7 @@ class Labels:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of kind and values, equal on every machine; names of classes do not count."""
+        """SHA-256 of kind and values, equal on every machine; names do not count."""
         digest = hashlib.sha256(self.kind.encode())
         for array in self.arrays:
             # Type and shape are hashed too: the same bytes may be other vectors.

@@ -6,6 +6,7 @@ training needs was checked, with the attributes that the networks are built from
 
 import collections
 import concurrent.futures
+import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.data.channels import describe_silent, drop_channels, useful_channels
 from stylegan_jax.data.codecs import ImageFormat, decode
-from stylegan_jax.data.labels import Labels, no_labels
+from stylegan_jax.data.labels import Labels
 
 # Decoded images are kept in memory, in each process that reads, where all of them fit in this.
 CACHE_LIMIT_BYTES = 2**30
@@ -23,6 +25,8 @@ _READ_THREADS = 8
 # Images per task of a thread: a future for each of a million takes more memory than all else.
 _READ_PART = 256
 _SHOWN_PROBLEMS = 5
+# Images whose pixels are looked at when a data set is opened: all would take hours of a large one.
+_LOOKED_AT = 64
 
 
 class ImageSource:
@@ -35,30 +39,41 @@ class ImageSource:
         format: Size, channels and type of every image.
         labels: The labels that are used; of kind `none` where they are left off.
         unused: Labels that the data set has and that are not used; None without any.
+        label_names: What else may be asked for as labels, by name.
         fingerprint: 16 hexadecimal digits that change when the data set or the use of its labels
             does. They do not depend on where the data set lies.
     """
 
-    def __init__(self, archive: Archive, *, resolution: int | None = None, labels: bool = False):
+    def __init__(
+        self,
+        archive: Archive,
+        *,
+        resolution: int | None = None,
+        labels: bool | str = False,
+        channels: int = 0,
+    ):
         """Checks labels and the header of every image.
 
         Args:
             archive: The images.
             resolution: Width and height in pixels that the images must have. Default: the
                 commonest among them.
-            labels: Give the archive's labels to the networks.
+            labels: Give the archive's labels to the networks, or those of a name.
+            channels: Drop channels that say nothing until so many are left; 0: as stored.
 
         Raises:
             ValueError: Images are unreadable, not square, of a size that no network here makes, or
                 of another size, number of channels or type than wanted (the message names the
                 first few); labels are asked for that do not exist, are captions, or are all of one
-                class.
+                class; more channels are wanted than there are.
         """
         # Labels first: they take no look at the images.
+        self.labels = archive.choose_labels(labels)
         if labels:
-            _check_labels(archive)
+            _check_labels(archive, self.labels)
         # A prepared archive knows its format; of others every header is read.
-        self.format = archive.uniform_format() or _find_format(archive, resolution)
+        self._stored = archive.uniform_format() or _find_format(archive, resolution)
+        self.format = _choose_channels(archive.name, self._stored, channels)
         if resolution is not None and self.format.height != resolution:
             raise ValueError(
                 f"{archive.name} has images of {self.format.width}x{self.format.height} pixels, "
@@ -68,9 +83,9 @@ class ImageSource:
         _check_size(archive.name, self.format)
 
         self.name = archive.name
-        self.labels = archive.labels if labels else no_labels(len(archive))
         # A run says at its start which labels it leaves out.
         self.unused = None if labels or archive.labels.kind == "none" else archive.labels
+        self.label_names = tuple(archive.named_labels)
         self.fingerprint = _fingerprint(archive, self.format, self.labels)
         self._archive = archive
         self._cache: dict[int, np.ndarray] = {}
@@ -121,6 +136,17 @@ class ImageSource:
                 self._cache[index] = image
         return image
 
+    def describe_silent_channels(self) -> str:
+        """Says which channels could be dropped, from a look at some images; nothing if none can."""
+        positions = np.linspace(0, len(self) - 1, min(_LOOKED_AT, len(self))).astype(int)
+        useful = []
+        for position in positions.tolist():
+            useful.append(useful_channels(self[position]))
+            # Of most data sets the first image is enough.
+            if useful[-1] == self.img_channels:
+                break
+        return describe_silent(self.img_channels, useful, len(self))
+
     def __getstate__(self) -> dict[str, Any]:
         # Images would take longer to send than to read.
         return {**self.__dict__, "_cache": {}}
@@ -146,11 +172,33 @@ class ImageSource:
             raise ValueError(f"{where}: {error}. Replace or remove it.") from error
         # Files may be replaced while a run reads them.
         found = ImageFormat(*pixels.shape, dtype=pixels.dtype.name)
-        if found != self.format:
+        if found != self._stored:
             raise ValueError(
-                f"{where}: {found}, but {self.format} when the data set was opened. Start again."
+                f"{where}: {found}, but {self._stored} when the data set was opened. Start again."
             )
-        return pixels
+        if self.format == self._stored:
+            return pixels
+        try:
+            # A copy, which does not hold what was dropped in memory.
+            return drop_channels(pixels, self.img_channels).copy()
+        except ValueError as error:
+            raise ValueError(
+                f"{where} has {error}: set data.channels to 0, or prepare the data set with "
+                f"--channels={self.img_channels}, which lays transparent images on white."
+            ) from error
+
+
+def _choose_channels(name: str, stored: ImageFormat, channels: int) -> ImageFormat:
+    """Returns the format with the channels that are wanted."""
+    if channels not in (0, 1, 3, 4):
+        raise ValueError(f"data.channels={channels}: give 1 (grey), 3 (RGB), 4 or 0 (as stored).")
+    if channels > stored.channels:
+        raise ValueError(
+            f"{name} has images of {stored.channels} channel(s), and data.channels={channels} only "
+            "drops some: `python -m stylegan_jax.tools.dataset prepare "
+            f"--channels={channels}` adds them."
+        )
+    return dataclasses.replace(stored, channels=channels or stored.channels)
 
 
 def _fingerprint(archive: Archive, form: ImageFormat, labels: Labels) -> str:
@@ -241,9 +289,8 @@ def _check_size(name: str, form: ImageFormat) -> None:
         )
 
 
-def _check_labels(archive: Archive) -> None:
+def _check_labels(archive: Archive, labels: Labels) -> None:
     """Refuses labels that cannot be trained with."""
-    labels = archive.labels
     if labels.kind == "none":
         raise ValueError(
             f"{archive.name} has no labels. {archive.explain_no_labels()}\n"
@@ -252,7 +299,7 @@ def _check_labels(archive: Archive) -> None:
     if labels.kind == "captions":
         raise ValueError(
             f"{archive.name} has captions, which class-conditional networks cannot take: leave "
-            "data.labels off."
+            "data.labels off, or name others."
         )
     # A condition that is the same for all teaches a network nothing.
     if labels.kind == "classes" and (labels.values == labels.values[0]).all():

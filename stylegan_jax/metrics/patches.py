@@ -7,7 +7,7 @@ Source: Karras et al. 2018 (ProGAN), section 5.
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ def patch_descriptors(
     *,
     num_images: int,
     num_patches: int = NUM_PATCHES,
+    constant: Mapping[int, np.ndarray] | None = None,
 ) -> dict[int, np.ndarray]:
     """Cuts random patches from each pyramid level of a stream of images and normalises them.
 
@@ -47,6 +48,9 @@ def patch_descriptors(
             never on how the stream is cut into batches or lies on devices.
         num_images: Images to take; the rest of the stream is left unread.
         num_patches: Patches per image and level.
+        constant: What `constant_channels` says of the set that this one is compared with. These
+            channels keep their scale, in grey levels: brought to unit variance, noise of half a
+            grey level would count as much as all that the images show.
 
     Returns:
         float32 arrays [num_images * num_patches, 49 * c], by the shorter side of the level in
@@ -76,9 +80,29 @@ def patch_descriptors(
             filled = rows[start * num_patches : stop * num_patches]
             filled[...] = gather_features(level)[: len(filled)]
 
-    for rows in descriptors.values():
-        _normalize(rows, rows.shape[1] // PATCH_SIZE**2)
+    for level, rows in descriptors.items():
+        channels = rows.shape[1] // PATCH_SIZE**2
+        keep_scale = None if constant is None else constant[level]
+        _normalize(rows, channels, keep_scale)
     return descriptors
+
+
+def constant_channels(descriptors: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Tells which channels never vary in a set, such as the alpha of opaque images.
+
+    Args:
+        descriptors: Result of patch_descriptors.
+
+    Returns:
+        bool [c] by level.
+    """
+    result = {}
+    for level, rows in descriptors.items():
+        pixels = rows.reshape(-1, rows.shape[1] // PATCH_SIZE**2)
+        # Others have unit variance, and so values of 1 and above; these only rounding errors.
+        largest = np.maximum(pixels.max(axis=0), -pixels.min(axis=0))
+        result[level] = largest < 0.5
+    return result
 
 
 def _calls(
@@ -193,8 +217,8 @@ def _cut_from_image(
     return jax.vmap(lambda yx: lax.dynamic_slice(image, (yx[0], yx[1], 0), size))(corners)
 
 
-def _normalize(rows: np.ndarray, channels: int) -> None:
-    """Brings each channel to zero mean and unit variance over all rows, in place."""
+def _normalize(rows: np.ndarray, channels: int, keep_scale: np.ndarray | None) -> None:
+    """Brings each channel to zero mean and, but for some, unit variance over all rows, in place."""
     pixels = rows.reshape(-1, channels)
     # In blocks, since a set takes gigabytes; sums in float64, since it has 1e8 of them.
     block = _ROWS_PER_BLOCK * PATCH_SIZE**2
@@ -206,5 +230,7 @@ def _normalize(rows: np.ndarray, channels: int) -> None:
     variance = np.sum(squares, axis=0) / len(pixels)
     # A channel without any content, such as a constant alpha, stays at zero instead of NaN.
     scale = 1 / np.maximum(np.sqrt(variance), _MIN_STD)
+    if keep_scale is not None:
+        scale[keep_scale] = 1
     for b in blocks:
         b *= scale.astype(np.float32)

@@ -3,7 +3,8 @@
 Images are split into a Laplacian pyramid (laplacian_pyramid.py), small random patches are cut from
 each level (patches.py), and the two clouds of patches are compared along random directions, where
 the Wasserstein distance is the mean gap between sorted values. Low means alike: the finest level
-speaks of detail, 16 px of layout.
+speaks of detail, 16 px of layout. Contrast is not compared, but a channel that never varies in the
+reals has none: there what the fakes show counts in grey levels.
 
     reals = real_descriptors(real_images, key, num_images=1024)         # once per run
     floor = swd_floor(real_images, key, num_images=1024)                # once per run
@@ -24,7 +25,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from stylegan_jax.metrics.laplacian_pyramid import num_levels
-from stylegan_jax.metrics.patches import NUM_PATCHES, patch_descriptors
+from stylegan_jax.metrics.patches import NUM_PATCHES, constant_channels, patch_descriptors
 from stylegan_jax.metrics.reals import Images, draw_reals, seed_from_key
 
 NUM_REPEATS = 4
@@ -153,12 +154,15 @@ def _drawn_descriptors(
     num_images: int,
     mirror: bool,
     num_patches: int,
+    constant: Mapping[int, np.ndarray] | None = None,
 ) -> dict[int, np.ndarray]:
     """Returns descriptors of `num_images` draws from the reals whose indices are allowed."""
     seed = seed_from_key(jax.random.fold_in(key, _ROLE_ORDER))
     batches = draw_reals(reals, allowed, seed, num_images=num_images, mirror=mirror)
     patch_key = jax.random.fold_in(key, _ROLE_PATCHES)
-    return patch_descriptors(batches, patch_key, num_images=num_images, num_patches=num_patches)
+    return patch_descriptors(
+        batches, patch_key, num_images=num_images, num_patches=num_patches, constant=constant
+    )
 
 
 def swd_floor(
@@ -208,10 +212,11 @@ def swd_floor(
     redraw_key = jax.random.fold_in(key, _ROLE_REDRAW)
 
     def distances(indices_a: np.ndarray, indices_b: np.ndarray) -> dict[str, float]:
-        first, second = (
-            _drawn_descriptors(reals, indices, side_key, num_images, mirror, num_patches)
-            for indices, side_key in ((indices_a, key), (indices_b, redraw_key))
-        )
+        settings = (num_images, mirror, num_patches)
+        first = _drawn_descriptors(reals, indices_a, key, *settings)
+        # The first draw stands for the reals, the second for the fakes.
+        constant = constant_channels(first)
+        second = _drawn_descriptors(reals, indices_b, redraw_key, *settings, constant)
         return sliced_wasserstein(first, second, directions_key)
 
     # The same images on both sides, then disjoint halves of them, split at random each time.
@@ -267,6 +272,7 @@ def evaluate_swd(
         jax.random.fold_in(key, _ROLE_FAKES),
         num_images=rows // num_patches,
         num_patches=num_patches,
+        constant=constant_channels(reals),
     )
     return sliced_wasserstein(reals, fake_descriptors, jax.random.fold_in(key, _ROLE_DIRECTIONS))
 

@@ -34,16 +34,27 @@ def open_config_source(config: ConfigDict) -> ImageSource:
         data.dataset,
         resolution=data.resolution,
         labels=data.labels,
+        channels=data.channels,
         subset=data.subset,
         seed=config.seed,
         data_dir=os.path.expanduser(data.data_dir),
     )
+    if jax.process_index() == 0:
+        _tell_what_is_not_used(source)
+    return source
+
+
+def _tell_what_is_not_used(source: ImageSource) -> None:
+    """Prints what the data set has beside what the networks get, and what of that is nothing."""
     # Labels that lie there and are left out are often a flag that was forgotten.
-    if source.unused is not None and jax.process_index() == 0:
+    if source.unused is not None:
         print(f"NOTE: {source.name} has {source.unused.describe()}, which this run does not use.")
         if source.unused.kind != "captions":
             print("To train with them: --config.data.labels")
-    return source
+        if source.label_names:
+            print(f"By names there are others: --config.data.labels={'|'.join(source.label_names)}")
+    if silent := source.describe_silent_channels():
+        print(f"NOTE: {source.name}: {silent}")
 
 
 def image_shape(source: ImageSource) -> ImageShape:

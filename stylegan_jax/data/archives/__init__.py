@@ -6,7 +6,7 @@ from stylegan_jax.data.archives.detect import open_archive
 from stylegan_jax.data.archives.folder import FolderArchive
 from stylegan_jax.data.archives.lmdb import LmdbArchive
 from stylegan_jax.data.archives.prepared import PreparedArchive, is_prepared
-from stylegan_jax.data.archives.subset import SubsetArchive, draw_subset
+from stylegan_jax.data.archives.subset import SubsetArchive, choose_part, draw_subset
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
 
@@ -20,6 +20,7 @@ __all__ = [
     "SubsetArchive",
     "TfrecordArchive",
     "ZipArchive",
+    "choose_part",
     "draw_subset",
     "is_prepared",
     "open_archive",

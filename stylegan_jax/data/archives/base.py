@@ -3,13 +3,13 @@
 import abc
 import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from stylegan_jax.data.codecs import ImageFormat, decode, read_format
-from stylegan_jax.data.labels import Labels
+from stylegan_jax.data.labels import Labels, no_labels
 
 
 class ArchiveError(ValueError):
@@ -25,12 +25,14 @@ class Archive(abc.ABC):
         name: What to call the data set in logs and as a folder.
         names: Name of every image within the data set, such as `cat/0001.png`.
         sizes: Bytes of every image as stored.
+        version: Of what the images were made from, where that is known.
     """
 
     # Set by each layout's constructor, which lists the images and reads none.
     name: str
     names: Sequence[str]
     sizes: Sequence[int]
+    version: str = ""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -44,6 +46,31 @@ class Archive(abc.ABC):
         """
         return self._read_labels()
 
+    @functools.cached_property
+    def named_labels(self) -> Mapping[str, Labels]:
+        """Labels that go by a name, besides the usual ones; most data sets have none.
+
+        Raises:
+            ArchiveError: Some are there, but not for every image or not of one kind.
+        """
+        return self._read_named_labels()
+
+    def choose_labels(self, which: bool | str) -> Labels:
+        """Returns the usual labels (True), those of a name, or none (False).
+
+        Raises:
+            ArchiveError: The archive has none of that name; the message lists what it has.
+        """
+        if isinstance(which, bool):
+            return self.labels if which else no_labels(len(self))
+        if which not in self.named_labels:
+            there = ", ".join(self.named_labels)
+            raise ArchiveError(
+                f"{self.name} has no labels by the name {which!r}, "
+                + (f"but {there}." if there else "nor any others by a name.")
+            )
+        return self.named_labels[which]
+
     @abc.abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
         """Returns an image file's content, or pixels uint8 [h, w, c] where images are no files.
@@ -55,6 +82,10 @@ class Archive(abc.ABC):
     @abc.abstractmethod
     def _read_labels(self) -> Labels:
         """Finds the labels."""
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        """Finds the labels that go by a name."""
+        return {}
 
     def explain_no_labels(self) -> str:
         """Says in a sentence what stood against labels where none were found, if anything."""

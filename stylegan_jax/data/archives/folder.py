@@ -1,10 +1,12 @@
 """A folder of image files, with classes as subfolders or NVIDIA's `dataset.json` beside them."""
 
 import concurrent.futures
+import contextlib
+import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from etils import epath
@@ -79,6 +81,12 @@ class FolderArchive(Archive):
         if file.exists():
             return labels_from_json(file.read_bytes(), self.names, where=str(file))
         return labels_from_paths(self.names)
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        file = self.root / LABEL_FILE
+        if not file.exists():
+            return {}
+        return named_labels_from_json(file.read_bytes(), self.names, where=str(file))
 
 
 def list_files(root: epath.Path) -> list[str]:
@@ -168,15 +176,63 @@ def labels_from_json(content: bytes, names: Sequence[str], *, where: str) -> Lab
     Raises:
         ArchiveError: The file is damaged, labels are mixed, or images lack one.
     """
-    # Labels by names; `null` means that there are none.
-    try:
+    with _explain_form(where):
         parsed: Any = json.loads(content)
-        pairs = parsed.get("labels")
-        by_name: Mapping[str, Any] = {} if pairs is None else dict(pairs)
-    except (ValueError, AttributeError, TypeError) as error:
+        return _labels_from_pairs(parsed.get("labels"), names, where=where)
+
+
+def named_labels_from_json(
+    content: bytes, names: Sequence[str], *, where: str
+) -> dict[str, Labels]:
+    """Reads labels that go by a name from a `dataset.json`; NVIDIA's repositories pass over them.
+
+    Args:
+        content: JSON with an entry `{"named_labels": {"role": {"labels": [[name, label], ...]}}}`.
+            Beside `labels` may stand `class_names` for classes or `columns` for vectors.
+        names: The images' names.
+        where: What to call the file in errors.
+
+    Raises:
+        ArchiveError: As in `labels_from_json`, or words do not fit their labels.
+    """
+    # Most files have none, and millions of pairs are not parsed twice for that.
+    if b'"named_labels"' not in content:
+        return {}
+    result = {}
+    with _explain_form(where):
+        parsed: Any = json.loads(content)
+        for name, entry in (parsed.get("named_labels") or {}).items():
+            # It becomes part of a file's name.
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ArchiveError(f"{where}: {name!r} names labels: give letters and digits.")
+            labels = _labels_from_pairs(entry["labels"], names, where=f"{where}, {name}")
+            words = {
+                key: tuple(str(word) for word in entry[key])
+                for key in ("class_names", "columns")
+                if entry.get(key)
+            }
+            result[name] = dataclasses.replace(labels, **words)
+            if any(len(some) < labels.c_dim for some in words.values()):
+                raise ArchiveError(f"{where}, {name}: fewer words than classes or columns.")
+    return result
+
+
+@contextlib.contextmanager
+def _explain_form(where: str) -> Iterator[None]:
+    """Says what a `dataset.json` looks like where it looks otherwise."""
+    try:
+        yield
+    except ArchiveError:
+        raise
+    except (ValueError, AttributeError, TypeError, LookupError) as error:
         raise ArchiveError(
             f'{where}: wanted JSON of the form {{"labels": [[name, label], ...]}} ({error}).'
         ) from error
+
+
+def _labels_from_pairs(pairs: Any, names: Sequence[str], *, where: str) -> Labels:
+    """Makes labels from pairs of name and label; None means that there are none."""
+    by_name: Mapping[str, Any] = {} if pairs is None else dict(pairs)
     if not by_name:
         return no_labels(len(names))
     if isinstance(pairs, list):

@@ -1,7 +1,8 @@
 """A data set that was prepared: ArrayRecord files with TFDS's metadata, read without TensorFlow."""
 
 import functools
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -10,8 +11,10 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example
 from stylegan_jax.data.codecs import ImageFormat
-from stylegan_jax.data.label_files import HEADER_FILE, read_labels
+from stylegan_jax.data.label_files import HEADER_FILE, read_labels, read_named_labels
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
+
+T = TypeVar("T")
 
 INFO_FILE = "dataset_info.json"
 SPLIT = "train"
@@ -59,6 +62,7 @@ class PreparedArchive(Archive):
             there = ", ".join(self._info.splits)
             raise ArchiveError(f"{path} has no split {split!r}, only {there}.")
         self.name = name or self._info.full_name
+        self.version = self._metadata.get("source_version", "")
         # The images' own names lie within the records, which are not read now.
         count = self._info.splits[split].num_examples
         self.names = [f"record {index}" for index in range(count)]
@@ -138,12 +142,22 @@ class PreparedArchive(Archive):
 
     def _read_labels(self) -> Labels:
         """Reads the labels' files, or every record where TFDS alone wrote them."""
-        if (self.path / HEADER_FILE).exists():
-            try:
-                return read_labels(self.path, len(self))
-            except ValueError as error:
-                raise ArchiveError(f"{error} Remove the folder and prepare it again.") from error
+        if self._has_label_files():
+            return self._read_label_files(read_labels)
         feature = dict(self._info.features).get("label")
         if not isinstance(feature, tfds.features.ClassLabel):
             return no_labels(len(self))
         return class_labels([record["label"] for record in self._records], feature.names)
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        return self._read_label_files(read_named_labels) if self._has_label_files() else {}
+
+    def _has_label_files(self) -> bool:
+        return (self.path / HEADER_FILE).exists()
+
+    def _read_label_files(self, read: Callable[[epath.Path, int], T]) -> T:
+        """Reads files beside the records, or says what to do about damaged ones."""
+        try:
+            return read(self.path, len(self))
+        except ValueError as error:
+            raise ArchiveError(f"{error} Remove the folder and prepare it again.") from error

@@ -1,14 +1,17 @@
 """A part of another archive."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stylegan_jax.data.archives.base import Archive
+from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels
+
+# Classes by this name divide a data set, to train on one part and to measure with another.
+SPLIT_LABELS = "split"
 
 
 class SubsetArchive(Archive):
@@ -26,6 +29,7 @@ class SubsetArchive(Archive):
         """
         self.archive = archive
         self.name = archive.name
+        self.version = archive.version
         self._indices = [int(index) for index in indices]
         self.names = [archive.names[index] for index in self._indices]
         self.sizes = [archive.sizes[index] for index in self._indices]
@@ -66,6 +70,28 @@ class SubsetArchive(Archive):
         if self._given_labels is not None:
             return self._given_labels
         return self.archive.labels.take(self._indices)
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        named = self.archive.named_labels
+        return {name: labels.take(self._indices) for name, labels in named.items()}
+
+
+def choose_part(archive: Archive, part: str) -> SubsetArchive:
+    """Takes the images that the labels `split` put into one part, in the archive's order.
+
+    Args:
+        archive: All images.
+        part: A class of those labels, such as `seen`.
+
+    Raises:
+        ArchiveError: The archive has no such part, or none at all.
+    """
+    split = archive.named_labels.get(SPLIT_LABELS)
+    if split is None or part not in split.class_names:
+        there = "no parts" if split is None else f"only {', '.join(split.class_names)}"
+        raise ArchiveError(f"{archive.name} has no part {part!r}, {there}.")
+    chosen = np.flatnonzero(split.values == split.class_names.index(part))
+    return SubsetArchive(archive, chosen)
 
 
 def draw_subset(archive: Archive, size: int, *, seed: int) -> SubsetArchive:

@@ -5,7 +5,7 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from etils import epath
@@ -17,6 +17,7 @@ from stylegan_jax.data.archives.folder import (
     is_image,
     labels_from_json,
     labels_from_paths,
+    named_labels_from_json,
 )
 from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
 from stylegan_jax.data.labels import Labels
@@ -88,6 +89,12 @@ class ZipArchive(Archive):
             content = self._read_member(LABEL_FILE)
             return labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
         return labels_from_paths(self.names)
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        if LABEL_FILE not in self._zip().namelist():
+            return {}
+        content = self._read_member(LABEL_FILE)
+        return named_labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
 
     def _read_member(self, name: str) -> bytes:
         with _naming(f"{self.path}:{name}"):

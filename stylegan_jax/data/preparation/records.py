@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.channels import drop_channels
 from stylegan_jax.data.codecs import ImageFormat, encode
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.data.preparation.transforms import Transform
@@ -25,7 +26,8 @@ class Recipe:
 
     Attributes:
         transform: Crop and size.
-        channels: 1, 3 or 4; grey is copied to RGB, RGB gets an opaque alpha, RGBA is laid on white.
+        channels: 1, 3 or 4; grey is copied to RGB, RGB gets an opaque alpha, RGBA is laid on white,
+            and RGB of which all channels are equal becomes grey.
         dtype: `"uint8"` or `"uint16"`.
         encoding: One of `STORED_AS`.
     """
@@ -79,10 +81,14 @@ def _first_format(archive: Archive) -> ImageFormat:
 def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
     """Returns what a prepared data set remembers of its making; equal for equal ones."""
     labels = archive.labels
-    identity = json.dumps([archive.identity(), labels.kind, labels.class_names, labels.digest])
-    return {
+    facts = [archive.identity(), labels.kind, labels.class_names, labels.digest]
+    # Only where they are: sets without them keep the identity that older releases gave them.
+    if archive.named_labels:
+        facts.append([[name, some.digest] for name, some in sorted(archive.named_labels.items())])
+    version = {"source_version": archive.version} if archive.version else {}
+    return version | {
         "source": archive.name,
-        "source_identity": hashlib.sha256(identity.encode()).hexdigest()[:16],
+        "source_identity": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         "source_images": len(archive),
         "transform": dataclasses.asdict(recipe.transform),
         "format": dataclasses.asdict(recipe.format()),
@@ -104,14 +110,16 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
     if given == wanted:
         return pixels
     full = np.iinfo(pixels.dtype).max
-
     # RGBA on white: x * alpha + (1 - alpha).
     if given == 4:
         alpha = pixels[..., 3:].astype(np.float32) / full
         pixels = np.rint(pixels[..., :3] * alpha + full * (1 - alpha)).astype(pixels.dtype)
-    # Which of the many ways to make grey is not ours to choose.
+    # Grey that is stored as colours; which of the many ways to make it is not ours to choose.
     if wanted == 1:
-        raise ValueError(f"{given} channels, wanted grey: convert the images beforehand")
+        try:
+            return drop_channels(pixels, 1)
+        except ValueError as error:
+            raise ValueError(f"{error}: convert the images to grey beforehand") from error
     # Grey three times, and alpha where it is wanted.
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)

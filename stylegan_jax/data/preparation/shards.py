@@ -23,6 +23,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.channels import useful_channels
 from stylegan_jax.data.codecs import decode
 from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.preparation.records import (
@@ -58,6 +59,7 @@ class Shard:
         digests: `fingerprint.hash_pixels` of each.
         num_bytes: Size of the records.
         problems: Names of images that were left out, and why.
+        useful: `channels.useful_channels` of each that it holds.
     """
 
     signature: str
@@ -65,6 +67,7 @@ class Shard:
     digests: list[str]
     num_bytes: int
     problems: list[list[str]]
+    useful: list[int]
 
 
 def write_shards(
@@ -194,7 +197,7 @@ class _Task:
         """Writes the records of a shard."""
         archive = self.archive
         features = make_features(self.recipe, archive.labels)
-        shard = Shard(_sign(archive, self.recipe, part), [], [], 0, [])
+        shard = Shard(_sign(archive, self.recipe, part), [], [], 0, [], [])
         num_bytes = 0
         with _writing(path) as write:
             for index in part:
@@ -212,6 +215,7 @@ class _Task:
                 num_bytes += len(record)
                 shard.kept.append(index)
                 shard.digests.append(hash_pixels(after))
+                shard.useful.append(useful_channels(after))
         return dataclasses.replace(shard, num_bytes=num_bytes)
 
 

@@ -5,6 +5,7 @@
         --crop=center-crop
     python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
     python -m stylegan_jax.tools.dataset show --source=PATH --out=sheet.png
+    python -m stylegan_jax.tools.dataset show --source=openmoji/portraits --labels=role --out=x.png
     python -m stylegan_jax.tools.dataset stats --source=PATH --json
     python -m stylegan_jax.tools.dataset export --source=PATH --out=FILE.zip
 
@@ -24,13 +25,13 @@ from absl import app, flags, logging
 from etils import epath
 
 from stylegan_jax.data import DATA_DIR, catalog
-from stylegan_jax.data.archives import Archive, open_archive
+from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.builders import DATASET_SPECS
 from stylegan_jax.data.builders.base import SKIPPED_FILE
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.preparation.records import STORED_AS
 from stylegan_jax.data.preparation.transforms import CROPS, FILTERS
-from stylegan_jax.tools.dataset.checks import count_reasons, find_problems
+from stylegan_jax.tools.dataset.checks import check_images, count_reasons
 from stylegan_jax.tools.dataset.contact_sheet import contact_sheet
 from stylegan_jax.tools.dataset.export import export_zip
 from stylegan_jax.tools.dataset.statistics import measure
@@ -83,13 +84,17 @@ def check(
     source: str,
     *,
     resolution: int | None = None,
-    labels: bool = False,
+    labels: bool | str = False,
     report: str | None = None,
     num_workers: int | None = None,
 ) -> int:
     """Prints what is wrong with which image; 1 if anything is."""
     archive = _open(source, resolution)
-    problems = find_problems(archive, resolution=resolution, labels=labels, num_threads=num_workers)
+    problems, notes = check_images(
+        archive, resolution=resolution, labels=labels, num_threads=num_workers
+    )
+    for note in notes:
+        print(f"NOTE: {note}")
     for problem in problems:
         print(problem)
     # An image with two problems is one bad image.
@@ -109,27 +114,44 @@ def check(
     return 1 if problems else 0
 
 
-def show(source: str, *, out: str, count: int = 64, seed: int = 0, labels: bool = False) -> int:
+def show(
+    source: str,
+    *,
+    out: str,
+    resolution: int | None = None,
+    count: int = 64,
+    seed: int = 0,
+    labels: bool | str = False,
+) -> int:
     """Writes a contact sheet."""
     if not out.lower().endswith(".png"):
         raise app.UsageError(f"--out={out}: give the name of a PNG file.")
-    picture, note = contact_sheet(_open(source), count=count, seed=seed, labels=labels)
+    archive = _open(source, resolution)
+    picture, note = contact_sheet(archive, count=count, seed=seed, labels=labels)
     _write(out, encode(picture))
     print(f"wrote {out}: {note}")
     return 0
 
 
-def export(source: str, *, out: str, num_workers: int | None = None) -> int:
+def export(
+    source: str, *, out: str, resolution: int | None = None, num_workers: int | None = None
+) -> int:
     """Writes an NVIDIA data set zip."""
-    archive = _open(source)
+    archive = _open(source, resolution)
     export_zip(archive, out, num_threads=num_workers)
     print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
     return 0
 
 
-def stats(source: str, *, json: bool = False, num_workers: int | None = None) -> int:
+def stats(
+    source: str,
+    *,
+    json: bool = False,
+    resolution: int | None = None,
+    num_workers: int | None = None,
+) -> int:
     """Prints what the data set holds."""
-    found = measure(_open(source), num_threads=num_workers)
+    found = measure(_open(source, resolution), num_threads=num_workers)
     print(_dump(found.to_json()) if json else found.to_text())
     return 0
 
@@ -144,8 +166,8 @@ COMMANDS: dict[str, Callable[..., int]] = {
 
 
 def _open(path: str, resolution: int | None = None) -> Archive:
-    """Opens the data set at a path."""
-    return open_archive(path, resolution=resolution)
+    """Opens the data set at a path, or a built-in one by its name."""
+    return catalog.open_images(path, resolution=resolution)
 
 
 def _dump(content: Any) -> str:
@@ -160,6 +182,21 @@ def _write(path: str, content: bytes) -> None:
     file.write_bytes(content)
 
 
+class _LabelsParser(flags.ArgumentParser):
+    """Reads `true`, `false` or a name."""
+
+    def parse(self, argument: bool | str) -> bool | str:
+        """Returns the value."""
+        return {"true": True, "false": False}.get(str(argument).lower(), argument)
+
+
+class _LabelsFlag(flags.Flag):
+    """`--labels` alone, or with a name."""
+
+    def __init__(self, text: str):
+        super().__init__(_LabelsParser(), None, "labels", False, text, boolean=True)
+
+
 def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
@@ -168,10 +205,11 @@ def define_flags() -> None:
     flags.FLAGS.set_gnu_getopt(True)
 
     # Of several commands.
-    text("source", None, "A folder, a zip or another file, local or gs://.")
+    text("source", None, "A folder, a zip or another file, local or gs://; or openmoji/portraits.")
     text("out", None, "show: the PNG file to write. export: the zip.")
-    flags.DEFINE_bool("labels", False, "check: every image needs one. show: draw them.")
-    number("resolution", None, "check: wanted size. prepare: size to write.", lower_bound=1)
+    flags.DEFINE_flag(_LabelsFlag("check: every image needs one. show: draw them. Or a name."))
+    sizes = "check: wanted size. prepare: size to write. Others: of built-in images, of TFRecords."
+    number("resolution", None, sizes, lower_bound=1)
     number("num_workers", None, "Images read at a time.", lower_bound=1)
 
     # Of one command each.

@@ -13,6 +13,7 @@ import numpy as np
 
 from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, ZipArchive
 from stylegan_jax.data.archives.folder import LABEL_FILE
+from stylegan_jax.data.channels import describe_silent, useful_channels
 from stylegan_jax.data.codecs import ImageFormat, decode, read_format
 from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.labels import parse_labels
@@ -64,16 +65,24 @@ class _Scan(NamedTuple):
     form: ImageFormat | None
     file_hash: str
     pixel_hash: str
+    useful_channels: int
     failure: tuple[str, str] | None
 
 
-def find_problems(
+class Findings(NamedTuple):
+    """What `check_images` finds: `problems` by image, and `notes` about all."""
+
+    problems: list[Problem]
+    notes: list[str]
+
+
+def check_images(
     archive: Archive,
     *,
     resolution: int | None = None,
-    labels: bool = False,
+    labels: bool | str = False,
     num_threads: int | None = None,
-) -> list[Problem]:
+) -> Findings:
     """Decodes all images and lists what would stop or spoil a training run.
 
     Images that cannot be read or decoded; sizes that are not square, no power of two, or not that
@@ -84,11 +93,12 @@ def find_problems(
         archive: The data set.
         resolution: Width and height that all should have. Default: what most of those have that
             are square and a power of two.
-        labels: Whether every image should have a label, all of one kind.
+        labels: Whether every image should have a label, all of one kind; or the name of such.
         num_threads: See `map_images`.
 
     Returns:
-        All problems, in the order of the images; an image may have several.
+        All problems, in the order of the images; an image may have several. Channels that say
+        nothing are no problem, but noted.
 
     Raises:
         ValueError: `resolution` is no power of two.
@@ -108,10 +118,16 @@ def find_problems(
     found += _find_types(forms)
     found += _find_duplicates(archive, scans)
     if labels:
-        found += _find_labels(archive)
+        found += _find_labels(archive) if labels is True else _find_named_labels(archive, labels)
     # The sort is stable: problems of one image stay in the order of REASONS.
     found.sort(key=lambda finding: finding.index)
-    return [Problem(_name(archive, i), reason, detail) for i, reason, detail in found]
+    problems = [Problem(_name(archive, i), reason, detail) for i, reason, detail in found]
+
+    # Of images of one type alone: others are to be converted anyway.
+    stored = {form.channels for form in forms if form}
+    useful = [scan.useful_channels for scan in scans if not scan.failure]
+    note = describe_silent(stored.pop(), useful, len(useful)) if len(stored) == 1 else ""
+    return Findings(problems, [note] if note else [])
 
 
 def count_reasons(problems: Iterable[Problem]) -> dict[str, int]:
@@ -138,8 +154,9 @@ def _scan(archive: Archive, index: int) -> _Scan:
             content = decode(content)
     except Exception as error:
         detail = str(error) if isinstance(error, ValueError) else repr(error)
-        return _Scan(None, file_hash, "", (reason, detail))
-    return _Scan(format_of(content), file_hash, hash_pixels(content), None)
+        return _Scan(None, file_hash, "", 0, (reason, detail))
+    useful = useful_channels(content)
+    return _Scan(format_of(content), file_hash, hash_pixels(content), useful, None)
 
 
 def _is_power_of_two(n: int) -> bool:
@@ -218,6 +235,14 @@ def _find_labels(archive: Archive) -> Iterator[_Finding]:
             yield _Finding(index, "label kind", error)
         elif kind != usual:
             yield _Finding(index, "label kind", f"{kind}; most have {usual}")
+
+
+def _find_named_labels(archive: Archive, name: str) -> Iterator[_Finding]:
+    """Finds out whether the labels of a name are there and whole."""
+    try:
+        archive.choose_labels(name)
+    except ArchiveError as error:
+        yield _Finding(-1, "label missing", str(error))
 
 
 def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.data.labels import Labels
 from stylegan_jax.tools.dataset.scanning import map_images
 
 _MAX_COLS = 16
@@ -34,7 +35,7 @@ class _Row:
 
 
 def contact_sheet(
-    archive: Archive, *, count: int = 64, seed: int = 0, labels: bool = False
+    archive: Archive, *, count: int = 64, seed: int = 0, labels: bool | str = False
 ) -> tuple[np.ndarray, str]:
     """Draws images chosen at random; damaged ones become red cells.
 
@@ -45,8 +46,9 @@ def contact_sheet(
         archive: The data set.
         count: Images, as far as there are so many; a few more if that fills the rows of classes.
         seed: Of the choice.
-        labels: Show them: one class per row (or more, as many images as they get), with its name
-            to the left; captions and vectors below the images. Otherwise their names are there.
+        labels: Show them, or those of a name: one class per row (or more, as many images as they
+            get), with its name to the left; captions and vectors below the images. Otherwise their
+            names are there.
 
     Returns:
         uint8 picture [h, w, 3], and a line that says what it shows.
@@ -57,13 +59,14 @@ def contact_sheet(
     """
     if count < 1:
         raise ValueError(f"count={count}: a sheet shows at least one image.")
-    kind = archive.labels.kind if labels else ""
+    shown = archive.choose_labels(labels)
+    kind = shown.kind if labels else ""
     if kind == "none":
         raise ArchiveError(f"{archive.name} has no labels: leave --labels off.")
 
     # Which images, in which rows.
     rng = np.random.default_rng(seed)
-    rows = _class_rows(archive, count, rng) if kind == "classes" else _rows(archive, count, rng)
+    rows = _class_rows(shown, count, rng) if kind == "classes" else _rows(archive, count, rng)
     indices = [index for row in rows for index in row.indices]
     originals = dict(
         zip(indices, map_images(lambda i: _read(archive, i), indices, doing="reading"))
@@ -74,15 +77,14 @@ def contact_sheet(
     cells = {index: _fit(image, cell_px, zoom) for index, image in originals.items()}
     texts: dict[int, list[str]] = {}
     if kind in ("captions", "vectors"):
-        texts = {i: _wrap(_label_text(archive, i), cell_px, _CAPTION_LINES) for i in indices}
+        texts = {i: _wrap(_label_text(shown, i), cell_px, _CAPTION_LINES) for i in indices}
     elif not kind:
         texts = {i: [_shorten(_without_suffix(archive.names[i]), cell_px)] for i in indices}
 
     # What the picture shows, for its head and the terminal.
     note = _describe(archive, originals, cell_px, zoom)
     if kind == "classes":
-        shown = len({row.text for row in rows if row.text})
-        note += f", {shown} of {archive.labels.describe()}"
+        note += f", {len({row.text for row in rows if row.text})} of {shown.describe()}"
     return _draw(rows, cells, texts, note), note
 
 
@@ -93,9 +95,8 @@ def _rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
     return [_Row("", chosen[i : i + cols]) for i in range(0, len(chosen), cols)]
 
 
-def _class_rows(archive: Archive, count: int, rng: np.random.Generator) -> list[_Row]:
+def _class_rows(labels: Labels, count: int, rng: np.random.Generator) -> list[_Row]:
     """Draws equally many images of each class; of some classes, if there are too many."""
-    labels = archive.labels
     classes, sizes = np.unique(labels.values, return_counts=True)
     per_class = math.ceil(count / len(classes))
     # One image tells little of a class: rather show fewer classes.
@@ -174,9 +175,11 @@ def _describe(
     return note + (f", {damaged} damaged" if damaged else "")
 
 
-def _label_text(archive: Archive, index: int) -> str:
-    """Returns a caption, or a vector in three digits."""
-    label = archive.labels.item(index)
+def _label_text(labels: Labels, index: int) -> str:
+    """Returns a caption, the words of a vector's ones, or the vector in three digits."""
+    label = labels.item(index)
+    if labels.columns:
+        return ", ".join(word for word, value in zip(labels.columns, label) if value)
     return label if isinstance(label, str) else ", ".join(f"{value:.3g}" for value in label)
 
 

@@ -12,6 +12,7 @@ from etils import epath
 from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.archives.folder import LABEL_FILE
 from stylegan_jax.data.codecs import ImageFormat, encode
+from stylegan_jax.data.labels import Labels
 from stylegan_jax.tools.dataset.scanning import format_of, map_images, read_named
 
 
@@ -21,7 +22,8 @@ def export_zip(
     """Writes images and labels as a zip of PNG files, neither of them compressed.
 
     The images become `00000/img00000000.png` and so on, in order, the labels `dataset.json`; names
-    of images and classes have no place there. Equal images and labels give equal files.
+    of images and classes have no place there. Labels that go by a name stand in an entry of their
+    own, which NVIDIA's repositories pass over. Equal images and labels give equal files.
 
     Args:
         archive: The data set; square images of one power-of-two size, grey or RGB of 8 bits.
@@ -51,10 +53,24 @@ def export_zip(
         for index, png in enumerate(images):
             names.append(f"{index // 1000:05d}/img{index:08d}.png")
             members.writestr(_member(names[-1]), png)
-        # The format has numbers and texts here, and `null` where there are no labels.
-        pairs = None if labels.kind == "none" else list(zip(names, labels.values.tolist()))
-        members.writestr(_member(LABEL_FILE), json.dumps({"labels": pairs}))
+        # Numbers and texts, and `null` where there are no labels.
+        content = {"labels": _pairs(names, labels)}
+        if archive.named_labels:
+            content["named_labels"] = {
+                name: {
+                    "class_names": some.class_names,
+                    "columns": some.columns,
+                    "labels": _pairs(names, some),
+                }
+                for name, some in archive.named_labels.items()
+            }
+        members.writestr(_member(LABEL_FILE), json.dumps(content))
     return out
+
+
+def _pairs(names: list[str], labels: Labels) -> Any:
+    """Returns pairs of name and label as JSON holds them; None for no labels."""
+    return None if labels.kind == "none" else list(zip(names, labels.values.tolist()))
 
 
 def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:

@@ -33,6 +33,8 @@ class Statistics:
         stored_bytes: Size on disk.
         fingerprint: SHA-256 of pixels and labels in order: equal for equal data sets, however their
             files are encoded, named and packed. Names of classes do not count.
+        named_labels: A few words about each that goes by a name.
+        version: Of what the images were made from, where that is known.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Statistics:
     per_class: dict[str, int]
     stored_bytes: int
     fingerprint: str
+    named_labels: dict[str, str]
+    version: str
 
     def to_json(self) -> dict[str, Any]:
         """Returns all values, for `json.dumps`."""
@@ -65,8 +69,10 @@ class Statistics:
             "global mean": _numbers(self.global_mean),
             "global std": _numbers(self.global_std),
             "labels": self.labels,
+            "by names": "; ".join(f"{name}: {some}" for name, some in self.named_labels.items()),
             "per class": _spread(self.per_class),
             "on disk": f"{self.stored_bytes} bytes ({self.stored_bytes / 2**20:.1f} MiB)",
+            "made from": self.version,
             "fingerprint": self.fingerprint,
         }
         return "\n".join(f"{key:12s} {value}" for key, value in lines.items() if value)
@@ -123,7 +129,9 @@ def measure(archive: Archive, *, num_threads: int | None = None) -> Statistics:
         labels=labels.describe(),
         per_class=_count_classes(labels),
         stored_bytes=sum(archive.sizes),
-        fingerprint=content_fingerprint(hashes, labels),
+        fingerprint=content_fingerprint(hashes, labels, archive.named_labels),
+        named_labels={name: some.describe() for name, some in archive.named_labels.items()},
+        version=archive.version,
     )
 
 

@@ -12,7 +12,7 @@ from stylegan_jax.data.archives import Archive, FolderArchive, ZipArchive
 from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.labels import no_labels
-from stylegan_jax.tools.dataset.checks import REASONS, count_reasons, find_problems
+from stylegan_jax.tools.dataset.checks import REASONS, check_images, count_reasons
 
 FLAGS = list_drawings("flags")
 
@@ -33,7 +33,7 @@ def folder(tmp_path):
 
 def found(archive, **kwargs):
     """File name, reason and detail of all problems."""
-    problems = find_problems(archive, **kwargs)
+    problems = check_images(archive, **kwargs).problems
     assert all(problem.reason in REASONS for problem in problems)
     return [(p.file.split("/")[-1], p.reason, p.detail) for p in problems]
 
@@ -157,7 +157,7 @@ def test_equal_bytes_of_another_shape_are_no_duplicates(tmp_path):
 def test_one_image_with_several_problems(folder):
     for name in "ab":
         (folder / f"{name}.png").write_bytes(encode(flag(5, 24)[..., :1]))
-    problems = find_problems(FolderArchive(folder))
+    problems = check_images(FolderArchive(folder)).problems
     reasons = [problem.reason for problem in problems if problem.file.endswith("b.png")]
     assert reasons == ["not a power of two", "type", "duplicate"]
     assert count_reasons(problems) == {"not a power of two": 2, "type": 2, "duplicate": 1}
@@ -254,4 +254,4 @@ def test_an_archive_of_arrays():
 
 def test_resolutions_that_cannot_be(folder):
     with pytest.raises(ValueError, match="resolution=20: wanted a power of two"):
-        find_problems(FolderArchive(folder), resolution=20)
+        check_images(FolderArchive(folder), resolution=20)

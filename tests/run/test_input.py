@@ -1,5 +1,6 @@
 """What a run reads: labels that are left off are named, and waiting for data is noticed."""
 
+import json
 import time
 
 import jax
@@ -33,6 +34,22 @@ def test_unused_labels_are_named(config, capsys):
     config.data.labels = True
     assert image_shape(open_config_source(config)).c_dim == 2
     assert capsys.readouterr().out == ""
+
+
+def test_labels_by_names_and_silent_channels_are_told(config, capsys, tmp_path):
+    grey = np.repeat(drawings(4, 8)[..., :1], 3, axis=3)
+    write_folder(tmp_path / "grey", grey, [f"{i}.png" for i in range(4)])
+    named = {name: {"labels": [[f"{i}.png", i % 2] for i in range(4)]} for name in ("role", "tone")}
+    content = {"labels": None, "named_labels": named}
+    (tmp_path / "grey" / "dataset.json").write_text(json.dumps(content))
+    config.data.dataset = str(tmp_path / "grey")
+    open_config_source(config)
+    out = capsys.readouterr().out
+    assert "others: --config.data.labels=role|tone" in out
+    assert "NOTE: grey: all 4 images have the same red, green and blue" in out
+    config.data.labels, config.data.channels = "tone", 1
+    source = open_config_source(config)
+    assert (source.c_dim, source.img_channels, capsys.readouterr().out) == (2, 1, "")
 
 
 def test_waiting_is_measured_and_much_of_it_is_said_once(config, capsys, monkeypatch):

@@ -207,7 +207,8 @@ def define_flags() -> None:
     # Of several commands.
     text("source", None, "A folder, a zip or another file, local or gs://; or openmoji/portraits.")
     text("out", None, "show: the PNG file to write. export: the zip.")
-    flags.DEFINE_flag(_LabelsFlag("check: every image needs one. show: draw them. Or a name."))
+    labels = _LabelsFlag("check: every image needs one. show: draw them. Or a name of labels.")
+    flags.DEFINE_flag(labels, flag_values=flags.FLAGS)
     sizes = "check: wanted size. prepare: size to write. Others: of built-in images, of TFRecords."
     number("resolution", None, sizes, lower_bound=1)
     number("num_workers", None, "Images read at a time.", lower_bound=1)

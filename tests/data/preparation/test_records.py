@@ -35,7 +35,7 @@ def test_channels_are_converted(given, wanted, expected):
 
 
 def test_colours_do_not_become_grey():
-    with pytest.raises(ValueError, match="3 channels, wanted grey"):
+    with pytest.raises(ValueError, match="colours, which 1 channel"):
         convert_image(np.zeros((1, 1, 3), np.uint8), Recipe(Transform(1), 1))
     with pytest.raises(ValueError, match="uint16 pixels, but the first image has uint8"):
         convert_image(np.zeros((1, 1, 3), np.uint16), Recipe(Transform(1), 3))

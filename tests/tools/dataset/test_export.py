@@ -98,6 +98,58 @@ def test_kinds_of_labels(tmp_path, labels):
         assert (json.loads(members.read("dataset.json"))["labels"] is None) == (labels is None)
 
 
+def test_labels_by_names_go_there_and_back(tmp_path):
+    root = tmp_path / "x"
+    root.mkdir()
+    for number in range(2):
+        (root / f"{number}.png").write_bytes(encode(np.full((4, 4, 1), number, np.uint8)))
+
+    def pairs(*labels):
+        return {"labels": [[f"{n}.png", label] for n, label in enumerate(labels)]}
+
+    named = {
+        "role": pairs(1, 0) | {"class_names": ["cook", "judge", "pilot"]},
+        "attributes": pairs([0, 1], [0.5, 0]) | {"columns": ["hat", "veil"]},
+        "captions": pairs("a cat", "größer"),
+    }
+    content = {"labels": None, "named_labels": named}
+    (root / "dataset.json").write_text(json.dumps(content))
+    source = FolderArchive(root)
+    once = ZipArchive(export_zip(source, tmp_path / "1.zip"))
+    twice = ZipArchive(export_zip(once, tmp_path / "2.zip"))
+    for archive in (source, once, twice):
+        found = archive.named_labels
+        assert list(found) == list(named) and archive.labels.kind == "none"
+        assert found["role"].class_names == ("cook", "judge", "pilot")
+        assert found["role"].values.tolist() == [1, 0]
+        assert found["attributes"].columns == ("hat", "veil")
+        assert found["attributes"].values.tolist() == [[0, 1], [0.5, 0]]
+        assert found["captions"].values.tolist() == ["a cat", "größer"]
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ([], ""),
+        ({"a b": {"labels": [["0.png", 1]]}}, "'a b' names labels"),
+        ({"x": {"labels": [["1.png", 1]]}}, "dataset.json, x: 1 of 1 images have no label"),
+        ({"x": {"labels": [["0.png", 1]], "class_names": ["a"]}}, "x: fewer words"),
+        ({"x": 3}, "wanted JSON of the form"),
+        ({"x": {}}, "wanted JSON of the form"),
+    ],
+)
+def test_damaged_labels_by_names(tmp_path, named, message):
+    (tmp_path / "0.png").write_bytes(encode(np.zeros((4, 4, 1), np.uint8)))
+    content = {"labels": None, "named_labels": named}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    archive = FolderArchive(tmp_path)
+    if not message:
+        assert archive.named_labels == {}
+        return
+    with pytest.raises(ArchiveError, match=message):
+        _ = archive.named_labels
+
+
 REFUSED = {
     "wide": ([(4, 8, 3)], np.uint8, "8x4 pixels.*power of two"),
     "odd": ([(6, 6, 3)], np.uint8, "6x6 pixels.*power of two"),

@@ -140,6 +140,7 @@ def test_arguments_keep_their_types():
         ("--config.data.mirror", False),
     ],
 )
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_labels_are_on_off_or_a_name(monkeypatch, argument, expected):
     argv = ["main", f"--config={quickstart.__file__}", argument]
     monkeypatch.setattr(sys, "argv", argv)

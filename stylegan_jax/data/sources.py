@@ -39,7 +39,7 @@ class ImageSource:
         format: Size, channels and type of every image.
         labels: The labels that are used; of kind `none` where they are left off.
         unused: Labels that the data set has and that are not used; None without any.
-        label_names: What else may be asked for as labels, by name.
+        label_names: Names of labels that may be trained with besides the usual ones.
         fingerprint: 16 hexadecimal digits that change when the data set or the use of its labels
             does. They do not depend on where the data set lies.
     """
@@ -85,7 +85,8 @@ class ImageSource:
         self.name = archive.name
         # A run says at its start which labels it leaves out.
         self.unused = None if labels or archive.labels.kind == "none" else archive.labels
-        self.label_names = tuple(archive.named_labels)
+        named = archive.named_labels.items()
+        self.label_names = tuple(name for name, some in named if some.kind != "captions")
         self.fingerprint = _fingerprint(archive, self.format, self.labels)
         self._archive = archive
         self._cache: dict[int, np.ndarray] = {}

@@ -82,7 +82,10 @@ def patch_descriptors(
 
     for level, rows in descriptors.items():
         channels = rows.shape[1] // PATCH_SIZE**2
-        keep_scale = None if constant is None else constant[level]
+        keep_scale = (constant or {}).get(level)
+        # Sets of other channels than the reals' are refused where the two are compared.
+        if keep_scale is not None and len(keep_scale) != channels:
+            keep_scale = None
         _normalize(rows, channels, keep_scale)
     return descriptors
 

@@ -51,8 +51,9 @@ def _tell_what_is_not_used(source: ImageSource) -> None:
         print(f"NOTE: {source.name} has {source.unused.describe()}, which this run does not use.")
         if source.unused.kind != "captions":
             print("To train with them: --config.data.labels")
-        if source.label_names:
-            print(f"By names there are others: --config.data.labels={'|'.join(source.label_names)}")
+    if source.label_names and source.c_dim == 0:
+        names = "|".join(source.label_names)
+        print(f"Labels by names, to train with: --config.data.labels={names}")
     if silent := source.describe_silent_channels():
         print(f"NOTE: {source.name}: {silent}")
 

@@ -45,7 +45,7 @@ def test_labels_by_names_and_silent_channels_are_told(config, capsys, tmp_path):
     config.data.dataset = str(tmp_path / "grey")
     open_config_source(config)
     out = capsys.readouterr().out
-    assert "others: --config.data.labels=role|tone" in out
+    assert "Labels by names, to train with: --config.data.labels=role|tone\n" in out
     assert "NOTE: grey: all 4 images have the same red, green and blue" in out
     config.data.labels, config.data.channels = "tone", 1
     source = open_config_source(config)

@@ -252,3 +252,10 @@ def test_full_disk(pictures, tmp_path):
     assert f"0 of {COUNT} images are done and kept: make room and run the same" in said
     assert not (tmp_path / "data/mine/64/1.0.0").exists()
     assert not list((tmp_path / "data").rglob("*.partial"))
+
+
+def test_channels_that_say_nothing_are_told(tmp_path, capfd):
+    archive = ArrayArchive(channels=4)
+    archive.images[..., 3] = 255
+    prepare(archive, tmp_path)
+    assert capfd.readouterr().err.startswith("NOTE: all 10 images have an alpha channel that is op")

@@ -23,6 +23,8 @@ def test_channels_that_are_none():
         ([[7]], 3, [7, 7, 7]),
         ([[7]], 4, [7, 7, 7, 255]),
         ([[1, 2, 3]], 4, [1, 2, 3, 255]),
+        ([[9, 9, 9]], 1, [9]),
+        ([[9, 9, 9, 255]], 1, [9]),
         ([[10, 20, 30, 0]], 3, [255, 255, 255]),
         ([[10, 20, 30, 255]], 3, [10, 20, 30]),
         ([[100, 0, 255, 51]], 3, [224, 204, 255]),
@@ -36,7 +38,7 @@ def test_channels_are_converted(given, wanted, expected):
 
 def test_colours_do_not_become_grey():
     with pytest.raises(ValueError, match="colours, which 1 channel"):
-        convert_image(np.zeros((1, 1, 3), np.uint8), Recipe(Transform(1), 1))
+        convert_image(np.array([[[1, 2, 3]]], np.uint8), Recipe(Transform(1), 1))
     with pytest.raises(ValueError, match="uint16 pixels, but the first image has uint8"):
         convert_image(np.zeros((1, 1, 3), np.uint16), Recipe(Transform(1), 3))
 

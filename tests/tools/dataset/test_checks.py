@@ -255,3 +255,23 @@ def test_an_archive_of_arrays():
 def test_resolutions_that_cannot_be(folder):
     with pytest.raises(ValueError, match="resolution=20: wanted a power of two"):
         check_images(FolderArchive(folder), resolution=20)
+
+
+def test_channels_that_say_nothing_are_noted(folder):
+    assert check_images(FolderArchive(folder)).notes == []
+    for number in range(5):
+        opaque = np.concatenate([flag(number), np.full((16, 16, 1), 255, np.uint8)], axis=2)
+        (folder / f"{number}.png").write_bytes(encode(opaque))
+    problems, notes = check_images(FolderArchive(folder))
+    assert problems == [] and len(notes) == 1
+    assert notes[0].startswith("all 5 images have an alpha channel that is opaque everywhere")
+
+
+def test_labels_of_a_name(folder):
+    assert found(FolderArchive(folder), labels="role") == [
+        (
+            "flags",
+            "label missing",
+            "flags has no labels by the name 'role', nor any others by a name.",
+        )
+    ]

@@ -96,10 +96,10 @@ def test_many_classes_and_few(tmp_path):
     assert "12 of 100 images" in contact_sheet(archive, count=12, labels=True)[1]
     assert contact_sheet(archive, count=12, labels=True)[1].endswith("3 of 10 classes")
     assert contact_sheet(archive, count=2, labels=True)[1].endswith("1 of 10 classes")
-    rows = sheets._class_rows(FolderArchive(tmp_path / "x"), 100, np.random.default_rng(0))
+    rows = sheets._class_rows(FolderArchive(tmp_path / "x").labels, 100, np.random.default_rng(0))
     assert [row.text for row in rows] == [str(n) for n in range(10)]
     two = write(tmp_path / "y", {f"{n % 2}/{n}.png": flag(0) for n in range(40)})
-    rows = sheets._class_rows(two, 40, np.random.default_rng(0))
+    rows = sheets._class_rows(two.labels, 40, np.random.default_rng(0))
     assert [(row.text, len(row.indices)) for row in rows] == [
         ("0", 16),
         ("", 4),
@@ -120,6 +120,23 @@ def test_captions_and_vectors(tmp_path, labels):
     assert contains(picture, enlarged(flag(1), 6))
     assert picture.shape[0] >= plain.shape[0] and not np.array_equal(picture, plain)
     np.testing.assert_array_equal(contact_sheet(archive)[0], plain)
+
+
+def test_labels_of_a_name(tmp_path):
+    images = {"a.png": flag(0), "b.png": flag(1)}
+    archive = write(tmp_path / "x", images)
+    named = {
+        "role": {"labels": list(zip(images, (1, 0))), "class_names": ["cook", "judge"]},
+        "marks": {"labels": list(zip(images, ([0, 1], [1, 1]))), "columns": ["hat", "veil"]},
+    }
+    content = json.dumps({"labels": None, "named_labels": named})
+    (tmp_path / "x" / "dataset.json").write_text(content)
+    archive = FolderArchive(tmp_path / "x")
+    assert contact_sheet(archive, labels="role")[1].endswith("2 of 2 classes")
+    assert sheets._label_text(archive.named_labels["marks"], 0) == "veil"
+    assert sheets._label_text(archive.named_labels["marks"], 1) == "hat, veil"
+    with pytest.raises(ArchiveError, match="no labels by the name 'hat', but role, marks"):
+        contact_sheet(archive, labels="hat")
 
 
 def test_texts_fit():

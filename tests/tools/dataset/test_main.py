@@ -72,6 +72,13 @@ def test_check(command, folder, tmp_path, capsys):
     }
 
 
+def test_show_a_built_in_set(command, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    options = ["--source=openmoji/portraits/unseen", "--labels=tone", "--resolution=16"]
+    assert command("show", *options, f"--out={out}", "--count=6") == 0
+    assert "of 53 images, 16x16 pixels" in capsys.readouterr().out
+
+
 def test_show(command, folder, tmp_path, capsys):
     out = tmp_path / "new" / "sheet.png"
     assert command("show", f"--source={folder}", f"--out={out}", "--labels", "--count=4") == 0

@@ -49,8 +49,9 @@ def patch_descriptors(
         num_images: Images to take; the rest of the stream is left unread.
         num_patches: Patches per image and level.
         constant: What `constant_channels` says of the set that this one is compared with. These
-            channels keep their scale, in grey levels: brought to unit variance, noise of half a
-            grey level would count as much as all that the images show.
+            channels get the mean scale of the others, so that what they hold counts as it is seen:
+            brought to unit variance, noise of half a grey level would count as much as all that
+            the images show.
 
     Returns:
         float32 arrays [num_images * num_patches, 49 * c], by the shorter side of the level in
@@ -82,11 +83,11 @@ def patch_descriptors(
 
     for level, rows in descriptors.items():
         channels = rows.shape[1] // PATCH_SIZE**2
-        keep_scale = (constant or {}).get(level)
+        silent = (constant or {}).get(level)
         # Sets of other channels than the reals' are refused where the two are compared.
-        if keep_scale is not None and len(keep_scale) != channels:
-            keep_scale = None
-        _normalize(rows, channels, keep_scale)
+        if silent is not None and len(silent) != channels:
+            silent = None
+        _normalize(rows, channels, silent)
     return descriptors
 
 
@@ -220,8 +221,11 @@ def _cut_from_image(
     return jax.vmap(lambda yx: lax.dynamic_slice(image, (yx[0], yx[1], 0), size))(corners)
 
 
-def _normalize(rows: np.ndarray, channels: int, keep_scale: np.ndarray | None) -> None:
-    """Brings each channel to zero mean and, but for some, unit variance over all rows, in place."""
+def _normalize(rows: np.ndarray, channels: int, silent: np.ndarray | None) -> None:
+    """Brings each channel to zero mean and unit variance over all rows, in place.
+
+    Silent ones, bool [c], are divided by what the others' deviations are on average (rms).
+    """
     pixels = rows.reshape(-1, channels)
     # In blocks, since a set takes gigabytes; sums in float64, since it has 1e8 of them.
     block = _ROWS_PER_BLOCK * PATCH_SIZE**2
@@ -233,7 +237,9 @@ def _normalize(rows: np.ndarray, channels: int, keep_scale: np.ndarray | None) -
     variance = np.sum(squares, axis=0) / len(pixels)
     # A channel without any content, such as a constant alpha, stays at zero instead of NaN.
     scale = 1 / np.maximum(np.sqrt(variance), _MIN_STD)
-    if keep_scale is not None:
-        scale[keep_scale] = 1
+    if silent is not None and silent.any():
+        others = variance[~silent]
+        # Not below a grey level, the unit where there is nothing to compare with.
+        scale[silent] = 1 / np.sqrt(max(others.mean() if len(others) else 1.0, 1.0))
     for b in blocks:
         b *= scale.astype(np.float32)

@@ -3,8 +3,9 @@
 Images are split into a Laplacian pyramid (laplacian_pyramid.py), small random patches are cut from
 each level (patches.py), and the two clouds of patches are compared along random directions, where
 the Wasserstein distance is the mean gap between sorted values. Low means alike: the finest level
-speaks of detail, 16 px of layout. Contrast is not compared, but a channel that never varies in the
-reals has none: there what the fakes show counts in grey levels.
+speaks of detail, 16 px of layout. A channel's contrast is not compared, but one that never varies
+in the reals, such as an opaque alpha, has none: what fakes show there is measured by that of the
+others.
 
     reals = real_descriptors(real_images, key, num_images=1024)         # once per run
     floor = swd_floor(real_images, key, num_images=1024)                # once per run

@@ -62,8 +62,8 @@ def test_score_grows_with_damage(change):
     assert scores == [evaluate_swd(reals, [images], KEY) for images in fakes]
 
 
-def test_noise_where_the_reals_are_constant_counts_in_grey_levels():
-    """Fakes of coins of 0 or k: k / 2 of deviation, and k / 2 * E|N(0, 1)| of distance."""
+def test_noise_where_all_is_constant_counts_in_grey_levels():
+    """Without any contrast. Coins of 0 or k: k / 2 of deviation, k / 2 * E|N(0, 1)| of distance."""
     reals = np.full((32, 16, 16, 1), 200, np.uint8)
     coins = np.random.default_rng(0).integers(2, size=reals.shape).astype(np.uint8)
     kept = real_descriptors(reals, KEY, num_images=32)
@@ -88,8 +88,13 @@ def test_an_alpha_that_says_nothing_does_not_decide():
     opaque = evaluate_swd(kept, [with_alpha(others)], KEY)["swd"]
     # A direction has 3/4 of its square in the colours; the patches lie elsewhere by chance.
     np.testing.assert_allclose(opaque, colours * 0.75**0.5, rtol=0.1)
+    # A grey level of noise is lost in the colours' contrast of many; a hundred are not.
     coins = np.random.default_rng(0).integers(2, size=(32, 16, 16)).astype(np.uint8)
-    assert opaque < evaluate_swd(kept, [with_alpha(others, coins)], KEY)["swd"] < 1.5 * colours
+    trace, much = (
+        evaluate_swd(kept, [with_alpha(others, k * coins)], KEY)["swd"] for k in (1, 100)
+    )
+    np.testing.assert_allclose(trace, opaque, rtol=0.02)
+    assert much > 1.3 * opaque
 
 
 def test_small_set_is_repeated_evenly():

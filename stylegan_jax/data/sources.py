@@ -142,7 +142,11 @@ class ImageSource:
         positions = np.linspace(0, len(self) - 1, min(_LOOKED_AT, len(self))).astype(int)
         useful = []
         for position in positions.tolist():
-            useful.append(useful_channels(self[position]))
+            try:
+                useful.append(useful_channels(self[position]))
+            except ValueError:
+                # A damaged image is told of where it is read to be used.
+                return ""
             # Of most data sets the first image is enough.
             if useful[-1] == self.img_channels:
                 break

@@ -16,6 +16,8 @@ import numpy as np
 from stylegan_jax.data import make_dataset, make_iterator, open_source, prepare
 from stylegan_jax.data.archives import open_archive
 
+pytestmark = pytest.mark.slow
+
 folder, data_dir = sys.argv[1:]
 expected = np.stack(list(open_source(folder, resolution=16)))
 

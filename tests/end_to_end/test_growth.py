@@ -12,6 +12,8 @@ from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from tests.end_to_end.growing import get_config
 
+pytestmark = pytest.mark.slow
+
 
 def growing(data_dir, recipe="stylegan1_ffhq", **changes):
     config = get_config(recipe).unlock()

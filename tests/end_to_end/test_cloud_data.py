@@ -9,14 +9,14 @@ import pytest
 from tests.data.foreign import drawings, write_folder, write_zip
 from tests.gcs import serve
 
+pytestmark = pytest.mark.slow
+
 # The libraries read their environment when they are loaded: a process of its own.
 _SCRIPT = """
 import sys
 import numpy as np
 from stylegan_jax.data import make_dataset, make_iterator, open_source, prepare
 from stylegan_jax.data.archives import open_archive
-
-pytestmark = pytest.mark.slow
 
 folder, data_dir = sys.argv[1:]
 expected = np.stack(list(open_source(folder, resolution=16)))

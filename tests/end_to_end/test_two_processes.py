@@ -19,6 +19,8 @@ from PIL import Image
 from stylegan_jax.run.restore import restore_subtree
 from tests.compiler import FAST_FLAGS
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"
 TOTAL_KIMG, TICK_KIMG = 0.096, 0.016
@@ -34,8 +36,6 @@ import os, pathlib, runpy, signal, sys
 from stylegan_jax import train
 from stylegan_jax.run import processes, watchdog
 from stylegan_jax.training import programs
-
-pytestmark = pytest.mark.slow
 processes.HEARTBEAT_SEC = 10
 flag = [f for f in sys.argv if f.startswith("--process_id=")]
 number = flag[0].split("=")[1] if flag else os.environ.get("SLURM_PROCID", "0")

@@ -197,6 +197,7 @@ def test_a_compiler_that_stops_says_why(tmp_path, log, error, words):
 def test_a_plan_for_a_tpu(tmp_path, monkeypatch):
     """The whole way, with the real compiler."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XLA_FLAGS")  # those of tests are for CPUs
     config = ffhq.get_config("smoke").unlock()
     # Losses and penalties in one program for each network.
     config.schedule.g_reg_interval = config.schedule.d_reg_interval = None

@@ -1,16 +1,22 @@
 """Settings of the whole suite: four virtual CPU devices and checked type annotations."""
 
+import collections
 import os
 import pathlib
 import tempfile
 
+from tests.compiler import FAST_FLAGS
+
+# Programs that one process has compiled are there for the next, and for the next run; processes
+# that tests start inherit all of it.
+CACHE = pathlib.Path(tempfile.gettempdir()) / f"stylegan_jax_tests_{os.getuid()}"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-    " --xla_backend_optimization_level=0"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=4", FAST_FLAGS]
 )
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
@@ -34,10 +40,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def compile_cache():
-    """Programs that one test has compiled are there for the next, and for the next run."""
-    default = pathlib.Path(tempfile.gettempdir()) / f"stylegan_jax_tests_{os.getuid()}"
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(default))
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests first, so that no worker begins one when the others end."""
+    slow = collections.Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])

@@ -46,21 +46,37 @@ def test_lsun_has_the_authors_numbers(category, resolution, kimg, gamma):
     assert config.schedule.total_kimg == kimg and config.loss.r1_gamma == gamma
 
 
-PAIRS = itertools.product(("orig", "skip", "resnet"), repeat=2)
-NETWORKS = [
-    *((ffhq, f"config=E,G={G},D={D}") for G, D in PAIRS),
+ARCHITECTURES = ("orig", "skip", "resnet")
+SAME = [(ffhq, f"config=E,G={name},D={name}") for name in ARCHITECTURES]
+MIXED = [(ffhq, f"config=E,G={G},D={D}") for G, D in itertools.permutations(ARCHITECTURES, 2)]
+OTHERS = [
     *((ffhq, f"config={row}") for row in "ABCD"),
     *((stylegan1_ffhq, f"row={row}") for row in "ABCDEF"),
 ]
+NETWORKS = SAME + MIXED + OTHERS
 SCHEDULES = [
     *((lsun, f"category=cat,model={model}") for model in ("progan", "stylegan1")),
     *((progan_celebahq, f"preset={preset}") for preset in ("v1", "v2")),
 ]
 
 
-@pytest.mark.parametrize(("recipe", "arg"), NETWORKS)
-def test_every_variant_traces_at_every_level(recipe, arg):
+@pytest.mark.parametrize(("recipe", "arg"), SAME + OTHERS)
+def test_every_variant_lowers_at_every_level(recipe, arg):
     """Lowering goes through every line of the step without the cost of compiling it."""
+    for trace in traces(recipe, arg):
+        trace().lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recipe", "arg"), MIXED)
+def test_every_mixture_traces(recipe, arg):
+    """Its operations are those of networks of the same architecture, which are lowered."""
+    for trace in traces(recipe, arg):
+        trace()
+
+
+def traces(recipe, arg):
+    """What traces each step of each level of a shrunken variant."""
     config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1)
     shape = ImageShape(config.data.resolution, 3, 0)
@@ -71,7 +87,7 @@ def test_every_variant_traces_at_every_level(recipe, arg):
     mesh = make_mesh(jax.devices()[:1])
     for level in levels:
         for _, trace in trace_steps(setup.at(level), mesh, state, shape):
-            trace().lower()
+            yield trace
 
 
 @pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES)

@@ -1,18 +1,48 @@
 """What the whole runs share."""
 
+import json
+
+import jax
 import pytest
 
+from stylegan_jax import train
 from stylegan_jax.training import programs
-
-# A few iterations do not repay what optimising costs.
-FAST_COMPILER = {"cpu": {"xla_backend_optimization_level": 0}}
+from tests.end_to_end.command import COMPILER_OPTIONS
 
 
 @pytest.fixture(autouse=True, scope="module")
 def fast_compiler():
-    """Programs of whole runs in two thirds of the time; those of a subprocess are its own."""
+    """Programs of whole runs in two thirds of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(programs, "_COMPILER_OPTIONS", FAST_COMPILER)
+        patch.setattr(programs, "_COMPILER_OPTIONS", COMPILER_OPTIONS)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shared_programs():
+    """Steps are traced and compiled once for all runs of a module whose settings are the same."""
+    setups, compiled = {}, {}
+
+    def make_setup(config, shape, *, make=train.make_setup):
+        sections = config.to_dict()
+        sections["schedule"].pop("total_kimg")
+        named = {name: sections[name] for name in ("G", "D", "loss", "optimizer", "schedule")}
+        key = json.dumps(named), shape
+        if key not in setups:
+            setups[key] = make(config, shape)
+        return setups[key]
+
+    def compile_steps(setup, mesh, state, shape, constants, *, make=train.compile_steps, **kwargs):
+        assert any(setup.networks is known.networks for known, _ in setups.values())
+        labels = jax.tree.map(lambda x: (x.shape, str(x.dtype)), constants)
+        key = id(setup.networks), setup.hyper, setup.level, mesh, shape, str(labels)
+        if key not in compiled:
+            compiled[key] = make(setup, mesh, state, shape, constants, **kwargs)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "make_setup", make_setup)
+        patch.setattr(train, "compile_steps", compile_steps)
         yield
 
 

@@ -10,14 +10,15 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.end_to_end.command import python_module
 from tests.gcs import serve
 
 ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,8 @@ def gcs():
 
 def run_module(gcs, name, *arguments, check=True):
     """Runs `python -m stylegan_jax.NAME` against the fake bucket; its output."""
-    cache = jax.config.jax_compilation_cache_dir
-    env = os.environ | gcs.environment()
-    env |= {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", f"stylegan_jax.{name}", *arguments]
+    env = os.environ | gcs.environment() | {"PYTHONPATH": str(ROOT)}
+    command = [*python_module(name), *arguments]
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert not check or result.returncode == 0, result.stderr
     return result.stdout + result.stderr

@@ -9,6 +9,8 @@ import pytest
 from tests.data.foreign import drawings, write_folder, write_zip
 from tests.gcs import serve
 
+pytestmark = pytest.mark.slow
+
 # The libraries read their environment when they are loaded: a process of its own.
 _SCRIPT = """
 import sys

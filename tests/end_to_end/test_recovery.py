@@ -17,6 +17,8 @@ from stylegan_jax.run.meters import read_metrics
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.train import train
 
+pytestmark = pytest.mark.slow
+
 
 def smoke(data_dir, **changes):
     """Iterations and checkpoints of 16 images, ticks of 32, twelve iterations."""

@@ -17,6 +17,9 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.run.restore import restore_subtree
+from tests.compiler import FAST_FLAGS
+
+pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).parents[2]
 FAKES = ROOT / "tests" / "launch" / "fakes"
@@ -95,9 +98,7 @@ class Run:
         flags += [f"--config.{key}={value}" for key, value in settings.items()]
         self.notes = self.workdir.with_suffix(f".notes{time.monotonic()}")
         self.notes.mkdir(parents=True)
-        whole = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-        whole |= {"JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir}
-        whole |= {"NOTES": str(self.notes), **env}
+        whole = os.environ | {"XLA_FLAGS": FAST_FLAGS, "NOTES": str(self.notes), **env}
         self.log = self.notes / "log"
         with self.log.open("w") as out:
             self.processes = [

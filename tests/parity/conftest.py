@@ -4,8 +4,13 @@ import collections
 import json
 import pathlib
 
+import pytest
+
 from tests.parity.case import kind_of
 from tests.parity.test_golden import RUNNERS
+
+# Kinds with a program per phase.
+SLOW = ("loss_", "train_", "sg1_losses", "pggan_losses")
 
 
 def pytest_generate_tests(metafunc):
@@ -14,9 +19,15 @@ def pytest_generate_tests(metafunc):
         return
     folder = pathlib.Path(metafunc.config.getoption("--golden"))
     entries = json.loads((folder / "index.json").read_text())["cases"]
-    values = [(entry, folder, kind_of(entry)) for entry in entries]
-    names = [entry["file"].removesuffix(".npz") for entry in entries]
-    metafunc.parametrize(("golden_entry", "golden_folder", "golden_kind"), values, ids=names)
+    cases = [
+        pytest.param(
+            *(entry, folder, kind_of(entry)),
+            id=entry["file"].removesuffix(".npz"),
+            marks=[pytest.mark.slow] if kind_of(entry).startswith(SLOW) else [],
+        )
+        for entry in entries
+    ]
+    metafunc.parametrize(("golden_entry", "golden_folder", "golden_kind"), cases)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -192,15 +192,20 @@ def test_a_compiler_that_stops_says_why(tmp_path, log, error, words):
         compiler._wait(subprocess.Popen(["true"]), str(tmp_path), None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not targets._is_installed("libtpu"), reason="the plan extra is not installed")
 def test_a_plan_for_a_tpu(tmp_path, monkeypatch):
     """The whole way, with the real compiler."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    planned = planner.plan(ffhq.get_config("smoke"), "v5e:2x2", str(tmp_path))
+    monkeypatch.delenv("XLA_FLAGS")  # those of tests are for CPUs
+    config = ffhq.get_config("smoke").unlock()
+    # Losses and penalties in one program for each network.
+    config.schedule.g_reg_interval = config.schedule.d_reg_interval = None
+    planned = planner.plan(config.lock(), "v5e:2x2", str(tmp_path))
     assert planned["fits"] and planned["hardware"]["memory_bytes"] == int(15.75 * 2**30)
-    Gmain = planned["programs"][0]
-    assert set(Gmain["collectives"]) == {"all-reduce"}
+    Gboth = planned["programs"][0]
+    assert set(Gboth["collectives"]) == {"all-reduce"}
     # The gradients of four devices and their statistics; no axis of 2x2 is a ring.
-    assert Gmain["wire_bytes"] == 1.5 * Gmain["collectives"]["all-reduce"]["bytes"] > 0
-    assert Gmain["wire_sec"] == pytest.approx(Gmain["wire_bytes"] / (2 * 45e9))
+    assert Gboth["wire_bytes"] == 1.5 * Gboth["collectives"]["all-reduce"]["bytes"] > 0
+    assert Gboth["wire_sec"] == pytest.approx(Gboth["wire_bytes"] / (2 * 45e9))
     assert json.loads((tmp_path / "plan_v5e_2x2.json").read_text())["fits"]

@@ -5,7 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,8 +17,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 
 def run_tool(*args):
-    cache = jax.config.jax_compilation_cache_dir
-    env = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache, "PYTHONPATH": str(ROOT)}
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "stylegan_jax.tools.figures", *args]
     return subprocess.run(command, env=env, capture_output=True, text=True)
 

@@ -62,6 +62,7 @@ def test_four_devices_equal_one(whole, batch, on_one_device):
     assert_close(four, on_one_device, rtol=1e-4)  # sums over images in another order
 
 
+@pytest.mark.slow
 def test_a_split_state_and_split_rows_change_nothing(whole, batch, split_small, on_one_device):
     setup, _, state = whole
     found = gradients_on(make_mesh(fsdp=2, spatial=2), state, batch, setup)
@@ -74,6 +75,7 @@ def test_a_growing_step_on_four_devices_equals_one(growing, batch, growing_on_on
     assert_close(four, growing_on_one_device, rtol=1e-4)  # sums over images in another order
 
 
+@pytest.mark.slow
 def test_a_growing_step_with_split_state_and_rows_changes_nothing(
     growing, batch, split_small, growing_on_one_device
 ):

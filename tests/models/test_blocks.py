@@ -124,7 +124,10 @@ class Growth:
         self.noise = make_noise(jax.random.key(3), 2, G.noise_layers, 16)
         self.by_fade = {fade: self.draw(self.params, jnp.float32(fade)) for fade in (0, 0.5, 1)}
 
-    @functools.partial(jax.jit, static_argnums=0)
+    # The emitters that users have round what a program holds twice alike; the older ones do not.
+    @functools.partial(
+        jax.jit, static_argnums=0, compiler_options={"xla_cpu_use_fusion_emitters": True}
+    )
     def draw(self, params, fade):
         """Images at 4x4, at 8x8, and at 8x8 with a fade; moved values and gradients of the last."""
 

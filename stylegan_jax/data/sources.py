@@ -86,7 +86,7 @@ class ImageSource:
         # A run says at its start which labels it leaves out.
         self.unused = None if labels or archive.labels.kind == "none" else archive.labels
         named = archive.named_labels.items()
-        self.label_names = tuple(name for name, some in named if some.kind != "captions")
+        self.label_names = tuple(name for name, some in named if _tells_images_apart(some))
         self.fingerprint = _fingerprint(archive, self.format, self.labels)
         self._archive = archive
         self._cache: dict[int, np.ndarray] = {}
@@ -294,6 +294,12 @@ def _check_size(name: str, form: ImageFormat) -> None:
         )
 
 
+def _tells_images_apart(labels: Labels) -> bool:
+    """Tells whether networks can be conditioned on labels: vectors, or classes of more than one."""
+    is_constant = labels.kind == "classes" and bool((labels.values == labels.values[0]).all())
+    return labels.kind in ("classes", "vectors") and not is_constant
+
+
 def _check_labels(archive: Archive, labels: Labels) -> None:
     """Refuses labels that cannot be trained with."""
     if labels.kind == "none":
@@ -307,7 +313,7 @@ def _check_labels(archive: Archive, labels: Labels) -> None:
             "data.labels off, or name others."
         )
     # A condition that is the same for all teaches a network nothing.
-    if labels.kind == "classes" and (labels.values == labels.values[0]).all():
+    if not _tells_images_apart(labels):
         raise ValueError(
             f"{archive.name}: labels are asked for, but all {len(labels)} images are of the class "
             f"{labels.class_names[labels.values[0]]!r}. Train without labels, or give two classes "

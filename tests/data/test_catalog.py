@@ -262,6 +262,9 @@ def test_parts_of_a_split(portraits_dir):
         open_source(f"openmoji/portraits{part}", labels="tone", **options)
         for part in ("", "/seen", "/unseen")
     )
+    # Of a part all images are alike in this.
+    assert "split" in whole.label_names
+    assert seen.label_names == unseen.label_names == ("role", "gender", "tone", "attributes")
     assert len(seen) + len(unseen) == len(whole) and 0 < len(unseen) < len(seen)
     split = open_source("openmoji/portraits", labels="split", **options).labels.values
     np.testing.assert_array_equal(pixels(unseen), pixels(whole)[split == 1])

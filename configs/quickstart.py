@@ -9,8 +9,8 @@ Arguments, joined with commas:
 
     model=stylegan1     or progan: grown from 4 to 32 px, with `growth.png`, one row of samples per
                         resolution; default stylegan2
-    fast                a first glimpse, frames and colours at best: about one minute, a growing
-                        model three
+    fast                a first glimpse, heads in shades of skin and cloth: about one minute, a
+                        growing model three
     data=flags          country flags instead, or all 2,460 drawings with data=all
     labels=role         class-conditional portraits, a row of the grid per class; or tone, gender,
                         attributes. Bare: all drawings, in nine classes
@@ -127,6 +127,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.loss.r1_gamma *= _GAMMA[args.res] / _GAMMA[32]
     if args.res == 64 and not args.fast:
         config.schedule.total_kimg = min(config.schedule.total_kimg, 60.0)
+    if args.res == 64 and args.fast and config.growth.init_resolution:
+        # One more resolution: its fade and its training.
+        config.schedule.total_kimg += 2 * config.growth.training_kimg
     config.G.z_dim = 128
     config.schedule.ema_kimg = 2.0
     config.schedule.ema_rampup = 0.1

@@ -362,7 +362,7 @@ def _compile(
 
 
 def _restart(run: _Run, state: TrainState) -> TrainState:
-    """Restarts the optimisers where a fade begins or ends (Karras et al. 2018, appendix A.1)."""
+    """Restarts the optimisers where a fade begins or ends, as the authors' schedule does."""
     restart = jax.jit(
         lambda state: restart_optimizers(state, run.setup),
         donate_argnums=0,

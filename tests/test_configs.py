@@ -90,7 +90,15 @@ def traces(recipe, arg):
             yield trace
 
 
-@pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES)
+QUICKSTARTS = [
+    (quickstart, ",".join(filter(None, arg)))
+    for arg in itertools.product(
+        ("", "model=stylegan1", "model=progan"), ("", "fast"), ("", "res=64"), ("", "labels=role")
+    )
+]
+
+
+@pytest.mark.parametrize(("recipe", "arg"), NETWORKS + SCHEDULES + QUICKSTARTS)
 def test_every_full_size_variant_is_accepted(recipe, arg):
     config = recipe.get_config(arg)
     check_config(config, num_devices=1)

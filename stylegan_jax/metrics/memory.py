@@ -25,7 +25,7 @@ from stylegan_jax.metrics.reals import Images
 _MAX_SIDE = 64
 # Shifts by up to so many pixels, along both axes.
 MAX_SHIFT = 1
-# References whose shifted copies are compared at once: bounds memory.
+# Images that are read, and references whose shifted copies are compared, at once: bounds memory.
 _BLOCK = 256
 
 
@@ -142,8 +142,8 @@ class MemoryScore:
         """
         # The reals' side stays the same throughout a run.
         if not len(self._references):
-            self._references = shrink_for_comparison(_stack(self._reals))
-            self._floor, _ = nearest(shrink_for_comparison(_stack(self._unseen)), self._references)
+            self._references = _shrink_all(self._reals)
+            self._floor, _ = nearest(_shrink_all(self._unseen), self._references)
         # Images shrink where they are, and are brought together small.
         batches = [gather_features(shrink_for_comparison(b)) for b in draw(self._num_images)]
         fakes = np.concatenate(batches)[: self._num_images]
@@ -168,6 +168,10 @@ class MemoryScore:
         )
 
 
-def _stack(images: Images) -> np.ndarray:
-    """All images of a set, uint8 [n, h, w, c]."""
-    return np.stack([np.asarray(images[i]) for i in range(len(images))])
+def _shrink_all(images: Images) -> np.ndarray:
+    """All images of a set, small; a large set never lies in memory at full size."""
+    parts = []
+    for start in range(0, len(images), _BLOCK):
+        part = [np.asarray(images[i]) for i in range(start, min(start + _BLOCK, len(images)))]
+        parts.append(shrink_for_comparison(np.stack(part)))
+    return np.concatenate(parts)

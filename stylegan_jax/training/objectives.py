@@ -333,7 +333,7 @@ def make_steps(setup: Setup, mesh: Mesh | None = None) -> tuple[Step, ...]:
         setup: Networks, numbers and level.
         mesh: Keeps what is drawn split over its devices.
 
-    Source: Karras et al. 2018 (ProGAN), algorithm in appendix A; Karras et al. 2020, appendix B.
+    Source: Karras et al. 2018 (ProGAN), appendix A.1; Karras et al. 2020, appendix B.
     """
     steps: dict[str, list[Step]] = {"G": [], "D": []}
     for number, phase in enumerate(make_phases(setup.hyper)):

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stylegan_jax.metrics import memory
 from stylegan_jax.metrics.memory import MemoryScore, nearest, shrink_for_comparison
 
 
@@ -60,6 +61,12 @@ def test_a_generator_that_copies_and_one_that_does_not(rng):
     assert honest["memory_copies"] < 0.5 and 0.9 < honest["memory"] < 1.1
     assert honest["memory_unseen_p50"] == copies["memory_unseen_p50"]
     assert "0% look like copies" in score.describe(honest | {"memory_copies": 0.0})
+
+
+def test_large_sets_are_read_in_parts(rng, monkeypatch):
+    monkeypatch.setattr(memory, "_BLOCK", 3)
+    images = rng.integers(0, 256, (7, 128, 128, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(memory._shrink_all(images), shrink_for_comparison(images))
 
 
 def test_sets_that_cannot_be_compared(rng):

@@ -26,6 +26,7 @@ from stylegan_jax.run.input import (
     image_shape,
     make_constants,
     open_config_source,
+    tell_what_is_not_used,
 )
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
 from stylegan_jax.run.preemption import PreemptionGuard
@@ -159,6 +160,7 @@ def _open(
         source = open_config_source(config)
         found = f"{len(source)} images of {source.format}, {source.labels.describe()}"
         print(f"data: {source.name}, {found}")
+        tell_what_is_not_used(source)
         shape = image_shape(source)
         setup, init = make_setup(config, shape)
         levels = make_config_levels(config)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 from etils import epath
 
@@ -114,6 +115,8 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
             prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
         if is_prepared(folder):
             archive = PreparedArchive(folder, name=dataset)
+            if name in _BUILT_IN:
+                _compare_versions(archive, DATASET_SPECS[name], folder)
             return choose_part(archive, part) if part else archive
 
     # A path. A published name means that data set, even where a folder is called the same.
@@ -125,6 +128,24 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
     if spec is not None:
         raise ValueError(_how_to_prepare(spec, dataset, resolution, data_dir))
     raise ValueError(f"There is no data set {dataset!r}, nor a folder or file. {_list_names()}")
+
+
+def _compare_versions(archive: Archive, spec: DatasetSpec, folder: epath.Path) -> None:
+    """Says where a built-in set was drawn from other drawings than those that are installed.
+
+    It stays as it is: runs that began with it go on with it.
+    """
+    try:
+        installed = spec.find_version()
+    except ImportError:
+        return  # what is prepared needs no package
+    made_from = archive.version or "an unknown version"
+    if made_from != installed:
+        print(
+            f"NOTE: {archive.name} was drawn from {made_from}; installed are {installed}. "
+            f"To draw it anew, remove {folder}; runs that began with it then need it back.",
+            file=sys.stderr,
+        )
 
 
 def prepared_folder(

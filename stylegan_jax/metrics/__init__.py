@@ -2,7 +2,12 @@
 
 from stylegan_jax.metrics.features import gather_features
 from stylegan_jax.metrics.laplacian_pyramid import laplacian_pyramid, num_levels
-from stylegan_jax.metrics.memory import MemoryScore, nearest
+from stylegan_jax.metrics.memory import (
+    MemoryScore,
+    nearest,
+    read_small,
+    shrink_for_comparison,
+)
 from stylegan_jax.metrics.patches import patch_descriptors
 from stylegan_jax.metrics.reals import Images, draw_reals
 from stylegan_jax.metrics.sliced_wasserstein import (
@@ -24,7 +29,9 @@ __all__ = [
     "nearest",
     "num_levels",
     "patch_descriptors",
+    "read_small",
     "real_descriptors",
+    "shrink_for_comparison",
     "sliced_wasserstein",
     "swd_floor",
 ]

@@ -142,8 +142,8 @@ class MemoryScore:
         """
         # The reals' side stays the same throughout a run.
         if not len(self._references):
-            self._references = _shrink_all(self._reals)
-            self._floor, _ = nearest(_shrink_all(self._unseen), self._references)
+            self._references = read_small(self._reals)
+            self._floor, _ = nearest(read_small(self._unseen), self._references)
         # Images shrink where they are, and are brought together small.
         batches = [gather_features(shrink_for_comparison(b)) for b in draw(self._num_images)]
         fakes = np.concatenate(batches)[: self._num_images]
@@ -168,8 +168,8 @@ class MemoryScore:
         )
 
 
-def _shrink_all(images: Images) -> np.ndarray:
-    """All images of a set, small; a large set never lies in memory at full size."""
+def read_small(images: Images) -> Float[np.ndarray, "n p q c"]:
+    """Reads all images of a set, shrunk; a large set never lies in memory at full size."""
     parts = []
     for start in range(0, len(images), _BLOCK):
         part = [np.asarray(images[i]) for i in range(start, min(start + _BLOCK, len(images)))]

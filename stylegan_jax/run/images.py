@@ -180,8 +180,9 @@ def label_grid(
 
     Args:
         grid: uint8 picture [h, w, c] with 1, 3 or 4 channels.
-        row_labels: One text per row, or none; they must divide the height evenly.
-        col_labels: One text per column, or none; they must divide the width evenly.
+        row_labels: One line per row, or none; they must divide the height evenly.
+        col_labels: One text per column, or none, of one line or several; they must divide the
+            width evenly.
         font_px: Text height in pixels.
 
     Returns:
@@ -197,10 +198,11 @@ def label_grid(
             f"{height}x{width} pixels; wanted one label per row and per column of images."
         )
 
-    # Margins as wide as the longest text, as high as two lines.
+    # Margins as wide as the longest text, and half a line above and below the highest.
     font = ImageFont.load_default(font_px)
     left = max((int(font.getlength(str(t))) + font_px for t in row_labels), default=0)
-    top = 2 * font_px if col_labels else 0
+    lines = max((str(t).count("\n") + 1 for t in col_labels), default=-1)
+    top = (lines + 1) * font_px
 
     # The grid on white, then the texts: right-aligned beside rows, centred above columns.
     canvas = Image.new(_CHANNELS[channels], (left + width, top + height), "white")
@@ -212,7 +214,7 @@ def label_grid(
         draw.text((left - font_px // 2, centre), str(text), "black", font, anchor="rm")
     for i, text in enumerate(col_labels):
         centre = left + (i + 0.5) * width / len(col_labels)
-        draw.text((centre, top / 2), str(text), "black", font, anchor="mm")
+        draw.text((centre, top / 2), str(text), "black", font, anchor="mm", align="center")
     return np.asarray(canvas).reshape(top + height, left + width, channels)
 
 

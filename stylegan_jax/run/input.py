@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -24,13 +23,13 @@ _INPUT_BOUND = 0.2
 
 
 def open_config_source(config: ConfigDict) -> ImageSource:
-    """Opens the config's data set; says loudly what of it is not used.
+    """Opens the config's data set.
 
     Raises:
         ValueError: There is no such data set, or it does not fit the config.
     """
     data = config.data
-    source = open_source(
+    return open_source(
         data.dataset,
         resolution=data.resolution,
         labels=data.labels,
@@ -39,12 +38,24 @@ def open_config_source(config: ConfigDict) -> ImageSource:
         seed=config.seed,
         data_dir=os.path.expanduser(data.data_dir),
     )
-    if jax.process_index() == 0:
-        _tell_what_is_not_used(source)
-    return source
 
 
-def _tell_what_is_not_used(source: ImageSource) -> None:
+def open_companion(config: ConfigDict, name: str) -> ImageSource:
+    """Opens another data set, by name or path, as images like those of the config's.
+
+    Raises:
+        ValueError: There is no such data set, or its images do not fit.
+    """
+    data = config.data
+    return open_source(
+        name,
+        resolution=data.resolution,
+        channels=data.channels,
+        data_dir=os.path.expanduser(data.data_dir),
+    )
+
+
+def tell_what_is_not_used(source: ImageSource) -> None:
     """Prints what the data set has beside what the networks get, and what of that is nothing."""
     # Labels that lie there and are left out are often a flag that was forgotten.
     if source.unused is not None:

@@ -5,7 +5,6 @@ A further score is a file in `metrics/`, a row of `MAKERS` and its interval in `
 
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -16,9 +15,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
-from stylegan_jax.data import ImageSource, open_source
+from stylegan_jax.data import ImageSource
 from stylegan_jax.metrics import Images, MemoryScore, SwdScore
 from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.input import open_companion
 from stylegan_jax.run.processes import as_first_process
 from stylegan_jax.run.samples import chunks
 from stylegan_jax.training.programs import make_sampler
@@ -116,11 +116,9 @@ def make_scores(config: ConfigDict, source: ImageSource, key: jax.Array) -> tupl
     key_scores, _ = jax.random.split(key)
 
     def open_images(name: str) -> Images:
-        data_dir = os.path.expanduser(config.data.data_dir)
-        other = open_source(name, resolution=source.img_resolution, data_dir=data_dir)
-        return _WithoutLabels(other)
+        return GreyLevels(open_companion(config, name))
 
-    context = Context(_WithoutLabels(source), key_scores, config.data.mirror, open_images)
+    context = Context(GreyLevels(source), key_scores, config.data.mirror, open_images)
 
     # What the config says of a score beside its interval is the metric's own business.
     def make(name: str) -> Score:
@@ -262,10 +260,11 @@ def _draw_inputs(
     return jnp.concatenate(z), jnp.concatenate(index), keys
 
 
-class _WithoutLabels:
-    """The images of a source without their labels, as metrics read them."""
+class GreyLevels:
+    """The images of a source as metrics read them: uint8, whatever is stored."""
 
     def __init__(self, source: ImageSource):
+        """Wraps a source; its labels are left out."""
         self._source = source
 
     def __len__(self) -> int:

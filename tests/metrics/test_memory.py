@@ -66,7 +66,7 @@ def test_a_generator_that_copies_and_one_that_does_not(rng):
 def test_large_sets_are_read_in_parts(rng, monkeypatch):
     monkeypatch.setattr(memory, "_BLOCK", 3)
     images = rng.integers(0, 256, (7, 128, 128, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(memory._shrink_all(images), shrink_for_comparison(images))
+    np.testing.assert_array_equal(memory.read_small(images), shrink_for_comparison(images))
 
 
 def test_sets_that_cannot_be_compared(rng):

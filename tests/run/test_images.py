@@ -153,6 +153,9 @@ def test_label_grid_adds_margins(channels):
         assert labelled[:top, left + 40 * i : left + 40 * i + 40, 0].min() < 64
     assert np.all(labelled[:top, :left] == 255)
     np.testing.assert_array_equal(label_grid(grid), grid)
+    # A second line above columns makes room for itself, and is drawn.
+    higher = label_grid(grid, ["psi=1", "psi=0.5"], ["a\nb", "b", "c"])
+    assert higher.shape[0] == labelled.shape[0] + 12
 
 
 def test_label_grid_needs_matching_labels():

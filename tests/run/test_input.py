@@ -9,7 +9,13 @@ import pytest
 
 from configs.quickstart import get_config
 from stylegan_jax.run import input as run_input
-from stylegan_jax.run.input import InputStream, image_shape, open_config_source
+from stylegan_jax.run.input import (
+    InputStream,
+    image_shape,
+    open_companion,
+    open_config_source,
+    tell_what_is_not_used,
+)
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import make_mesh
 from tests.data.foreign import drawings, write_folder
@@ -28,11 +34,15 @@ def config(tmp_path):
 
 def test_unused_labels_are_named(config, capsys):
     source = open_config_source(config)
+    assert capsys.readouterr().out == ""
+    tell_what_is_not_used(source)
     out = capsys.readouterr().out
     assert "NOTE: letters has 2 classes, which this run does not use" in out
     assert "--config.data.labels" in out and image_shape(source).c_dim == 0
     config.data.labels = True
-    assert image_shape(open_config_source(config)).c_dim == 2
+    source = open_config_source(config)
+    tell_what_is_not_used(source)
+    assert image_shape(source).c_dim == 2
     assert capsys.readouterr().out == ""
 
 
@@ -43,13 +53,16 @@ def test_labels_by_names_and_silent_channels_are_told(config, capsys, tmp_path):
     content = {"labels": None, "named_labels": named}
     (tmp_path / "grey" / "dataset.json").write_text(json.dumps(content))
     config.data.dataset = str(tmp_path / "grey")
-    open_config_source(config)
+    tell_what_is_not_used(open_config_source(config))
     out = capsys.readouterr().out
     assert "Labels by names, to train with: --config.data.labels=role|tone\n" in out
     assert "NOTE: grey: all 4 images have the same red, green and blue" in out
     config.data.labels, config.data.channels = "tone", 1
     source = open_config_source(config)
+    tell_what_is_not_used(source)
     assert (source.c_dim, source.img_channels, capsys.readouterr().out) == (2, 1, "")
+    # Another set is opened as the run opens its own: here without its silent channels.
+    assert open_companion(config, str(tmp_path / "grey")).img_channels == 1
 
 
 def test_waiting_is_measured_and_much_of_it_is_said_once(config, capsys, monkeypatch):

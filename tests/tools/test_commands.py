@@ -1,0 +1,95 @@
+"""Commands that pages and docstrings show: those of tools run, those of training are accepted."""
+
+import re
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan_jax.training.build import check_config
+from tests.commands import ROOT, own_flags, run_module, shown_commands
+from tests.data.foreign import drawings, write_folder
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [
+    *sorted((ROOT / "configs").glob("*.py")),
+    *sorted((ROOT / "stylegan_jax" / "tools").rglob("*.py")),
+]
+# What is shown more than once, for whatever checkpoint or folder, is run once.
+PLACES = re.compile(r"(--checkpoint|--source)=(?!openmoji).*")
+SHOWN = sorted(
+    {
+        tuple(PLACES.sub(r"\1=HERE", word) for word in words)
+        for page in PAGES + FILES
+        for words in shown_commands(page)
+    }
+)
+# Published images, which are not here; tests/data/builders has their layouts.
+PUBLISHED = {"--name=ffhq", "--name=lsun", "--name=celebahq"}
+TOOLS = [
+    words
+    for words in SHOWN
+    if words[0].startswith("stylegan_jax.tools") and not PUBLISHED & set(words)
+]
+RUNS = [
+    words
+    for words in SHOWN
+    if words[0] in ("stylegan_jax.main", "benchmarks.bench_step")
+    and any(word.startswith("--config=") for word in words)
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four flags of two classes."""
+    path = tmp_path_factory.mktemp("images")
+    write_folder(path, drawings(4, 16), ["a/0.png", "a/1.png", "b/0.png", "b/1.png"])
+    return path
+
+
+def shrink(words, workdir, folder, tmp_path):
+    """The command on what is here: a tiny checkpoint, a small folder."""
+    here = {"--checkpoint": workdir, "--source": folder, "--resolution": 16}
+    shrunken = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--out":
+            word = f"{name}={tmp_path}/{value}"
+        elif name in here and not value.startswith("openmoji"):
+            word = f"{name}={here[name]}"
+        shrunken.append(word)
+    if "prepare" in words:
+        shrunken.append(f"--data_dir={tmp_path}/data")
+    if "--figure=nearest" in words:
+        shrunken.append(f"--dataset={folder}")
+    if "--source=openmoji/portraits" in words:
+        shrunken.append("--resolution=16")
+    return shrunken
+
+
+def test_commands_are_found():
+    assert len(TOOLS) >= 14 and len(RUNS) >= 8
+
+
+@pytest.mark.parametrize("words", TOOLS, ids=" ".join)
+def test_a_tool_runs(words, workdir, folder, tmp_path, monkeypatch):
+    assert not run_module(monkeypatch, shrink(words, workdir, folder, tmp_path))
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written or {"check", "stats"} & set(words)
+    for path in tmp_path.rglob("*.png"):
+        with Image.open(path) as picture:
+            assert np.asarray(picture).std() > 0
+
+
+@pytest.mark.parametrize("words", RUNS, ids=" ".join)
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+def test_a_run_is_accepted(words, monkeypatch):
+    """Shrunken recipes run in tests/end_to_end; here all flags and settings are those shown."""
+    name, *argv = words
+    monkeypatch.setattr("sys.argv", [name, *argv])
+    with own_flags(monkeypatch) as values:
+        runpy.run_module(name, run_name="shown")
+        values([name, *argv])
+        config = values.config
+    check_config(config, num_devices=1)

@@ -38,8 +38,7 @@ def _stylegan2(fast: bool) -> ConfigDict:
     config.G.use_noise = False  # flat drawings have no grain; with noise, trials had speckles
 
     # A few hundred images are learned by heart within minutes: a strong penalty and a slower D hold
-    # it back. In trials of 8 kimg on flags SWD stood at 167 with gamma 0.02 and equal rates, and at
-    # 130 to 133 with gamma 5 and a G that learns two to three times as fast as D.
+    # it back. docs/quickstart.md has the trials.
     config.loss.r1_gamma = 5.0
     config.optimizer.G_lr, config.optimizer.D_lr = 0.008, 0.003
     # Path length and mixing order the latent space over millions of images, not in minutes.
@@ -47,7 +46,10 @@ def _stylegan2(fast: bool) -> ConfigDict:
     config.loss.style_mixing_prob = 0.0
 
     config.schedule.total_kimg = 3.0 if fast else 90.0
-    config.schedule.batch_size = 16  # steps count more than images here
+    # Steps count, not images: in the same minutes, batches of 4 came to an SWD of 14 where 16 came
+    # to 17. So few images are not worth dividing: one device, whose operations use both cores.
+    config.schedule.batch_size = 4
+    config.cpu_devices = 1
     return config
 
 
@@ -58,6 +60,8 @@ def _grow(config: ConfigDict, kimg: float, total_kimg: float) -> None:
     config.growth.batch_sizes, config.growth.learning_rates = ConfigDict(), ConfigDict()
     config.schedule.total_kimg = total_kimg
     config.schedule.batch_size = 16
+    # Two devices keep two cores busy in every operation: 1.5 times the speed of one device.
+    config.cpu_devices = 2
 
 
 def _stylegan1(fast: bool) -> ConfigDict:
@@ -112,9 +116,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
             words = ", ".join(str(word) for word in known if word != "")
             raise ValueError(f"{name}={args[name]!r}: choose one of {words}.")
     config = _MODELS[args.model](args.fast)
-    # Two devices keep two cores busy in every operation: 1.5 times the speed of one device.
-    config.cpu_devices = 2
-
     # Bare `labels` means the classes that all drawings have, a name those of the portraits.
     labels, rows = _LABELS[args.labels]
     config.data.dataset = _DATA["all" if labels is True else args.data]

@@ -128,7 +128,9 @@ class MemoryScore:
         self._reals = reals
         self._unseen = unseen
         self._num_images = num_images
+        # Small copies of both sets, and how far the unseen images are from the reals.
         self._references = np.empty(0)
+        self._held_out = np.empty(0)
         self._floor = np.empty(0)
 
     def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
@@ -138,22 +140,28 @@ class MemoryScore:
             `memory`: the median distance of unseen images to their nearest real over that of the
             fakes: 1 where they are as new as unseen ones, above 1 where they are nearer.
             `memory_fakes_*` and `memory_unseen_*`: 5th percentile and median in grey levels;
-            `memory_copies`: share of the fakes nearer than nineteen of twenty unseen images.
+            `memory_copies`: share of the fakes nearer than nineteen of twenty unseen images;
+            `memory_new`: share of the fakes that are nearer to an unseen image than to any real.
+            A generator that learned what the images have in common reaches the share that unseen
+            images are of both sets; one that copies reaches 0.
         """
         # The reals' side stays the same throughout a run.
         if not len(self._references):
             self._references = read_small(self._reals)
-            self._floor, _ = nearest(read_small(self._unseen), self._references)
+            self._held_out = read_small(self._unseen)
+            self._floor, _ = nearest(self._held_out, self._references)
         # Images shrink where they are, and are brought together small.
         batches = [gather_features(shrink_for_comparison(b)) for b in draw(self._num_images)]
         fakes = np.concatenate(batches)[: self._num_images]
         distances, _ = nearest(fakes, self._references)
+        to_unseen, _ = nearest(fakes, self._held_out)
 
         found: dict[str, float] = {}
         for kind, values in (("fakes", distances), ("unseen", self._floor)):
             found[f"memory_{kind}_p05"] = float(np.percentile(values, 5))
             found[f"memory_{kind}_p50"] = float(np.median(values))
         found["memory_copies"] = float(np.mean(distances < found["memory_unseen_p05"]))
+        found["memory_new"] = float(np.mean(to_unseen < distances))
         # Half a grey level is rounding: copies must not divide by zero.
         found["memory"] = found["memory_unseen_p50"] / max(found["memory_fakes_p50"], 0.5)
         return found
@@ -164,7 +172,8 @@ class MemoryScore:
         return (
             f"memory: samples are {values['memory_fakes_p50']:.1f} grey levels from their nearest "
             f"training image, unseen images {values['memory_unseen_p50']:.1f}; "
-            f"{values['memory_copies']:.0%} look like copies"
+            f"{values['memory_copies']:.0%} look like copies, {values['memory_new']:.0%} are most "
+            "like an unseen one"
         )
 
 

@@ -56,11 +56,15 @@ def test_a_generator_that_copies_and_one_that_does_not(rng):
     score = MemoryScore(reals, unseen, num_images=10)
     copies = score.evaluate(lambda n: map(jnp.asarray, (reals[:6], reals[6:12])))
     assert copies["memory_copies"] == 1 and copies["memory"] > 50
-    assert copies["memory_fakes_p50"] < 0.1
+    assert copies["memory_fakes_p50"] < 0.1 and copies["memory_new"] == 0
+    # Three in ten are what was never shown.
+    mixed = score.evaluate(lambda n: map(jnp.asarray, (reals[:7], unseen[:3])))
+    assert mixed["memory_new"] == pytest.approx(0.3)
     honest = score.evaluate(lambda n: map(jnp.asarray, (new[:6], new[6:])))
     assert honest["memory_copies"] < 0.5 and 0.9 < honest["memory"] < 1.1
     assert honest["memory_unseen_p50"] == copies["memory_unseen_p50"]
-    assert "0% look like copies" in score.describe(honest | {"memory_copies": 0.0})
+    told = score.describe(honest | {"memory_copies": 0.0, "memory_new": 0.3})
+    assert "0% look like copies, 30% are most like an unseen one" in told
 
 
 def test_large_sets_are_read_in_parts(rng, monkeypatch):

@@ -13,7 +13,9 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from absl import logging
 from etils import epath
@@ -113,6 +115,68 @@ def replacing(path: epath.PathLike) -> Iterator[pathlib.Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class CloudText(NamedTuple):
+    """What an object of a bucket holds, which writing that was, and how long ago."""
+
+    text: str
+    generation: int
+    age_sec: float
+
+
+class CloudObject:
+    """A small object of a bucket that several processes may want to own.
+
+    `write` replaces what `read` or `write` last saw, and nothing newer.
+    """
+
+    def __init__(self, path: epath.Path):
+        """Names the object; nothing is read yet."""
+        from google.cloud import storage
+
+        self.path = path
+        bucket, _, self._name = os.fspath(path).removeprefix(_CLOUD).partition("/")
+        self._bucket = storage.Client().bucket(bucket)
+        self._generation = 0  # what a bucket calls an object that is not there
+
+    def read(self) -> CloudText | None:
+        """Returns what it holds, or None where there is no such object."""
+        from google.api_core import exceptions
+
+        # A blob remembers its generation, and then asks for no other: a new one each time.
+        while (blob := self._bucket.get_blob(self._name)) is not None:
+            try:
+                text = blob.download_as_text(if_generation_match=blob.generation)
+            except (exceptions.NotFound, exceptions.PreconditionFailed):
+                continue  # replaced in between
+            self._generation = blob.generation
+            return CloudText(text, blob.generation, time.time() - blob.updated.timestamp())
+        self._generation = 0
+        return None
+
+    def write(self, text: str) -> bool:
+        """Replaces what was seen; False where somebody else has written since."""
+        from google.api_core import exceptions
+
+        blob = self._bucket.blob(self._name)
+        try:
+            blob.upload_from_string(text, if_generation_match=self._generation)
+        except exceptions.PreconditionFailed:
+            return False
+        self._generation = blob.generation
+        return True
+
+    def delete(self) -> None:
+        """Removes what was written, if nobody else has written since."""
+        from google.api_core import exceptions
+
+        with contextlib.suppress(exceptions.NotFound, exceptions.PreconditionFailed):
+            self._bucket.blob(self._name).delete(if_generation_match=self._generation)
+
+    def __repr__(self) -> str:
+        """Returns its address."""
+        return os.fspath(self.path)
 
 
 class Mirror:

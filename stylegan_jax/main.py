@@ -79,11 +79,15 @@ def main(argv: list[str]) -> None:
         distributed=_DISTRIBUTED.value,
     )
 
+    from stylegan_jax.run.ownership import WorkdirInUseError
     from stylegan_jax.train import train
 
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
         state = train(config, workdir, profile=_PROFILE.value, overrides=overrides)
+    except WorkdirInUseError as error:
+        leave_after_error()
+        sys.exit(f"{error}")
     except Exception:
         leave_after_error()
         raise

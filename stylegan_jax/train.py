@@ -29,6 +29,7 @@ from stylegan_jax.run.input import (
     tell_what_is_not_used,
 )
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
+from stylegan_jax.run.ownership import own_workdir
 from stylegan_jax.run.preemption import PreemptionGuard
 from stylegan_jax.run.processes import all_or_none, wait_for_all
 from stylegan_jax.run.profiling import Profiler
@@ -97,6 +98,7 @@ def train(
 
     Raises:
         ValueError: Settings or data that cannot work, before anything is compiled or written.
+        WorkdirInUseError: Another run writes to `workdir`.
         RuntimeError: The run has diverged, and going back is wanted and does not help.
     """
     # What outlives going back: profile, watchdog, log.
@@ -108,6 +110,10 @@ def train(
         if not is_first:  # one process speaks for all
             silence = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silence))
+        # Before the log is opened: it is another run's while that one lives.
+        with all_or_none("opening the workdir"):
+            if is_first:
+                stack.enter_context(own_workdir(workdir))
         write_log = stack.enter_context(tee_log(workdir, enabled=is_first))
         write_log(str(config))
         if overrides:

@@ -4,7 +4,7 @@ With `--mode=plan --topology=v5e:16x16` it trains nothing: it compiles the run's
 hardware, which need not be here, and says whether they fit and what they cost.
 
 Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
-name: `--config=configs/quickstart.py:fast,labels`. Running the same command again continues.
+name: `--config=quickstart:fast,labels`. Running the same command again continues.
 
 The exit code is 0 at the end of the run, 42 where it was stopped (SIGTERM, Ctrl-C) and saved.
 """
@@ -16,9 +16,10 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.run.processes import join_processes, leave_after_error
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_CONFIG = define_recipe_flag()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run, local or gs://BUCKET/FOLDER; it continues."
 )

@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
-_OURS = ("stylegan_jax", "benchmarks", "configs", "tests")
+_OURS = ("stylegan_jax", "benchmarks", "tests")
 _KINDS = ("string", "integer", "float", "bool", "enum", "list")
 
 

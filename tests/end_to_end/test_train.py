@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import ffhq, lsun, quickstart
+from stylegan_jax.configs import ffhq, lsun, quickstart
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train

@@ -13,7 +13,7 @@ from tests.data.foreign import drawings, write_folder
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FILES = [
-    *sorted((ROOT / "configs").glob("*.py")),
+    *sorted((ROOT / "stylegan_jax" / "configs").glob("*.py")),
     *sorted((ROOT / "stylegan_jax" / "tools").rglob("*.py")),
 ]
 # What is shown more than once, for whatever checkpoint or folder, is run once.
@@ -83,7 +83,6 @@ def test_a_tool_runs(words, workdir, folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("words", RUNS, ids=" ".join)
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_a_run_is_accepted(words, monkeypatch):
     """Shrunken recipes run in tests/end_to_end; here all flags and settings are those shown."""
     name, *argv = words

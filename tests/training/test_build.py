@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,

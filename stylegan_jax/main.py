@@ -18,6 +18,7 @@ from ml_collections import config_flags
 
 from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.run.processes import join_processes, leave_after_error
+from stylegan_jax.training.settings import SettingsError, check_settings
 
 _CONFIG = define_recipe_flag()
 _WORKDIR = flags.DEFINE_string(
@@ -52,6 +53,10 @@ def main(argv: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
+    try:
+        check_settings(config)
+    except SettingsError as error:
+        sys.exit(f"{error}")
     workdir = _WORKDIR.value
     topology = _TOPOLOGY.value
     assert workdir is not None  # absl has refused a command without it
@@ -85,6 +90,9 @@ def main(argv: list[str]) -> None:
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
         state = train(config, workdir, profile=_PROFILE.value, overrides=overrides)
+    except SettingsError as error:  # of the number of devices
+        leave_after_error()
+        sys.exit(f"{error}")
     except Exception:
         leave_after_error()
         raise

@@ -4,12 +4,15 @@ import importlib
 import importlib.util
 import pathlib
 import pkgutil
+import re
+import sys
 from types import ModuleType
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from stylegan_jax import configs
+from stylegan_jax.training.settings import describe_unknown, flatten
 
 # Modules of the folder that are no recipes.
 _SHARED = {"common"}
@@ -66,8 +69,14 @@ class _RecipeParser(flags.ArgumentParser):
     """Reads the value of `--config`, before its settings."""
 
     def parse(self, argument: str) -> ConfigDict:
-        """Returns the locked config."""
-        return load_recipe(argument).lock()
+        """Returns the locked config, if it has all settings that the command line names."""
+        config = load_recipe(argument)
+        known = dict(flatten(config))
+        for word in sys.argv[1:]:
+            setting = re.match(r"--?(?:no)?config\.([^=\[]+)", word)
+            if setting and setting[1] not in known:
+                raise ValueError(describe_unknown(setting[1], known))
+        return config.lock()
 
 
 def define_recipe_flag() -> flags.FlagHolder:

@@ -14,6 +14,7 @@ from tests.commands import ROOT, run_module
 
 SMALLEST_RECIPE = "--config=configs/ffhq.py:smoke,config=E,G=skip,D=skip"
 SMALLEST = ["--config.data.resolution=4", "--config.loss.pl_weight=0", "--config.loss.r1_gamma=0"]
+SMALLEST += ["--config.metrics.swd_kimg=0"]
 
 
 @pytest.fixture

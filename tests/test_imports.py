@@ -24,8 +24,8 @@ MAY_IMPORT = {
     "train": {"files", "run", "training", "data"},
     "plan": {"files", "cost", "run", "training", "data", "ops"},
     "configs": set(),
-    "recipes": {"configs"},
-    "main": {"train", "plan", "run", "recipes"},
+    "recipes": {"configs", "training"},
+    "main": {"train", "plan", "run", "recipes", "training"},
     "tools": {
         "files",
         "run",

@@ -179,7 +179,7 @@ def test_a_folder_of_images_trains(tmp_path):
         (dict(data__dataset="no/such/folder"), "no/such/folder"),
         (dict(optimizer__absent_grads="half"), "absent_grads"),
         (dict(io__tick_kimg=0.0), "io.tick_kimg"),
-        (dict(data__resolution=8), "8x8 images"),
+        (dict(data__resolution=8), "data.resolution=8: the score needs 16 px"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data_dir, changes, message):
@@ -226,5 +226,8 @@ def test_unknown_config_key_on_the_command_line(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert result.returncode != 0 and "batchsize" in result.stderr
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "no setting schedule.batchsize in this recipe: the nearest are schedule.batch_size" in (
+        result.stderr
+    )
     assert not list(tmp_path.iterdir())

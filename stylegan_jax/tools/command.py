@@ -1,6 +1,5 @@
 """What the commands share: text on any terminal, errors in a line, outputs looked at first."""
 
-import io
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from absl import app, flags
 from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.run.progress import escape_what_cannot_be_shown
 
 # Options or data that cannot be used.
 EXIT_REFUSED = 2
@@ -17,9 +17,7 @@ EXIT_REFUSED = 2
 
 def run(main: Callable[[list[str]], Any]) -> None:
     """Runs a command: `main(argv)` with absl's flags parsed; a terminal shows what it can."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    escape_what_cannot_be_shown()
     app.run(telling_errors(main))
 
 

@@ -28,6 +28,8 @@ NOISE_MODES = ("const", "random", "none")
 _MOST_SEED = 2**32 - 1
 # More than any folder is meant to hold; their list alone takes 36 MB.
 _MOST_SEEDS = 10**6
+# Names of classes that an error lists.
+_MOST_NAMES = 20
 # Images that are drawn at once.
 _CHUNK = 32
 
@@ -252,7 +254,7 @@ class Generator:
 
         if not c_dim:
             raise ValueError(f"class={wanted}: this network knows none: it has no labels.")
-        names = difflib.get_close_matches(text.lower(), lower, n=5) or lower
+        names = difflib.get_close_matches(text.lower(), lower, n=5) or lower[:_MOST_NAMES]
         near = ", ".join(self.class_names[lower.index(name)] for name in names)
         raise ValueError(
             f"class={wanted}: this network knows 0 to {c_dim - 1}"

@@ -141,7 +141,9 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
         generator = Generator(str(tmp_path))
         assert generator.shape.c_dim == 9 and generator.class_names[-1] == "flags"
         assert generator.images([0, 1], class_idx=3).shape == (2, 16, 16, 3)
-        with pytest.raises(ValueError, match="class_idx=9.*faces"):
+        by_name = generator.images([0, 1], class_idx=generator.class_names[3])
+        np.testing.assert_array_equal(by_name, generator.images([0, 1], class_idx=3))
+        with pytest.raises(ValueError, match="class=9.*faces"):
             generator.images([0], class_idx=9)
 
 

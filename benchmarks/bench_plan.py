@@ -14,14 +14,15 @@ import math
 from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from stylegan_jax.plan import report
 from stylegan_jax.plan.planner import Compiler
 from stylegan_jax.plan.targets import Topology, check_installed, parse_topology
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.training.build import ImageShape
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_CONFIG = define_recipe_flag()
 _TOPOLOGIES = flags.DEFINE_list(
     "topologies", ["v5e:16x16", "v6e:16x16", "v5p:4x4x8", "h100:1x8"], "Targets."
 )

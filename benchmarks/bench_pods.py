@@ -21,16 +21,17 @@ import math
 from typing import Any
 
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from stylegan_jax.files import as_path, replacing
 from stylegan_jax.plan import report
 from stylegan_jax.plan.planner import Compiler
 from stylegan_jax.plan.targets import check_installed, parse_topology
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.training.build import ImageShape
 
 _TABLES = ("plan", "scaling", "times")
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_CONFIG = define_recipe_flag()
 _TOPOLOGIES = flags.DEFINE_list(
     "topologies",
     ["v5e:4x4", "v5e:16x16", "v6e:16x16", "h100:1x8", "h100:8x8"],

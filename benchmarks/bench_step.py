@@ -16,8 +16,8 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
 
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -27,7 +27,7 @@ from stylegan_jax.training.build import (
 from stylegan_jax.training.programs import compile_steps
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_CONFIG = define_recipe_flag()
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Runs of each program; the median is printed.")
 _MATMUL_SIDE = 1024
 

@@ -14,7 +14,7 @@ import time
 import jax
 import numpy as np
 
-from configs import lsun
+from stylegan_jax.configs import lsun
 from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
 from stylegan_jax.training.programs import compile_steps, run_iteration
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated

@@ -4,7 +4,7 @@ With `--mode=plan --topology=v5e:16x16` it trains nothing: it compiles the run's
 hardware, which need not be here, and says whether they fit and what they cost.
 
 Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
-name: `--config=configs/quickstart.py:fast,labels`. Running the same command again continues.
+name: `--config=quickstart:fast,labels`. Running the same command again continues.
 
 The exit code is 0 at the end of the run, 42 where it was stopped (SIGTERM, Ctrl-C) and saved.
 """
@@ -16,9 +16,12 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.run.processes import join_processes, leave_after_error
+from stylegan_jax.run.progress import escape_what_cannot_be_shown
+from stylegan_jax.training.settings import SettingsError, check_settings
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe, configs/NAME.py[:ARG].")
+_CONFIG = define_recipe_flag()
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run, local or gs://BUCKET/FOLDER; it continues."
 )
@@ -48,9 +51,14 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; settings are --config.KEY=VALUE.")
     if (_MODE.value == "plan") != (_TOPOLOGY.value is not None):
         raise app.UsageError("--mode=plan and --topology=CHIP:SHAPE go together.")
+    escape_what_cannot_be_shown()
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
+    try:
+        check_settings(config)
+    except SettingsError as error:
+        sys.exit(f"{error}")
     workdir = _WORKDIR.value
     topology = _TOPOLOGY.value
     assert workdir is not None  # absl has refused a command without it
@@ -85,7 +93,7 @@ def main(argv: list[str]) -> None:
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
         state = train(config, workdir, profile=_PROFILE.value, overrides=overrides)
-    except WorkdirInUseError as error:
+    except (SettingsError, WorkdirInUseError) as error:
         leave_after_error()
         sys.exit(f"{error}")
     except Exception:

@@ -8,13 +8,14 @@ import re
 import runpy
 import shlex
 import sys
+import warnings
 
 from absl import flags
 from ml_collections import config_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
-_OURS = ("stylegan_jax", "benchmarks", "configs", "tests")
-_KINDS = ("string", "integer", "float", "bool", "enum", "list")
+_OURS = ("stylegan_jax", "benchmarks", "tests")
+_KINDS = ("string", "integer", "float", "bool", "enum", "list", "alias")
 
 
 def shown_commands(path):
@@ -46,6 +47,14 @@ def own_flags(monkeypatch):
         yield values
 
 
+def load_module(name):
+    """The globals of a program before its `main`."""
+    with warnings.catch_warnings():
+        # Other tests may have imported it; here it is a program of its own.
+        warnings.filterwarnings("ignore", ".*found in sys.modules", RuntimeWarning)
+        return runpy.run_module(name, run_name="shown")
+
+
 def run_module(monkeypatch, words, **changes):
     """Runs `python -m WORDS` here, with some of the module's names changed.
 
@@ -55,7 +64,7 @@ def run_module(monkeypatch, words, **changes):
     name, *argv = words
     monkeypatch.setattr(sys, "argv", [name, *argv])
     with own_flags(monkeypatch) as values:
-        module = runpy.run_module(name, run_name="shown")
+        module = load_module(name)
         main = module["main"]
         module.update(changes)  # the globals of its functions
         if "define_flags" in module:

@@ -12,10 +12,9 @@ from stylegan_jax.data import sources
 from stylegan_jax.plan import planner, targets, wire
 from tests.commands import ROOT, run_module
 
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-
 SMALLEST_RECIPE = "--config=configs/ffhq.py:smoke,config=E,G=skip,D=skip"
 SMALLEST = ["--config.data.resolution=4", "--config.loss.pl_weight=0", "--config.loss.r1_gamma=0"]
+SMALLEST += ["--config.metrics.swd_kimg=0"]
 
 
 @pytest.fixture

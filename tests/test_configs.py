@@ -5,11 +5,10 @@ import sys
 
 import jax
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
-from configs import ffhq, lsun, progan_celebahq, quickstart, stylegan1_ffhq
-from configs.common import parse_arg
+from stylegan_jax.configs import ffhq, lsun, progan_celebahq, quickstart, stylegan1_ffhq
+from stylegan_jax.configs.common import parse_arg
+from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -21,6 +20,7 @@ from stylegan_jax.training.build import (
 from stylegan_jax.training.objectives import make_phases
 from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.sharding import make_mesh
+from tests.commands import own_flags
 
 
 def test_config_f_has_the_papers_numbers():
@@ -164,12 +164,11 @@ def test_arguments_keep_their_types():
         ("--config.data.mirror", False),
     ],
 )
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_labels_are_on_off_or_a_name(monkeypatch, argument, expected):
     argv = ["main", f"--config={quickstart.__file__}", argument]
     monkeypatch.setattr(sys, "argv", argv)
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    values(argv)
+    with own_flags(monkeypatch) as values:
+        define_recipe_flag()
+        values(argv)
     assert values.config.data.labels == expected
     assert values.config.to_dict()["data"]["labels"] == expected

@@ -76,7 +76,7 @@ sudo systemctl daemon-reload'
 
 install() {
     # Joined by &&, as set -e does not hold below an `if`.
-    tar -czf "$tmp/source.tar.gz" --exclude=__pycache__ README.md configs launch setup.py stylegan_jax &&
+    tar -czf "$tmp/source.tar.gz" --exclude=__pycache__ README.md launch setup.py stylegan_jax &&
         copy "$tmp/source.tar.gz" &&
         on_workers all "$setup"
 }

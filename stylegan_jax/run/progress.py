@@ -73,6 +73,13 @@ def _as_shown(line: str) -> str:
     return _TERMINAL_CODES.sub("", line.rstrip("\r").rpartition("\r")[2]) + end
 
 
+def escape_what_cannot_be_shown() -> None:
+    """Lets names of files and classes be printed on any terminal, an ASCII one too."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextlib.contextmanager
 def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callable[[str], None]]:
     """Copies prints, warnings, log messages and a final traceback to `log.txt` in the run's folder.
@@ -93,7 +100,10 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callab
     lock = threading.Lock()
     with (
         Mirror(workdir, LOG_FILE) as folder,
-        (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log,
+        # Names of files may hold bytes that are no text.
+        (folder / LOG_FILE).open(
+            "a", encoding="utf-8", errors="backslashreplace", buffering=1
+        ) as log,
         contextlib.ExitStack() as stack,
     ):
         out = _Tee(sys.stdout, log, lock)

@@ -29,6 +29,10 @@ def _find_step(directory: epath.PathLike, step: int | str) -> epath.Path:
         raise FileNotFoundError(
             f"{path} does not exist; give a workdir, its {SUBDIRECTORY} folder or one step in it"
         )
+    if not path.is_dir():
+        raise NotADirectoryError(
+            f"{path} is a file; give a workdir, its {SUBDIRECTORY} folder or one step in it"
+        )
     # One step.
     if (path / "state").exists() and (path / "meta").exists():
         return path
@@ -93,6 +97,7 @@ def restore_subtree(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
+        NotADirectoryError: `directory` is a file.
         ValueError: A name is not in the checkpoint, or no step has a metric to be best by.
         CorruptCheckpointError: The checkpoint is damaged; choose another step.
     """

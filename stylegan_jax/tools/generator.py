@@ -3,6 +3,7 @@
 The only file of the tools that looks inside a network.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,12 @@ from stylegan_jax.training.build import (
 
 # The noise that was drawn with the network, new noise, or zeros.
 NOISE_MODES = ("const", "random", "none")
+# What NumPy's generators take.
+_MOST_SEED = 2**32 - 1
+# More than any folder is meant to hold; their list alone takes 36 MB.
+_MOST_SEEDS = 10**6
+# Names of classes that an error lists.
+_MOST_NAMES = 20
 # Images that are drawn at once.
 _CHUNK = 32
 
@@ -48,6 +55,7 @@ class Generator:
 
         Raises:
             FileNotFoundError: There is no checkpoint.
+            NotADirectoryError: It is a file.
         """
         # The parameters, and what the run knew of itself.
         step = int(step) if str(step).isdigit() else step
@@ -106,6 +114,7 @@ class Generator:
         Returns:
             `{block: {layer: [n, h, w, 1]}}`; what `synthesize` takes.
         """
+        check_seeds(seeds, "noise_seeds")
         return self._draw_noise(np.asarray(seeds, np.uint32))
 
     def styles(
@@ -114,7 +123,7 @@ class Generator:
         *,
         truncation_psi: float | Sequence[float] = 1.0,
         truncation_cutoff: int | None = None,
-        class_idx: int | None = None,
+        class_idx: int | str | None = None,
     ) -> np.ndarray:
         """Maps one latent per seed to the styles of all layers.
 
@@ -122,15 +131,23 @@ class Generator:
             seeds: Seed n stands for the latent `numpy.random.RandomState(n).randn(z_dim)`.
             truncation_psi: Factor on the distance to the mean style; one, or one per seed.
             truncation_cutoff: Only the first layers are truncated; None: all.
-            class_idx: Class of every image; None draws one per seed.
+            class_idx: Class of every image, by number or name; None draws one per seed.
 
         Returns:
             float32 `[n, num_ws, w_dim]`.
 
         Raises:
-            ValueError: No seeds, a class that the network does not know, or truncation of a network
-                without styles.
+            ValueError: No seeds or none that NumPy takes, a class or layers that the network does
+                not have, or truncation by no number or of a network without styles.
         """
+        # float32 is what the program computes in.
+        if not np.all(np.abs(truncation_psi) <= np.finfo(np.float32).max):
+            raise ValueError(f"truncation_psi={truncation_psi}: give a finite number, 1 for none.")
+        if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.num_ws:
+            raise ValueError(
+                f"truncation_cutoff={truncation_cutoff}: this network has {self.num_ws} layers; "
+                f"give 0 to {self.num_ws}, or none for all."
+            )
         if not self.has_styles and np.any(np.asarray(truncation_psi) != 1):
             raise ValueError(
                 f"truncation_psi={truncation_psi}: the layers of this {self.config.G.name!r} read "
@@ -178,7 +195,7 @@ class Generator:
         truncation_cutoff: int | None = None,
         noise_mode: str = "const",
         noise_seeds: Sequence[int] | None = None,
-        class_idx: int | None = None,
+        class_idx: int | str | None = None,
     ) -> np.ndarray:
         """Draws one image per seed; arguments as in `styles`, and the noise.
 
@@ -188,7 +205,7 @@ class Generator:
             truncation_cutoff: Only the first layers are truncated; None: all.
             noise_mode: `const` (the stored noise), `random` or `none`.
             noise_seeds: For `random`, one seed per image; default: those of the latents.
-            class_idx: Class of every image; None draws one per seed.
+            class_idx: Class of every image, by number or name; None draws one per seed.
 
         Returns:
             uint8 `[n, h, w, c]`.
@@ -215,23 +232,62 @@ class Generator:
             len(ws),
         )
 
+    def find_class(self, wanted: int | str) -> int:
+        """Returns the number of a class.
+
+        Args:
+            wanted: Its number, its digits, or its name; of several that are spelt alike but for
+                capitals, the one that is spelt as given.
+
+        Raises:
+            ValueError: The network does not know it; says which names are near.
+        """
+        c_dim = self.shape.c_dim
+        text = str(wanted)
+        if text.isdecimal() and int(text) < c_dim:
+            return int(text)
+        if text in self.class_names:
+            return self.class_names.index(text)
+        lower = [name.lower() for name in self.class_names]
+        if lower.count(text.lower()) == 1:
+            return lower.index(text.lower())
+
+        if not c_dim:
+            raise ValueError(f"class={wanted}: this network knows none: it has no labels.")
+        names = difflib.get_close_matches(text.lower(), lower, n=5) or lower[:_MOST_NAMES]
+        near = ", ".join(self.class_names[lower.index(name)] for name in names)
+        raise ValueError(
+            f"class={wanted}: this network knows 0 to {c_dim - 1}"
+            + (f", or by name: {near}." if near else ".")
+        )
+
     def _latents(
-        self, seeds: Sequence[int], class_idx: int | None
+        self, seeds: Sequence[int], class_idx: int | str | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draws `z [n, z_dim]` and one-hot `c [n, c_dim]`."""
         c_dim = self.shape.c_dim
         if len(seeds) == 0:
             raise ValueError("No seeds given: give at least one.")
-        if class_idx is not None and not 0 <= class_idx < c_dim:
-            known = f"0..{c_dim - 1} ({', '.join(self.class_names)})" if c_dim else "none"
-            raise ValueError(f"class_idx={class_idx}: this network knows {known}.")
+        check_seeds(seeds)
+        number = None if class_idx is None else self.find_class(class_idx)
 
         # A generator per seed: an image does not depend on the others that are asked for.
         draws = [np.random.RandomState(seed) for seed in seeds]
         z = np.stack([r.randn(self.config.G.z_dim) for r in draws]).astype(np.float32)
         # Drawn after z, so that z is the same with a class that is given.
-        classes = [r.randint(max(c_dim, 1)) if class_idx is None else class_idx for r in draws]
+        classes = [r.randint(max(c_dim, 1)) if number is None else number for r in draws]
         return z, np.eye(max(c_dim, 1), dtype=np.float32)[classes][:, :c_dim]
+
+
+def check_seeds(seeds: Sequence[int] | np.ndarray, name: str = "seeds") -> None:
+    """Refuses seeds that NumPy's generators do not take.
+
+    Raises:
+        ValueError: Names the first of them.
+    """
+    for seed in seeds:
+        if not 0 <= seed <= _MOST_SEED:
+            raise ValueError(f"{name}: {seed} is no seed; give numbers from 0 to {_MOST_SEED}.")
 
 
 def parse_seeds(text: str, name: str = "seeds") -> list[int]:
@@ -241,14 +297,20 @@ def parse_seeds(text: str, name: str = "seeds") -> list[int]:
         ValueError: Something else than numbers and ranges.
     """
     seeds: list[int] = []
+    count = 0
     for part in text.split(","):
         first, dash, last = part.partition("-")  # 7 or 7-9
         try:
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+            part = range(int(first), int(last) + 1) if dash else [int(first)]
         except ValueError:
             raise ValueError(
                 f"{name}={text!r}: give numbers and ranges, as 0-63 or 1,5,7-9."
             ) from None
+        count += len(part)
+        if count > _MOST_SEEDS:
+            raise ValueError(f"{name}={text!r} are more than {_MOST_SEEDS}: give fewer.")
+        seeds += part
+    check_seeds(seeds, name)
     if not seeds:
         raise ValueError(f"{name}={text!r} holds no number: give a range such as 0-63.")
     return seeds

@@ -3,6 +3,7 @@
     python -m stylegan_jax.tools.sample --checkpoint=DIR --seeds=0-63 --out=grid.png
     python -m stylegan_jax.tools.sample --checkpoint=DIR --seeds=0-9 --out=images/
 
+On labelled networks `--class=3` or `--class=NAME` draws one class.
 Sweeps of truncation and the other figures of the papers: `stylegan_jax.tools.figures`.
 """
 
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from absl import app, flags, logging
 from etils import epath
 
-from stylegan_jax.files import as_path
 from stylegan_jax.run.images import make_grid, save_png
+from stylegan_jax.tools import command
 from stylegan_jax.tools.generator import NOISE_MODES, Generator, parse_seeds
 
 
@@ -43,7 +44,7 @@ def define_flags() -> None:
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1 for none.")
     number("truncation_cutoff", None, "Layers to truncate; all by default.")
     flags.DEFINE_enum("noise_mode", "const", NOISE_MODES, "Noise inputs.")
-    number("class_idx", None, "Class of every image, for labelled networks.")
+    command.define_class_flag()
 
 
 def main(argv: list[str]) -> None:
@@ -53,19 +54,21 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
-    # A bucket that cannot be used is refused before the network is loaded.
-    out = as_path(FLAGS.out)
+    # What cannot be written or read is refused before the network is loaded.
+    is_grid = FLAGS.out.lower().endswith(".png")
+    out = command.check_output(FLAGS.out, ".png" if is_grid else None)
+    seeds = parse_seeds(FLAGS.seeds)
     write_images(
         Generator(FLAGS.checkpoint, step=FLAGS.step),
-        parse_seeds(FLAGS.seeds),
+        seeds,
         out,
         truncation_psi=FLAGS.truncation_psi,
         truncation_cutoff=FLAGS.truncation_cutoff,
         noise_mode=FLAGS.noise_mode,
-        class_idx=FLAGS.class_idx,
+        class_idx=FLAGS["class"].value,
     )
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command.run(main)

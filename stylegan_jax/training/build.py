@@ -9,7 +9,6 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
 from stylegan_jax.models.blocks import BaseGenerator, make_noise
 from stylegan_jax.models.layers import block_resolutions
@@ -17,6 +16,7 @@ from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.training.objectives import init_stats
 from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
+from stylegan_jax.training.settings import SettingsError, check_settings
 from stylegan_jax.training.setup import Hyperparameters, Networks, Setup
 from stylegan_jax.training.state import TrainState, init_state
 
@@ -123,10 +123,6 @@ def make_config_levels(config: ConfigDict) -> tuple[Level, ...]:
     for name in ("batch_sizes", "learning_rates"):
         # Recipes name more resolutions than a small run has.
         known = {f"b{res}": res for res in block_resolutions(2**14)}
-        if unknown := sorted(set(growth[name]) - set(known)):
-            raise ValueError(
-                f"growth.{name} names {', '.join(unknown)}: resolutions are b4, b8, b16 and so on."
-            )
         overrides[name] = {known[block]: value for block, value in growth[name].items()}
     return make_levels(
         config.data.resolution,
@@ -179,27 +175,16 @@ def check_config(config: ConfigDict, num_devices: int) -> None:
         num_devices: Devices of all processes.
 
     Raises:
-        ValueError: Names the keys, their values and what would do.
+        SettingsError: Names the keys, their values and what would do.
+        ValueError: Levels of growth that do not fit the run.
     """
-    # Words that must be known.
-    choices = [
-        ("G.name", config.G.name, GENERATORS),
-        ("D.name", config.D.name, DISCRIMINATORS),
-        ("loss.adversarial", config.loss.adversarial, ADVERSARIAL_LOSSES),
-        ("schedule.net_order", config.schedule.net_order, ("GD", "DG")),
-    ]
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"{name}={value!r}: choose one of {sorted(known)}.")
-    # Numbers that must be positive.
-    for name in ("tick_kimg", "sample_kimg", "checkpoint_kimg"):
-        if config.io[name] <= 0:
-            raise ValueError(f"io.{name}={config.io[name]}: give a positive number of kimg.")
-    if config.schedule.total_kimg <= 0:
-        raise ValueError(f"schedule.total_kimg={config.schedule.total_kimg}: give a positive one.")
-    for name in ("max_rollbacks", "abort_sec"):
-        if config.health[name] < 0:
-            raise ValueError(f"health.{name}={config.health[name]}: give 0 or more.")
+    check_settings(config)
+    sharing = config.mesh.fsdp * config.mesh.spatial
+    if num_devices % sharing:
+        raise SettingsError(
+            f"mesh.fsdp={config.mesh.fsdp} times mesh.spatial={config.mesh.spatial} does not "
+            f"divide {num_devices} devices: give factors of that number."
+        )
     # Batches, and the length of the run.
     levels = make_config_levels(config)
     for level in levels:
@@ -235,7 +220,7 @@ def _check_batch(config: ConfigDict, level: Level, num_devices: int) -> None:
     if f"b{level.resolution}" in config.growth.batch_sizes:
         key = f"growth.batch_sizes.b{level.resolution}"
     if batch < 1 or batch % (micro * num_devices):
-        raise ValueError(
+        raise SettingsError(
             f"{key}={batch} cannot be split over {num_devices} devices x "
             f"schedule.num_micro_batches={micro}: give a multiple of {micro * num_devices}."
         )
@@ -243,14 +228,14 @@ def _check_batch(config: ConfigDict, level: Level, num_devices: int) -> None:
     per_device = batch // (micro * num_devices)
     group = config.D.mbstd_group_size
     if config.D.mbstd_num_channels and group and per_device % min(group, per_device * num_devices):
-        raise ValueError(
+        raise SettingsError(
             f"D.mbstd_group_size={group} does not divide the {per_device} images per device and "
             f"micro-batch ({key}={batch}, {num_devices} devices, {micro} micro-batches): give a "
             f"divisor of {per_device} or a larger batch."
         )
     shrink = config.loss.pl_batch_shrink
     if config.loss.pl_weight and per_device % shrink:
-        raise ValueError(
+        raise SettingsError(
             f"loss.pl_batch_shrink={shrink} does not divide the {per_device} images per device "
             f"and micro-batch ({key}={batch}): give a divisor (1: measure path lengths on every "
             "image)."

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import ffhq
 from stylegan_jax import train as module
+from stylegan_jax.configs import ffhq
 from stylegan_jax.metrics import SwdScore
 from stylegan_jax.run.meters import read_metrics
 from stylegan_jax.run.restore import restore_subtree

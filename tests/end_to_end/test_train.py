@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import ffhq, lsun, quickstart
+from stylegan_jax.configs import ffhq, lsun, quickstart
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
@@ -141,7 +141,9 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
         generator = Generator(str(tmp_path))
         assert generator.shape.c_dim == 9 and generator.class_names[-1] == "flags"
         assert generator.images([0, 1], class_idx=3).shape == (2, 16, 16, 3)
-        with pytest.raises(ValueError, match="class_idx=9.*faces"):
+        by_name = generator.images([0, 1], class_idx=generator.class_names[3])
+        np.testing.assert_array_equal(by_name, generator.images([0, 1], class_idx=3))
+        with pytest.raises(ValueError, match="class=9.*faces"):
             generator.images([0], class_idx=9)
 
 
@@ -179,7 +181,7 @@ def test_a_folder_of_images_trains(tmp_path):
         (dict(data__dataset="no/such/folder"), "no/such/folder"),
         (dict(optimizer__absent_grads="half"), "absent_grads"),
         (dict(io__tick_kimg=0.0), "io.tick_kimg"),
-        (dict(data__resolution=8), "8x8 images"),
+        (dict(data__resolution=8), "data.resolution=8: the score needs 16 px"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data_dir, changes, message):
@@ -226,5 +228,8 @@ def test_unknown_config_key_on_the_command_line(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert result.returncode != 0 and "batchsize" in result.stderr
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    assert "no setting schedule.batchsize in this recipe: the nearest are schedule.batch_size" in (
+        result.stderr
+    )
     assert not list(tmp_path.iterdir())

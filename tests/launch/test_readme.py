@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from configs import ffhq
+from stylegan_jax.configs import ffhq
 from stylegan_jax.tools.dataset import __main__ as dataset
 from tests.launch.conftest import ROOT
 
@@ -24,7 +24,8 @@ INLINE = re.findall(r"`([^`\n]+)`", README)
 
 def main_flags():
     """The flags of main.py, by its source: another test may have defined those of a tool."""
-    source = (ROOT / "stylegan_jax" / "main.py").read_text()
+    files = [ROOT / "stylegan_jax" / name for name in ("main.py", "recipes.py")]
+    source = "".join(path.read_text() for path in files)
     return set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source))
 
 

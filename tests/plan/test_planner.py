@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from configs import ffhq, progan_celebahq
+from stylegan_jax.configs import ffhq, progan_celebahq
 from stylegan_jax.plan import planner, report, targets, wire, worker
 from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
 from stylegan_jax.training.objectives import make_steps

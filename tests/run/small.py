@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs.common import shrink, stylegan2_defaults
+from stylegan_jax.configs.common import shrink, stylegan2_defaults
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.labels import class_labels
 from stylegan_jax.data.sources import ImageSource

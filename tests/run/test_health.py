@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from configs import ffhq, progan_celebahq, quickstart
+from stylegan_jax.configs import ffhq, progan_celebahq, quickstart
 from stylegan_jax.run.alarms import EQUAL_TICKS, RULES, SCORE_RULE
 from stylegan_jax.run.health import MIN_TICKS, QUIET_TICKS, Diverged, HealthMonitor
 from stylegan_jax.training.build import make_config_levels

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs.quickstart import get_config
+from stylegan_jax.configs.quickstart import get_config
 from stylegan_jax.run import input as run_input
 from stylegan_jax.run.input import (
     InputStream,

@@ -11,7 +11,13 @@ import pytest
 from absl import logging as absl_logging
 from tqdm import tqdm
 
-from stylegan_jax.run.progress import ProgressBar, announce_compile, param_table, tee_log
+from stylegan_jax.run.progress import (
+    ProgressBar,
+    announce_compile,
+    escape_what_cannot_be_shown,
+    param_table,
+    tee_log,
+)
 
 
 def test_tee_log_copies_what_the_terminal_shows(tmp_path, capsys):
@@ -142,3 +148,14 @@ def test_announce_compile(capsys):
     with pytest.raises(RuntimeError), announce_compile("D"):
         raise RuntimeError
     assert "D: failed after 0.0 s" in capsys.readouterr().out
+
+
+def test_names_that_cannot_be_shown_are_escaped(tmp_path, monkeypatch):
+    """A letter that an ASCII terminal lacks, and a byte of a file's name that is no text."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    escape_what_cannot_be_shown()
+    with tee_log(tmp_path):
+        print("data: \u00e4\udcff")
+    assert terminal.buffer.getvalue() == b"data: \\xe4\\udcff\n"
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "data: \u00e4\\udcff\n"

@@ -4,7 +4,7 @@ import time
 import jax
 import pytest
 
-from configs import ffhq
+from stylegan_jax.configs import ffhq
 from stylegan_jax.cost.chips import CHIPS, find_chip
 from stylegan_jax.run import speed as module
 from stylegan_jax.run.speed import SpeedMeter, memory_report, model_flops_per_image

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import pytest
 
-from configs import ffhq
+from stylegan_jax.configs import ffhq
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.training.build import ImageShape, make_setup

@@ -1,5 +1,7 @@
 """Seeds, styles and noise against the network called by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +119,18 @@ def test_errors_say_what_to_do(workdir, generator, tmp_path):
     for kwargs, message in (
         (dict(seeds=[]), "No seeds"),
         (dict(seeds=[0], noise_mode="white"), "noise_mode='white': choose const"),
-        (dict(seeds=[0], class_idx=0), "class_idx=0: this network knows none"),
+        (dict(seeds=[0], class_idx=0), "class=0: this network knows none"),
+        (dict(seeds=[-1]), "seeds: -1 is no seed"),
+        (dict(seeds=[2**32]), "seeds: 4294967296 is no seed"),
+        (dict(seeds=[0], noise_mode="random", noise_seeds=[-1]), "noise_seeds: -1 is no seed"),
+        (dict(seeds=[0], truncation_psi=float("nan")), "truncation_psi=nan: give a finite"),
+        (dict(seeds=[0, 1], truncation_psi=[1, float("inf")]), "give a finite"),
+        (
+            dict(seeds=[0], truncation_psi=1e39),
+            "psi=1e.39: give a finite",
+        ),
+        (dict(seeds=[0], truncation_cutoff=-1), "truncation_cutoff=-1: this network has 6 layers"),
+        (dict(seeds=[0], truncation_cutoff=7), "truncation_cutoff=7: .* give 0 to 6"),
     ):
         with pytest.raises(ValueError, match=message):
             generator.images(**kwargs)
@@ -128,6 +141,22 @@ def test_errors_say_what_to_do(workdir, generator, tmp_path):
     np.testing.assert_array_equal(
         Generator(str(workdir), step="16").images([5]), generator.images([5])
     )
+
+
+def test_classes_by_number_and_name(generator, monkeypatch):
+    monkeypatch.setattr(generator, "class_names", ["Artist", "firefighter", "pilot", "artist"])
+    monkeypatch.setattr(generator, "shape", dataclasses.replace(generator.shape, c_dim=4))
+    assert [generator.find_class(x) for x in (2, "2", "pilot", "Pilot")] == [2] * 4
+    # Of names that are alike but for capitals, the one that is spelt so.
+    assert [generator.find_class(x) for x in ("Artist", "artist")] == [0, 3]
+    for wanted, message in (
+        ("fire fighter", "class=fire fighter: .* 0 to 3, or by name: firefighter"),
+        ("ARTIST", "by name: Artist"),
+        (4, "class=4: this network knows 0 to 3, or by name: Artist, firefighter, pilot"),
+        (-1, "class=-1: this network knows 0 to 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            generator.find_class(wanted)
 
 
 def test_truncation_needs_styles(generator, monkeypatch):

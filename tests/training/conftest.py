@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.ops import partition
 from stylegan_jax.training import sharding
 from stylegan_jax.training.build import ImageShape, make_setup

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -45,15 +45,15 @@ def test_where_a_run_stands():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss__adversarial": "ls"}, "loss.adversarial='ls': choose one of .*hinge"),
+        ({"loss__adversarial": "ls"}, "loss.adversarial='ls': give one of .*hinge"),
         ({"schedule__net_order": "D"}, "schedule.net_order='D'"),
-        ({"G__name": "vae"}, "G.name='vae': choose one of .*stylegan2"),
-        ({"io__tick_kimg": 0.0}, "io.tick_kimg=0.0: give a positive number"),
+        ({"G__name": "vae"}, "G.name='vae': give one of .*stylegan2"),
+        ({"io__tick_kimg": 0.0}, "io.tick_kimg=0.0: give a number above 0 to"),
         ({"schedule__batch_size": 10}, "schedule.batch_size=10 cannot be split over 4 devices"),
         ({"D__mbstd_group_size": 3}, "D.mbstd_group_size=3 does not divide"),
         ({"loss__pl_batch_shrink": 3}, "loss.pl_batch_shrink=3 does not divide"),
         ({"schedule__total_kimg": -1.0}, "schedule.total_kimg=-1.0"),
-        ({"health__abort_sec": -1.0}, "health.abort_sec=-1.0: give 0 or more"),
+        ({"health__abort_sec": -1.0}, "health.abort_sec=-1.0: give a number from 0 to"),
     ],
 )
 def test_settings_that_cannot_run(changes, message):

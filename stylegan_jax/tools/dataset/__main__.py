@@ -17,7 +17,6 @@ data sets that cannot be read with 2.
 
 import inspect
 import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +30,7 @@ from stylegan_jax.data.builders.base import SKIPPED_FILE
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.preparation.records import STORED_AS
 from stylegan_jax.data.preparation.transforms import CROPS, FILTERS
+from stylegan_jax.tools import command
 from stylegan_jax.tools.dataset.checks import check_images, count_reasons
 from stylegan_jax.tools.dataset.contact_sheet import contact_sheet
 from stylegan_jax.tools.dataset.export import export_zip
@@ -54,6 +54,7 @@ def prepare(
     data_dir: str = DATA_DIR,
 ) -> int:
     """Writes the data set in the form that training reads."""
+    command.check_output(data_dir, None, "data_dir")
     folder = catalog.prepare(
         name,
         source,
@@ -89,6 +90,8 @@ def check(
     num_workers: int | None = None,
 ) -> int:
     """Prints what is wrong with which image; 1 if anything is."""
+    if report:
+        command.check_output(report, ".json", "report")
     archive = _open(source, resolution)
     problems, notes = check_images(
         archive, resolution=resolution, labels=labels, num_threads=num_workers
@@ -124,8 +127,7 @@ def show(
     labels: bool | str = False,
 ) -> int:
     """Writes a contact sheet."""
-    if not out.lower().endswith(".png"):
-        raise app.UsageError(f"--out={out}: give the name of a PNG file.")
+    command.check_output(out, ".png")
     archive = _open(source, resolution)
     picture, note = contact_sheet(archive, count=count, seed=seed, labels=labels)
     _write(out, encode(picture))
@@ -137,6 +139,7 @@ def export(
     source: str, *, out: str, resolution: int | None = None, num_workers: int | None = None
 ) -> int:
     """Writes an NVIDIA data set zip."""
+    command.check_output(out, ".zip")
     archive = _open(source, resolution)
     export_zip(archive, out, num_threads=num_workers)
     print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
@@ -246,8 +249,8 @@ def main(argv: list[str]) -> int:
         logging.set_verbosity(logging.WARNING)
 
     # A command takes the options that its function has as arguments, and no others.
-    command = COMMANDS[argv[1]]
-    parameters = inspect.signature(command).parameters
+    function = COMMANDS[argv[1]]
+    parameters = inspect.signature(function).parameters
     known = {name for other in COMMANDS.values() for name in inspect.signature(other).parameters}
     options = {name: FLAGS[name].value for name in known if FLAGS[name].present}
     unused = sorted(options.keys() - parameters.keys())
@@ -261,14 +264,9 @@ def main(argv: list[str]) -> int:
     if missing:
         raise app.UsageError(f"{argv[1]} needs --{', --'.join(missing)}.")
 
-    # What is wrong with data is told in a line, without Python's trace.
-    try:
-        return command(**options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return function(**options)
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command.run(main)

@@ -23,12 +23,13 @@ Source: Karras et al. 2019 (StyleGAN), figures 3, 4, 5 and 8.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from stylegan_jax.files import as_path
 from stylegan_jax.run.images import save_png
+from stylegan_jax.tools import command
 from stylegan_jax.tools.figures.nearest import nearest_images
 from stylegan_jax.tools.figures.picture import Figure, render
 from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
@@ -51,7 +52,10 @@ def parse_numbers(text: str, name: str) -> list[float]:
         ValueError: Something else than numbers with commas between.
     """
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
+        if all(map(math.isfinite, numbers)):
+            return numbers
+        raise ValueError
     except ValueError:
         raise ValueError(
             f"{name}={text!r}: give numbers with commas between, as 1,0.7,-0.5."
@@ -92,7 +96,7 @@ def define_flags() -> None:
     text("psis", None, "truncation: one column each. Default: 1,0.7,0.5,0,-0.5,-1.")
     flags.DEFINE_float("truncation_psi", None, "Other figures: truncation; default 1, none.")
     number("num_noise", None, "stddev: noise realisations; default 100.")
-    number("class_idx", None, "Class of every image, for labelled networks.")
+    command.define_class_flag()
     text("dataset", None, "nearest: name or path of the training images; default: the run's.")
     text("data_dir", None, "nearest: folder of prepared data sets; default: the run's.")
 
@@ -117,9 +121,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"--figure={FLAGS.figure} has no option --{', --'.join(unused)}.")
 
     # Refused before the network is loaded and drawn.
-    if not FLAGS.out.lower().endswith(".png"):
-        raise app.UsageError(f"--out={FLAGS.out}: give the name of a PNG file.")
-    out = as_path(FLAGS.out)
+    out = command.check_output(FLAGS.out, ".png")
     figure = draw(Generator(FLAGS.checkpoint, step=FLAGS.step), **options)
     save_png(out, render(figure))
     rows, cols = figure.cells.shape[:2]
@@ -128,4 +130,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    command.run(main)

@@ -17,7 +17,7 @@ def nearest_images(
     *,
     seeds: Sequence[int] = range(12),
     truncation_psi: float = 1.0,
-    class_idx: int | None = None,
+    class_idx: int | str | None = None,
     dataset: str | None = None,
     data_dir: str | None = None,
 ) -> Figure:
@@ -30,7 +30,7 @@ def nearest_images(
         generator: A network whose training images can be opened.
         seeds: One column each.
         truncation_psi: Factor on the distance to the mean style.
-        class_idx: Class of every image; None draws one per seed.
+        class_idx: Class of every image, by number or name; None draws one per seed.
         dataset: Name or path of the training images; None: as the run was told.
         data_dir: Folder of prepared data sets; None: as the run was told.
 

@@ -14,6 +14,8 @@ from stylegan_jax.tools.generator import Generator
 
 # Smaller images are seen whole; a crop of a quarter adds nothing.
 _MIN_CROPPED_PX = 128
+# Images that are in memory together.
+_MOST_NOISE = 10_000
 
 
 def _check_styles(generator: Generator, figure: str) -> None:
@@ -42,7 +44,7 @@ def style_mixing(
     boundaries: Sequence[int] | None = None,
     copied_styles: Sequence[int] | None = None,
     truncation_psi: float = 1.0,
-    class_idx: int | None = None,
+    class_idx: int | str | None = None,
 ) -> Figure:
     """Draws figure 3: images of the rows with some styles of the images of the columns.
 
@@ -57,7 +59,7 @@ def style_mixing(
         boundaries: Where middle and fine styles begin; default `layer_boundaries`.
         copied_styles: Copy these in every row, in place of the three bands.
         truncation_psi: Factor on the distance to the mean style.
-        class_idx: Class of every image; None draws one per seed.
+        class_idx: Class of every image, by number or name; None draws one per seed.
 
     Returns:
         `len(row_seeds) + 1` rows and `len(col_seeds) + 1` columns; the corner is white.
@@ -96,7 +98,7 @@ def truncation(
     *,
     seeds: Sequence[int] = (91, 388),
     psis: Sequence[float] = (1, 0.7, 0.5, 0, -0.5, -1),
-    class_idx: int | None = None,
+    class_idx: int | str | None = None,
 ) -> Figure:
     """Draws figure 8: the distance of all styles to their mean is scaled, with stored noise.
 
@@ -104,7 +106,7 @@ def truncation(
         generator: A network with styles.
         seeds: One row each.
         psis: One column each.
-        class_idx: Class of every image; None draws one per seed.
+        class_idx: Class of every image, by number or name; None draws one per seed.
 
     Raises:
         ValueError: The network has no styles, or an unknown class.
@@ -127,7 +129,7 @@ def noise(
     seeds: Sequence[int] = (1967, 1555),
     boundaries: Sequence[int] | None = None,
     truncation_psi: float = 1.0,
-    class_idx: int | None = None,
+    class_idx: int | str | None = None,
 ) -> Figure:
     """Draws figure 5: the stored noise in all layers, in none, in the fine and in the coarse ones.
 
@@ -141,7 +143,7 @@ def noise(
         boundaries: Its second number is the first fine noise layer, counted from 0; default
             `layer_boundaries`.
         truncation_psi: Factor on the distance to the mean style.
-        class_idx: Class of every image; None draws one per seed.
+        class_idx: Class of every image, by number or name; None draws one per seed.
 
     Raises:
         ValueError: The network has no noise, or no layers on one side of the boundary.
@@ -185,7 +187,7 @@ def stddev(
     seeds: Sequence[int] = (1157, 1012),
     num_noise: int = 100,
     truncation_psi: float = 1.0,
-    class_idx: int | None = None,
+    class_idx: int | str | None = None,
 ) -> Figure:
     """Draws figure 4: an image, crops under four other noises, and the deviation of each pixel.
 
@@ -194,14 +196,17 @@ def stddev(
         seeds: One row each.
         num_noise: Noise realisations, at least 5: the image shown, the four of the crops, more.
         truncation_psi: Factor on the distance to the mean style.
-        class_idx: Class of every image; None draws one per seed.
+        class_idx: Class of every image, by number or name; None draws one per seed.
 
     Raises:
         ValueError: The network has no noise, or fewer than 5 realisations are asked for.
     """
     _check_noise(generator, "stddev")
-    if num_noise < 5:
-        raise ValueError(f"num_noise={num_noise}: 5 images are shown, so give at least 5.")
+    if not 5 <= num_noise <= _MOST_NOISE:
+        raise ValueError(
+            f"num_noise={num_noise}: 5 images are shown, so give at least 5, and at most "
+            f"{_MOST_NOISE}."
+        )
 
     # A row per latent: an image, crops of four more, and how all of them deviate.
     rows = []

@@ -109,7 +109,7 @@ def test_stddev_is_black_where_noise_changes_nothing(make_generator):
         (style_mixing, dict(boundaries=(2,)), "boundaries=2:"),
         (style_mixing, dict(copied_styles=(0, 6)), "copied_styles=0,6: .* styles 0-5"),
         (style_mixing, dict(copied_styles=(0,), boundaries=(2, 4)), "not both"),
-        (truncation, dict(class_idx=0), "class_idx=0"),
+        (truncation, dict(class_idx=0), "class=0"),
         (noise, dict(boundaries=(2, 5)), "begin at 5, but the noise layers are 0-4"),
         (stddev, dict(num_noise=4), "num_noise=4"),
     ],

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs.common import (
+from stylegan_jax.configs.common import (
     parse_arg,
     progan_defaults,
     shrink,

@@ -21,7 +21,7 @@ Arguments, joined with commas:
 
 from ml_collections import ConfigDict
 
-from configs.common import (
+from stylegan_jax.configs.common import (
     parse_arg,
     progan_defaults,
     shrink,

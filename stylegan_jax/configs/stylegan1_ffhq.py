@@ -21,7 +21,7 @@ C 4.85, D 4.88, E 4.42, F 4.40. Source: Karras et al. 2019 (StyleGAN), table 1 a
 
 from ml_collections import ConfigDict
 
-from configs.common import parse_arg, progan_defaults, shrink, stylegan1_defaults
+from stylegan_jax.configs.common import parse_arg, progan_defaults, shrink, stylegan1_defaults
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

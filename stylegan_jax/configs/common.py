@@ -1,10 +1,12 @@
 """What every recipe shares: the sections, and the defaults that belong to no recipe."""
 
+from typing import Any
+
 from ml_collections import ConfigDict, FieldReference
 from ml_collections.config_dict import placeholder
 
 
-def parse_arg(arg: str | None, **known: object) -> ConfigDict:
+def parse_arg(arg: str | None, **known: Any) -> ConfigDict:
     """Reads a recipe's argument, `"labels,gamma=2"`, against the known names and defaults.
 
     Args:

@@ -16,7 +16,7 @@ al. 2018 (ProGAN), appendix A, and the presets of the authors' repository.
 
 from ml_collections import ConfigDict
 
-from configs.common import parse_arg, progan_defaults, shrink
+from stylegan_jax.configs.common import parse_arg, progan_defaults, shrink
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

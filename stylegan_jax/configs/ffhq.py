@@ -19,7 +19,7 @@ Source: Karras et al. 2020 (StyleGAN2), tables 1 and 2, appendix B.
 
 from ml_collections import ConfigDict
 
-from configs.common import (
+from stylegan_jax.configs.common import (
     parse_arg,
     progressive_schedule,
     shrink,

@@ -1,0 +1,427 @@
+"""What every setting of a run may be, and which settings do not go together.
+
+One table: the check before a run, its errors and `docs/settings.md` are made from it.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS
+from stylegan_jax.models.layers import block_resolutions
+from stylegan_jax.ops.bias_act import ACTIVATIONS
+
+# The image counter is a signed number of 32 bits.
+_MOST_KIMG = 2e6
+# Further apart than any run is long.
+_MOST_INTERVAL_KIMG = 1e9
+_MOST_WEIGHT = 1e9
+_MOST_FEATURES = 2**16
+_MOST_TAPS = 64
+# Pixels of a sample grid: 800 MB as RGB, and as much again while it is encoded.
+_MOST_GRID_PX = 2**28
+
+
+class SettingsError(ValueError):
+    """Settings that cannot run; the message is one line that names the key and what would do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What one key may be.
+
+    Attributes:
+        kind: `int`, `float`, `bool`, `str`, `taps` (a tuple of finite numbers) or `labels` (a bool
+            or a name).
+        text: What it is, for the docs.
+        unit: Of a number; empty: none.
+        low: Least number.
+        high: Largest number.
+        above_low: Whether `low` itself is too little.
+        below_high: Whether `high` itself is too much.
+        choices: Values that are allowed; empty: any within the range.
+        optional: Whether None is allowed.
+    """
+
+    kind: str
+    text: str
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    above_low: bool = False
+    below_high: bool = False
+    choices: tuple[Any, ...] = ()
+    optional: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        """Tells whether a value is allowed."""
+        if value is None:
+            return self.optional
+        if self.choices:
+            return value in self.choices and (self.kind == "str" or self._is_number(value))
+        if self.kind in ("int", "float"):
+            return self._is_number(value) and self._is_in_range(value)
+        if self.kind == "taps":
+            return self._are_taps(value)
+        return isinstance(value, {"bool": bool, "str": str, "labels": (bool, str)}[self.kind])
+
+    def _is_number(self, value: Any) -> bool:
+        """Bools are no numbers; whole numbers are floats, too."""
+        kinds = int if self.kind == "int" else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+
+    def _is_in_range(self, value: float) -> bool:
+        """NaN is in no range."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
+        enough = value > self.low if self.above_low else value >= self.low
+        return enough and (value < self.high if self.below_high else value <= self.high)
+
+    def _are_taps(self, value: Any) -> bool:
+        """A filter that sums to something, so that it can be normalised."""
+        if not isinstance(value, (tuple, list)) or not 1 <= len(value) <= _MOST_TAPS:
+            return False
+        numbers = all(isinstance(tap, (int, float)) and math.isfinite(tap) for tap in value)
+        return numbers and all(abs(tap) <= 1e6 for tap in value) and sum(value) != 0
+
+    def describe(self) -> str:
+        """Says what is allowed."""
+        if self.choices:
+            words = "one of " + ", ".join(map(str, self.choices))
+        elif self.kind == "taps":
+            words = f"1 to {_MOST_TAPS} numbers in brackets with a sum other than 0"
+        elif self.kind in ("int", "float"):
+            words = self._describe_range()
+        else:
+            words = {"bool": "true or false", "str": "text", "labels": "true, false or a name"}[
+                self.kind
+            ]
+        return words + (", or none" if self.optional else "")
+
+    def _describe_range(self) -> str:
+        """Says the kind of number, its range and its unit."""
+        name = "a whole number" if self.kind == "int" else "a number"
+        low = f"above {_number(self.low)}" if self.above_low else f"from {_number(self.low)}"
+        high = f"below {_number(self.high)}" if self.below_high else f"to {_number(self.high)}"
+        return f"{name} {low} {high}" + (f" ({self.unit})" if self.unit else "")
+
+
+def _number(value: float) -> str:
+    """A number as people write it."""
+    return f"{value:g}" if abs(value) >= 2**33 or value != int(value) else str(int(value))
+
+
+def _int(text: str, low: int, high: int, unit: str = "", **kwargs: Any) -> Setting:
+    return Setting("int", text, unit, low, high, **kwargs)
+
+
+def _float(text: str, low: float, high: float, unit: str = "", **kwargs: Any) -> Setting:
+    return Setting("float", text, unit, low, high, **kwargs)
+
+
+def _bool(text: str) -> Setting:
+    return Setting("bool", text)
+
+
+def _str(text: str, choices: Iterable[str] = ()) -> Setting:
+    return Setting("str", text, choices=tuple(choices))
+
+
+def _kimg(text: str, *, never: bool = False) -> Setting:
+    """An interval; with `never`, 0 means that it never comes."""
+    text += "; 0: never" if never else ""
+    return _float(text, 0, _MOST_INTERVAL_KIMG, "kimg", above_low=not never)
+
+
+def _weight(text: str) -> Setting:
+    return _float(text + "; 0: none", 0, _MOST_WEIGHT)
+
+
+_SIDES = block_resolutions(2**14)
+
+_RUN = {
+    "seed": _int("of everything random", 0, 2**32 - 1),
+    "cpu_devices": _int("virtual devices where there is no accelerator; 0: one", 0, 256),
+    "mesh.fsdp": _int("devices that share one copy of the state", 1, 2**16),
+    "mesh.spatial": _int("devices that share the rows of an image", 1, 2**16),
+    "data.dataset": _str("name of a prepared or built-in data set, or a path"),
+    "data.data_dir": _str("folder of prepared data sets, local or gs://"),
+    "data.resolution": _int("side of the images", 4, 2**14, "px", choices=_SIDES),
+    "data.labels": Setting("labels", "train with labels, or with those of a name"),
+    "data.channels": _int(
+        "drop channels that say nothing; 0: as stored", 0, 4, choices=(0, 1, 3, 4)
+    ),
+    "data.subset": _int("images to draw from the data set; 0: all", 0, 2**40, "images"),
+    "data.mirror": _bool("show every image mirrored as often as not"),
+    "data.num_workers": _int("processes that read images; 0: this one", 0, 256),
+    "loss.adversarial": _str("loss of G and D", ADVERSARIAL_LOSSES),
+    "loss.r1_gamma": _weight("weight of R1"),
+    "loss.r2_gamma": _weight("weight of R2"),
+    "loss.gp_weight": _weight("weight of the gradient penalty of WGAN-GP"),
+    "loss.gp_target": _float("gradient norm that it does not penalise", 0, 1e6),
+    "loss.drift_weight": _weight("weight of the squared logits of reals"),
+    "loss.pl_weight": _weight("weight of the path length"),
+    "loss.pl_decay": _float("rate of the mean path length", 0, 1, above_low=True),
+    "loss.pl_batch_shrink": _int("path lengths are measured on this fraction", 1, 2**20),
+    "loss.style_mixing_prob": _float("probability that an iteration mixes two latents", 0, 1),
+    "optimizer.G_lr": _float("learning rate of G", 0, 1e3),
+    "optimizer.D_lr": _float("learning rate of D", 0, 1e3),
+    "optimizer.beta1": _float("Adam's decay of the mean gradient", 0, 1, below_high=True),
+    "optimizer.beta2": _float("Adam's decay of the mean square", 0, 1, below_high=True),
+    "optimizer.eps": _float("added to its root", 0, 1, above_low=True),
+    "optimizer.absent_grads": _str("parameters without a gradient", ("zero", "skip")),
+    "schedule.total_kimg": _float("length of the run", 0.001, _MOST_KIMG, "kimg"),
+    "schedule.batch_size": _int("images of an iteration, over all devices", 1, 2**20, "images"),
+    "schedule.num_micro_batches": _int("parts of a batch whose gradients are summed", 1, 2**20),
+    "schedule.net_order": _str("who steps first", ("GD", "DG")),
+    "schedule.g_reg_interval": _int(
+        "iterations between path lengths; none: in every one", 1, 10**6, optional=True
+    ),
+    "schedule.d_reg_interval": _int(
+        "iterations between penalties of D; none: in every one", 1, 10**6, optional=True
+    ),
+    "schedule.ema_kimg": _float("half-life of the average of G", 0, _MOST_KIMG, "kimg"),
+    "schedule.ema_rampup": _float(
+        "half-life as a share of the images so far, at most", 0, 1e6, optional=True
+    ),
+    "schedule.ema_decay": _float(
+        "share of the average kept per iteration, in place of a half-life",
+        0,
+        1,
+        below_high=True,
+        optional=True,
+    ),
+    "schedule.w_avg_beta": _float("decay of the mean style", 0, 1),
+    "schedule.w_avg_update": _str("when it moves", ("every_pass", "Dmain")),
+    "growth.init_resolution": _int(
+        "first resolution; none: whole from the start",
+        4,
+        2**14,
+        "px",
+        choices=_SIDES,
+        optional=True,
+    ),
+    "growth.training_kimg": _float("images between two fades", 0, _MOST_KIMG, "kimg"),
+    "growth.transition_kimg": _float("images of a fade", 0, _MOST_KIMG, "kimg"),
+    "growth.batch_sizes.*": _int("batch at a resolution: b4, b8, ...", 1, 2**20, "images"),
+    "growth.learning_rates.*": _float("learning rate at a resolution: b4, b8, ...", 0, 1e3),
+    "metrics.best": _str("score that decides which checkpoint is the best", ("swd", "memory")),
+    "metrics.swd_kimg": _kimg("interval of the sliced Wasserstein distance", never=True),
+    "metrics.swd_num_images": _int("samples that it compares", 2, 10**7, "images"),
+    "metrics.memory_kimg": _kimg("interval of the distance to training images", never=True),
+    "metrics.memory_num_images": _int("samples that it compares", 1, 10**7, "images"),
+    "metrics.memory_unseen": _str("data set of the same kind that is not trained on"),
+    "health.rollback": _bool("go back to the best checkpoint after a divergence"),
+    "health.max_rollbacks": _int("how often", 0, 1000),
+    "health.abort_sec": _float("end a process that hangs for so long; 0: never", 0, 1e7, "s"),
+    "io.tick_kimg": _kimg("interval of lines in the log"),
+    "io.sample_kimg": _kimg("interval of sample grids"),
+    "io.checkpoint_kimg": _kimg("interval of checkpoints"),
+    "io.keep_newest": _int("checkpoints that stay, besides the best", 1, 10**6),
+    "io.grid_cols": _int("columns of the sample grid; 0: as fit a screen", 0, 1024),
+    "io.grid_rows": _int("rows of the sample grid; 0: as fit a screen", 0, 1024),
+}
+
+_FEATURES = _int("", 1, _MOST_FEATURES, optional=True)
+_CLAMP = _float("clamp of activations; none: unlimited", 0, 1e9, above_low=True, optional=True)
+# Of both networks, as far as their architecture has them.
+_NETWORK = {
+    "channel_base": _int("feature maps times resolution", 1, 2**24),
+    "channel_max": _int("most feature maps", 1, 2**14),
+    "num_bf16_res": _int("highest resolutions that compute in bfloat16", 0, 13),
+    "grows": _bool("whether it has a way to colours at every resolution"),
+    "mapping_layers": _int("layers of the mapping network", 0, 64),
+    "mapping_lr_multiplier": _float("its share of the learning rate", 0, 100, above_low=True),
+    "embed_features": dataclasses.replace(_FEATURES, text="features of an embedded label"),
+    "layer_features": dataclasses.replace(_FEATURES, text="features of mapping layers"),
+    "resample_filter": Setting("taps", "filter of up- and down-sampling"),
+    "blur_filter": Setting("taps", "filter of up- and down-sampling", optional=True),
+    "conv_clamp": _CLAMP,
+}
+_ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
+_GENERATOR = {
+    "name": _str("generator", GENERATORS),
+    "z_dim": _int("numbers of a latent", 1, _MOST_FEATURES),
+    "w_dim": _int("numbers of a style", 1, _MOST_FEATURES),
+    "architecture": _str("of StyleGAN2", _ARCHITECTURES),
+    "use_noise": _bool("noise inputs"),
+    "const_input": _bool("a learned constant in place of the latent as input"),
+    "use_pixel_norm": _bool("pixel norm"),
+    "use_instance_norm": _bool("instance norm"),
+    "use_styles": _bool("styles"),
+    "act": _str("activation", ACTIVATIONS),
+}
+_DISCRIMINATOR = {
+    "name": _str("discriminator", DISCRIMINATORS),
+    "architecture": _str("of StyleGAN2", _ARCHITECTURES),
+    "fused_scale": _bool("convolve and average at once"),
+    "score_by_label": _bool("one score per class"),
+    "cmap_dim": dataclasses.replace(_FEATURES, text="features that a label is compared by"),
+    "mbstd_group_size": _int(
+        "images that share a minibatch deviation; none: the batch", 1, 2**20, optional=True
+    ),
+    "mbstd_num_channels": _int("its feature maps; 0: none", 0, 512),
+    "mbstd_grouping": _str("neighbours, or the originals' groups", ("contiguous", "strided")),
+}
+
+# Every key, in the order of the docs. `growth.*.*` are by resolution.
+SETTINGS: dict[str, Setting] = {
+    **_RUN,
+    **{f"G.{key}": setting for key, setting in (_GENERATOR | _NETWORK).items()},
+    **{f"D.{key}": setting for key, setting in (_DISCRIMINATOR | _NETWORK).items()},
+}
+
+
+# ----------------------------------------------------------------------------------------------
+# Settings that are right alone and wrong together
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Settings that do not go together.
+
+    Attributes:
+        keys: Which.
+        is_wrong: Whether they have values that do not go together.
+        text: What is wrong with them, and what would do.
+    """
+
+    keys: tuple[str, ...]
+    is_wrong: Callable[[ConfigDict], bool]
+    text: str
+
+
+def _is_too_small_for_D(config: ConfigDict) -> bool:
+    plain = config.D.get("architecture") in ("orig", "resnet")
+    return config.data.resolution == 4 and config.D.name == "stylegan2" and plain
+
+
+def _smallest_batch(config: ConfigDict) -> int:
+    """Images of a micro-batch where it is smallest."""
+    batches = [config.schedule.batch_size]
+    if config.growth.init_resolution:
+        batches += config.growth.batch_sizes.values()
+    return min(batches) // config.schedule.num_micro_batches
+
+
+def _grid_px(config: ConfigDict) -> int:
+    return config.io.grid_cols * config.io.grid_rows * config.data.resolution**2
+
+
+PAIRS = (
+    Pair(
+        ("growth.init_resolution", "data.resolution"),
+        lambda c: (c.growth.init_resolution or 4) > c.data.resolution,
+        "growing begins above the full size: give a smaller first resolution",
+    ),
+    Pair(
+        ("data.resolution", "D.architecture"),
+        _is_too_small_for_D,
+        "4 px are a single block: give skip or progressive, or larger images",
+    ),
+    *(
+        Pair(
+            (f"{net}.channel_base", "data.resolution"),
+            lambda c, net=net: c[net].channel_base < c.data.resolution,
+            "no feature map is left at full size: give a base of at least the resolution",
+        )
+        for net in ("G", "D")
+    ),
+    Pair(
+        ("data.subset", "schedule.batch_size"),
+        lambda c: 0 < c.data.subset < c.schedule.batch_size,
+        "a batch would hold images twice: give a subset of at least a batch, or 0 for all",
+    ),
+    Pair(
+        ("schedule.batch_size", "schedule.num_micro_batches"),
+        lambda c: _smallest_batch(c) < 1,
+        "more micro-batches than images: give at most as many as the smallest batch has images",
+    ),
+    Pair(
+        ("D.mbstd_num_channels", "schedule.batch_size", "schedule.num_micro_batches"),
+        lambda c: c.D.get("mbstd_num_channels", 1) > 0 and _smallest_batch(c) == 1,
+        "one image has no deviation from others: give two images per micro-batch, or no channels",
+    ),
+    Pair(
+        ("G.name", "loss.style_mixing_prob"),
+        lambda c: c.G.name == "progan" and c.loss.style_mixing_prob > 0,
+        "it has no styles to mix: give a probability of 0",
+    ),
+    Pair(
+        ("metrics.swd_kimg", "data.resolution"),
+        lambda c: c.metrics.swd_kimg > 0 and c.data.resolution < 16,
+        "the score needs 16 px: leave it out with metrics.swd_kimg=0",
+    ),
+    Pair(
+        ("metrics.memory_kimg", "metrics.memory_unseen"),
+        lambda c: c.metrics.memory_kimg > 0 and not c.metrics.memory_unseen,
+        "name a data set of the same kind that is not trained on, or leave the score out with "
+        "metrics.memory_kimg=0",
+    ),
+    Pair(
+        ("io.grid_cols", "io.grid_rows", "data.resolution"),
+        lambda c: _grid_px(c) > _MOST_GRID_PX,
+        f"the grid would have more than {_MOST_GRID_PX} pixels: give fewer columns or rows",
+    ),
+)
+
+
+# ----------------------------------------------------------------------------------------------
+# The check
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Refuses settings that cannot run, whatever the devices and the data.
+
+    Raises:
+        SettingsError: In one line: the key, its value, and what would do.
+    """
+    values = dict(flatten(config))
+    for key, value in values.items():
+        setting = find_setting(key)
+        if setting is None:
+            raise SettingsError(describe_unknown(key, values))
+        if not setting.accepts(value):
+            raise SettingsError(f"{key}={value!r}: give {setting.describe()}.")
+    for pair in PAIRS:
+        if all(key in values for key in pair.keys) and pair.is_wrong(config):
+            given = ", ".join(f"{key}={values[key]!r}" for key in pair.keys)
+            raise SettingsError(f"{given}: {pair.text}.")
+
+
+def find_setting(key: str) -> Setting | None:
+    """Returns what a key may be; None: there is none of that name."""
+    by_resolution = re.fullmatch(r"(growth\.\w+)\.b(\d+)", key)
+    if by_resolution and int(by_resolution[2]) in _SIDES:
+        return SETTINGS.get(f"{by_resolution[1]}.*")
+    return None if key.endswith("*") else SETTINGS.get(key)
+
+
+def describe_unknown(key: str, known: Iterable[str]) -> str:
+    """Says in a line that there is no such key, and which names are nearest."""
+    known = [name for name in known if name != key]
+    if key.startswith(("growth.batch_sizes.", "growth.learning_rates.")):
+        return f"There is no setting {key}: resolutions are b4, b8, b16 and so on."
+    # By the whole name, then by its last part: sections are mixed up, too.
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.7)
+    last = {name.rpartition(".")[2]: name for name in known}
+    for part in difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.7):
+        near += [last[part]] if last[part] not in near else []
+    hint = f"the nearest are {', '.join(near[:3])}" if near else "docs/settings.md lists all"
+    return f"There is no setting {key} in this recipe: {hint}."
+
+
+def flatten(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields `("schedule.batch_size", 32)` and so on."""
+    for name in config:
+        value = config[name]
+        if isinstance(value, ConfigDict):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

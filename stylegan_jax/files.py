@@ -150,6 +150,8 @@ class CloudObject:
                 text = blob.download_as_text(if_generation_match=blob.generation)
             except (exceptions.NotFound, exceptions.PreconditionFailed):
                 continue  # replaced in between
+            # Both are there in every answer; the library leaves them out only of blobs never read.
+            assert blob.generation is not None and blob.updated is not None
             self._generation = blob.generation
             return CloudText(text, blob.generation, time.time() - blob.updated.timestamp())
         self._generation = 0

@@ -1,32 +1,43 @@
 """Image files as bytes: their format, decoding to arrays, encoding.
 
 PNG and QOI go through imagecodecs (PNG in half of Pillow's time, 16 bits per channel too), all else
-through Pillow.
+through Pillow. Of a PNG only what makes its pixels is read: Pillow stops at long texts and
+profiles.
 """
 
 import dataclasses
 import io
 import struct
-from typing import IO, cast
+import zlib
+from collections.abc import Iterator
+from typing import IO, NamedTuple, cast
 
 import imagecodecs
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".qoi")
 ENCODINGS = ("png", "qoi")
 
 _PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "RGBA": 4}
-_PNG_CHANNELS = {0: 1, 2: 3, 6: 4}
+# PNG's kinds of colours, the depths that each may have, and the channels that are stored.
+_PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+# Chunks that make the pixels.
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # What files begin with.
 _PNG = b"\x89PNG\r\n\x1a\n"
 _QOI = b"qoif"
 # Decoders do not miss the end of a file that is cut off after its last pixels, nor QOI's any part.
 _ENDS = {_PNG: b"IEND\xaeB`\x82", _QOI: bytes(7) + b"\x01"}
 _MAX_TRAILER = 4096
+# Pillow's limit, for PNG and QOI too: a header may ask for any amount of memory.
+_MAX_PIXELS = 178_956_970
+# Pillow knows formats that start other programs, which no file of a data set shall do.
+_PIL_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 _WANTED_MODES = "wanted grey, RGB or RGBA of 8 or 16 bits"
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class ImageFileError(ValueError):
@@ -54,6 +65,15 @@ class ImageFormat:
         return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
 
 
+class _Header(NamedTuple):
+    """Size, Pillow's name of the colour mode, and type."""
+
+    height: int
+    width: int
+    mode: str
+    dtype: str = "uint8"
+
+
 def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
     """Reads the format of an image file from its header alone.
 
@@ -63,31 +83,91 @@ def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
     Raises:
         ImageFileError: No readable image, or of a colour mode that is not supported.
     """
+    header = _read_header(file)
+    if header.mode not in _CHANNELS_OF_MODE:
+        raise ImageFileError(f"colour mode {header.mode}, {_WANTED_MODES}")
+    channels = _CHANNELS_OF_MODE[header.mode]
+    return ImageFormat(header.height, header.width, channels, header.dtype)
+
+
+def _read_header(file: IO[bytes] | io.IOBase) -> _Header:
+    """Reads size and colour mode of any image file."""
     # PNG and QOI have their sizes at fixed places.
-    head = file.read(32)
+    head = file.read(33)
     file.seek(0)
-    if head.startswith(_PNG) and len(head) >= 26:
-        width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
-        if depth == 16 and colour in _PNG_CHANNELS:
-            return ImageFormat(height, width, _PNG_CHANNELS[colour], "uint16")
-        # Grey with alpha, of which Pillow would make 8 bits.
-        if depth == 16:
-            raise ImageFileError(f"colour mode LA, {_WANTED_MODES}")
-    if head.startswith(_QOI) and len(head) >= 14:
-        width, height, channels = struct.unpack(">IIB", head[4:13])
-        return ImageFormat(height, width, channels)
+    if head.startswith(_PNG):
+        header = _read_png_header(head, file)
+    elif head.startswith(_QOI):
+        header = _read_qoi_header(head)
+    else:
+        header = _read_other_header(head, file)
+    if header.height * header.width > _MAX_PIXELS:
+        raise ImageFileError(
+            f"{header.width}x{header.height} pixels, more than the {_MAX_PIXELS} that are read"
+        )
+    return header
+
+
+def _read_png_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
+    """Reads the first chunk, and of a palette whether it has transparent colours."""
+    if len(head) < 33 or head[8:16] != b"\0\0\0\rIHDR":
+        raise ImageFileError("not a readable image (a PNG that is cut off or damaged)")
+    width, height, depth, colour = struct.unpack_from(">IIBB", head, 16)
+    is_known = depth in _PNG_DEPTHS.get(colour, ()) and width and height
+    if not is_known or zlib.crc32(head[12:29]) != int.from_bytes(head[29:33], "big"):
+        raise ImageFileError("not a readable image (a PNG with a damaged header)")
+    mode = _PNG_MODES[colour]
+    # A palette stands for colours, with or without transparent ones.
+    if mode == "P":
+        mode = "RGBA" if _has_transparent_colours(file) else "RGB"
+    return _Header(height, width, mode, "uint16" if depth == 16 else "uint8")
+
+
+def _has_transparent_colours(file: IO[bytes] | io.IOBase) -> bool:
+    """Tells whether a PNG has a chunk of alpha before its pixels."""
+    file.seek(len(_PNG))
+    kind = b""
+    while kind not in (b"tRNS", b"IDAT", b"IEND"):
+        frame = file.read(8)
+        if len(frame) < 8:
+            raise ImageFileError("not a readable image (a PNG that is cut off or damaged)")
+        length, kind = struct.unpack(">I4s", frame)
+        # Data and checksum.
+        file.seek(length + 4, io.SEEK_CUR)
+    return kind == b"tRNS"
+
+
+def _read_qoi_header(head: bytes) -> _Header:
+    """Reads the first bytes of a QOI."""
+    if len(head) < 14:
+        raise ImageFileError("not a readable image (a QOI that is cut off)")
+    width, height, channels, _ = struct.unpack_from(">IIBB", head, 4)
+    if not width or not height:
+        raise ImageFileError("not a readable image (a QOI with a damaged header)")
+    # Another number than 3 and 4 is damage, which the decoder tells.
+    return _Header(height, width, "RGBA" if channels == 4 else "RGB")
+
+
+def _read_other_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
+    """Lets Pillow read a header."""
     try:
-        with Image.open(cast(IO[bytes], file)) as image:
+        with Image.open(cast(IO[bytes], file), formats=_PIL_FORMATS) as image:
             mode = image.mode
             width, height = image.size
-            # A palette stands for colours, with or without transparent ones.
             if mode in ("P", "PA"):
                 mode = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
-    except _DECODE_ERRORS as error:
-        raise ImageFileError("not a readable image") from error
-    if mode not in _CHANNELS_OF_MODE:
-        raise ImageFileError(f"colour mode {mode}, {_WANTED_MODES}")
-    return ImageFormat(height, width, _CHANNELS_OF_MODE[mode])
+    except UnidentifiedImageError as error:
+        what = "" if head.strip(b"\0") else " (it is empty)"
+        raise ImageFileError(f"not a readable image{what}") from error
+    # Damage makes Pillow's readers raise anything.
+    except Exception as error:
+        raise ImageFileError(f"not a readable image ({_reason(error)})") from error
+    return _Header(height, width, mode)
+
+
+def _reason(error: Exception) -> str:
+    """Returns what an error of a library says, or its name where that is all."""
+    return str(error) or type(error).__name__
 
 
 def decode(encoded: bytes) -> np.ndarray:
@@ -108,17 +188,19 @@ def decode(encoded: bytes) -> np.ndarray:
         if encoded.startswith(magic) and end not in encoded[-_MAX_TRAILER:]:
             raise ImageFileError("the image is damaged (the file is cut off)")
     try:
+        if encoded.startswith(_PNG):
+            encoded = _strip_png(encoded)
         pixels = _decode_fast(encoded)
         if pixels is not None and pixels.dtype == np.uint16 and pixels.ndim == 3:
             # A transparent colour (tRNS) became alpha.
             pixels = pixels[..., : form.channels]
         # Where imagecodecs does not know the kind, or makes other channels of it.
         if pixels is None or pixels.size != form.height * form.width * form.channels:
-            with Image.open(io.BytesIO(encoded)) as image:
+            with Image.open(io.BytesIO(encoded), formats=_PIL_FORMATS) as image:
                 pixels = np.array(image.convert(_PIL_MODES[form.channels]))
-    # imagecodecs' errors are RuntimeErrors; a damaged size asks for more memory than there is.
-    except (*_DECODE_ERRORS, RuntimeError, MemoryError) as error:
-        raise ImageFileError(f"the image is damaged ({error})") from error
+    # Damage makes decoders raise anything.
+    except Exception as error:
+        raise ImageFileError(f"the image is damaged ({_reason(error)})") from error
     return pixels.reshape(form.height, form.width, form.channels)
 
 
@@ -135,6 +217,37 @@ def _decode_fast(encoded: bytes) -> np.ndarray | None:
     return None
 
 
+def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yields kind and bytes of each chunk: length, kind, data, checksum.
+
+    Raises:
+        struct.error: The file ends before its last chunk.
+    """
+    view = memoryview(encoded)
+    position = len(_PNG)
+    kind = b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", encoded, position)
+        yield kind, view[position : position + length + 12]
+        position += length + 12
+
+
+def _strip_png(encoded: bytes) -> bytes:
+    """Takes away what makes no pixels: texts and profiles, of any length.
+
+    Raises:
+        ValueError, struct.error: A chunk is damaged or cut off.
+    """
+    kept: list[bytes | memoryview] = [_PNG]
+    for kind, chunk in _png_chunks(encoded):
+        # Decoders look at the checksums of those that are kept.
+        if kind in _PNG_PIXELS:
+            kept.append(chunk)
+        elif zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+            raise ValueError(f"wrong checksum of the chunk {kind!r}")
+    return b"".join(kept)
+
+
 def _inflate_png(encoded: bytes) -> bytes:
     """Returns the same PNG, not compressed.
 
@@ -148,17 +261,10 @@ def _inflate_png(encoded: bytes) -> bytes:
     size = height * (1 + width * _PNG_CHANNELS[colour] * depth // 8)
 
     # Chunks of pixels, and those that stand before and after them.
-    view = memoryview(encoded)
-    position = len(_PNG)
-    before = [view[:position]]
+    before = [memoryview(_PNG)]
     data = []
     after = []
-    kind = b""
-    while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", encoded, position)
-        # Length, kind, data and checksum.
-        chunk = view[position : position + length + 12]
-        position += length + 12
+    for kind, chunk in _png_chunks(encoded):
         if kind == b"IDAT":
             data.append(chunk[8:-4])
         else:

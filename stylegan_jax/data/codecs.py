@@ -30,7 +30,7 @@ _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 # What files begin with.
 _PNG = b"\x89PNG\r\n\x1a\n"
 _QOI = b"qoif"
-# Decoders do not miss the end of a file that is cut off after its last pixels, nor QOI's any part.
+# Decoders do not miss the end of a file that is cut off after its last pixels.
 _ENDS = {_PNG: b"IEND\xaeB`\x82", _QOI: bytes(7) + b"\x01"}
 _MAX_TRAILER = 4096
 # Pillow's limit, for PNG and QOI too: a header may ask for any amount of memory.
@@ -207,7 +207,7 @@ def decode(encoded: bytes) -> np.ndarray:
 def _decode_fast(encoded: bytes) -> np.ndarray | None:
     """Decodes with imagecodecs; None where Pillow decides (palettes, 1 to 4 bits)."""
     if encoded.startswith(_QOI):
-        return imagecodecs.qoi_decode(encoded)
+        return _decode_qoi(encoded)
     if encoded.startswith(_PNG) and encoded[24] >= 8 and encoded[25] in _PNG_CHANNELS:
         try:
             return imagecodecs.png_decode(_inflate_png(encoded))
@@ -215,6 +215,41 @@ def _decode_fast(encoded: bytes) -> np.ndarray | None:
             # Says what is wrong, or makes the best of it.
             return imagecodecs.png_decode(encoded)
     return None
+
+
+def _decode_qoi(encoded: bytes) -> np.ndarray:
+    """Decodes a QOI.
+
+    The decoder repeats a pixel where there are no data left. More data are put behind the others:
+    pixels that show them have none of their own.
+
+    Raises:
+        ValueError: The data end before the pixels.
+        RuntimeError: It is damaged.
+    """
+    # Valid data never look like their end. Three times QOI_OP_RUN, as the chunk before may lack
+    # as many bytes.
+    data = encoded[: encoded.find(_ENDS[_QOI], 14)]
+    end = b"\xfd" * 3 + _ENDS[_QOI]
+    pixels = imagecodecs.qoi_decode(data + b"\xfe" * 16 + end)
+    # If in doubt, whether other data give other pixels.
+    if _may_be_added(pixels):
+        others = imagecodecs.qoi_decode(data + b"\xff" * 16 + end)
+        if not np.array_equal(pixels, others):
+            raise ValueError("the data end before the last pixel")
+    return pixels
+
+
+def _may_be_added(pixels: np.ndarray) -> bool:
+    """Tells whether the bytes that `_decode_qoi` adds may have made the last pixel."""
+    tail = pixels.reshape(-1, pixels.shape[2])[-2:].tolist()
+    before, last = tail if len(tail) == 2 else ([0] * 4, *tail)
+    # QOI_OP_RGB and QOI_OP_RGBA hold the values themselves.
+    if 0xFE in last or 0xFD in last:
+        return True
+    # QOI_OP_LUMA: dr - dg and db - dg, each plus 8, are the halves of its second byte.
+    red, green, blue = (a - b for a, b in zip(last[:3], before))
+    return (red - green + 8) % 256 == 0xF and (blue - green + 8) % 256 == 0xE
 
 
 def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:

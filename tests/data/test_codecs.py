@@ -149,3 +149,24 @@ def test_pillows_reasons_are_passed_on():
     damaged[18:26] = struct.pack("<ii", 2**15, 2**15)
     with pytest.raises(ImageFileError, match="not a readable image .Image size .1073741824 pix"):
         read_format(io.BytesIO(damaged))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_qoi_that_ends_early_is_damaged_wherever_it_ends(rng, channels):
+    # Noise, slopes, and few colours: every kind of chunk stands at an end.
+    shape = (60, 1, 5, channels)
+    noise = rng.integers(256, size=shape)
+    slopes = np.cumsum(rng.integers(-9, 10, size=shape), axis=2)
+    few = rng.integers(2, size=shape) * 254
+    for pixels in np.concatenate([noise, slopes, few]).astype(np.uint8):
+        content = encode(pixels, "qoi")
+        np.testing.assert_array_equal(decode(content + b"more"), pixels)
+        for cut in range(1, len(content) - 21):
+            with pytest.raises(ImageFileError, match="damaged .the data end before the last"):
+                decode(content[: -8 - cut] + content[-8:])
+
+
+def test_a_qoi_of_one_pixel():
+    for value in (0, 7, 254, 255):
+        pixels = np.full((1, 1, 4), value, np.uint8)
+        np.testing.assert_array_equal(decode(encode(pixels, "qoi")), pixels)

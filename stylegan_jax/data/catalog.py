@@ -166,6 +166,7 @@ def prepare(
     crop: str | None = None,
     filter: str = "lanczos",
     channels: int | None = None,
+    bits: int | None = None,
     encoding: str = "source",
     max_images: int = 0,
     allow_partial: bool = False,
@@ -183,6 +184,7 @@ def prepare(
         crop: One of `transforms.CROPS`. Default: what suits the data set; `none` for your own.
         filter: How images are resized, a key of `transforms.FILTERS`.
         channels: 1, 3 or 4. Default: those of the first image.
+        bits: 8 or 16 per channel. Default: those of the first image.
         encoding: One of `records.STORED_AS`.
         max_images: Take only the first ones; 0 for all.
         allow_partial: Accept a published data set of which images are missing.
@@ -224,7 +226,7 @@ def prepare(
     if crop is None:
         crop = spec.default_crop(variant) if spec else "none"
     transform = Transform(resolution, crop, filter)
-    recipe = make_recipe(archive, transform, channels=channels, encoding=encoding)
+    recipe = make_recipe(archive, transform, channels=channels, bits=bits, encoding=encoding)
 
     # Records are written to a local disk, from where a bucket gets them as wholes.
     is_remote = is_cloud(folder)

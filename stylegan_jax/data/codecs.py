@@ -21,6 +21,8 @@ ENCODINGS = ("png", "qoi")
 
 _PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "RGBA": 4}
+# What preparing makes of others: grey and alpha become RGBA, ink becomes RGB.
+_CONVERTED = {"LA": 4, "CMYK": 3}
 # PNG's kinds of colours, the depths that each may have, and the channels that are stored.
 _PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -74,20 +76,27 @@ class _Header(NamedTuple):
     dtype: str = "uint8"
 
 
-def read_format(file: IO[bytes] | io.IOBase) -> ImageFormat:
+def read_format(file: IO[bytes] | io.IOBase, *, convert: bool = False) -> ImageFormat:
     """Reads the format of an image file from its header alone.
 
     Args:
         file: At the beginning of the content; seekable.
+        convert: Take grey with alpha for RGBA, and CMYK for RGB.
 
     Raises:
         ImageFileError: No readable image, or of a colour mode that is not supported.
     """
     header = _read_header(file)
-    if header.mode not in _CHANNELS_OF_MODE:
-        raise ImageFileError(f"colour mode {header.mode}, {_WANTED_MODES}")
-    channels = _CHANNELS_OF_MODE[header.mode]
-    return ImageFormat(header.height, header.width, channels, header.dtype)
+    known = _CHANNELS_OF_MODE | _CONVERTED if convert else _CHANNELS_OF_MODE
+    if header.mode not in known:
+        advice = ", which `prepare` makes" if header.mode in _CONVERTED else ""
+        raise ImageFileError(f"colour mode {header.mode}, {_WANTED_MODES}{advice}")
+    return ImageFormat(header.height, header.width, known[header.mode], header.dtype)
+
+
+def is_converted(encoded: bytes) -> bool:
+    """Tells whether an image file can be read with `convert` only."""
+    return _read_header(io.BytesIO(encoded)).mode in _CONVERTED
 
 
 def _read_header(file: IO[bytes] | io.IOBase) -> _Header:
@@ -170,12 +179,13 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def decode(encoded: bytes) -> np.ndarray:
+def decode(encoded: bytes, *, convert: bool = False) -> np.ndarray:
     """Decodes an image file's content.
 
     Args:
         encoded: PNG, JPEG, WebP, BMP or QOI. Palettes become RGB or RGBA; a rotation that a camera
-            noted beside the pixels is not applied.
+            noted beside the pixels is not applied, nor is a colour profile.
+        convert: Make RGBA of grey with alpha, and RGB of CMYK.
 
     Returns:
         uint8 or uint16 [h, w, c], c as `read_format` tells.
@@ -183,7 +193,7 @@ def decode(encoded: bytes) -> np.ndarray:
     Raises:
         ImageFileError: The content is damaged or of a mode that is not supported.
     """
-    form = read_format(io.BytesIO(encoded))
+    form = read_format(io.BytesIO(encoded), convert=convert)
     for magic, end in _ENDS.items():
         if encoded.startswith(magic) and end not in encoded[-_MAX_TRAILER:]:
             raise ImageFileError("the image is damaged (the file is cut off)")
@@ -191,9 +201,8 @@ def decode(encoded: bytes) -> np.ndarray:
         if encoded.startswith(_PNG):
             encoded = _strip_png(encoded)
         pixels = _decode_fast(encoded)
-        if pixels is not None and pixels.dtype == np.uint16 and pixels.ndim == 3:
-            # A transparent colour (tRNS) became alpha.
-            pixels = pixels[..., : form.channels]
+        if pixels is not None and pixels.ndim == 3:
+            pixels = _fit_channels(pixels, form)
         # Where imagecodecs does not know the kind, or makes other channels of it.
         if pixels is None or pixels.size != form.height * form.width * form.channels:
             with Image.open(io.BytesIO(encoded), formats=_PIL_FORMATS) as image:
@@ -202,6 +211,15 @@ def decode(encoded: bytes) -> np.ndarray:
     except Exception as error:
         raise ImageFileError(f"the image is damaged ({_reason(error)})") from error
     return pixels.reshape(form.height, form.width, form.channels)
+
+
+def _fit_channels(pixels: np.ndarray, form: ImageFormat) -> np.ndarray:
+    """Makes the channels that are wanted of those that imagecodecs gives, where it knows how."""
+    # Grey with alpha: the same red, green and blue.
+    if pixels.shape[2] == 2 and form.channels == 4:
+        return pixels[..., [0, 0, 0, 1]]
+    # A transparent colour (tRNS) became alpha; of 8 bits Pillow decides.
+    return pixels[..., : form.channels] if pixels.dtype == np.uint16 else pixels
 
 
 def _decode_fast(encoded: bytes) -> np.ndarray | None:

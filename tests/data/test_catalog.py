@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylegan_jax.data import ImageSource, open_source, prepare
 from stylegan_jax.data.archives import PreparedArchive
@@ -13,6 +14,7 @@ from stylegan_jax.data.builders import DATASET_SPECS, openmoji
 from stylegan_jax.data.builders.portraits import describe_portrait
 from stylegan_jax.data.catalog import open_images
 from stylegan_jax.data.codecs import encode
+from tests.data.arrays import open_prepared
 from tests.data.foreign import (
     cifar_batches,
     drawings,
@@ -320,3 +322,38 @@ def test_built_in_images_to_look_at():
     assert open_images("openmoji/flags").read_pixels(0).shape == (64, 64, 3)
     with pytest.raises(ValueError, match="no variant 'cats'"):
         open_images("openmoji/cats")
+
+
+@pytest.mark.parametrize(("encoding", "bits"), [("source", None), ("raw", 16)])
+def test_whatever_colours_files_have_preparing_makes_one_kind_of_them(tmp_path, encoding, bits):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rgb = rng.integers(256, size=(8, 8, 3), dtype=np.uint8)
+    (folder / "0.png").write_bytes(encode(rgb))
+    la = rng.integers(256, size=(8, 8, 2), dtype=np.uint8)
+    la[..., 1] = 255
+    Image.fromarray(la, "LA").save(folder / "1.png")
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(folder / "2.jpg")
+    (folder / "3.png").write_bytes(encode(rgb.astype(np.uint16) * 257))
+    # What training takes as it is, and what it refuses and sends here.
+    with pytest.raises(ValueError, match="3 of 4 images do not fit(.*\n)+Prepare the data set"):
+        open_source(str(folder), resolution=8)
+    options = {"encoding": encoding, "bits": bits, "data_dir": tmp_path}
+    source = open_prepared(prepare("mine", folder, resolution=8, **options))
+    full = 2 ** (bits or 8) - 1
+    assert source.format.dtype == f"uint{bits or 8}" and source.img_channels == 3
+    found = [np.rint(image / (full / 255)).astype(int) for image in source]
+    np.testing.assert_array_equal(found[0], rgb)
+    np.testing.assert_array_equal(found[1], la[..., [0, 0, 0]])
+    np.testing.assert_allclose(found[2], np.broadcast_to([255, 0, 0], (8, 8, 3)), atol=3)  # JPEG
+    np.testing.assert_array_equal(found[3], rgb)
+
+
+def test_grey_with_alpha_becomes_rgba(tmp_path):
+    la = np.random.default_rng(0).integers(256, size=(3, 8, 8, 2), dtype=np.uint8)
+    (tmp_path / "x").mkdir()
+    for index, pixels in enumerate(la):
+        Image.fromarray(pixels, "LA").save(tmp_path / f"x/{index}.png")
+    source = open_prepared(prepare("mine", tmp_path / "x", resolution=8, data_dir=tmp_path))
+    np.testing.assert_array_equal(np.stack(list(source)), la[..., [0, 0, 0, 1]])

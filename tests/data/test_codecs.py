@@ -76,8 +76,10 @@ def test_transparent_colour_takes_no_bits_away(code, channels):
 
 
 def test_grey_with_alpha_is_refused_in_16_bits_too():
-    with pytest.raises(ValueError, match="colour mode LA"):
-        decode(_png16(4, 2)[0])
+    content, pixels = _png16(4, 2)
+    with pytest.raises(ValueError, match="colour mode LA, wanted .*, which `prepare` makes"):
+        decode(content)
+    np.testing.assert_array_equal(decode(content, convert=True), pixels[..., [0, 0, 0, 1]])
 
 
 LONG = bytes(2 * PngImagePlugin.MAX_TEXT_CHUNK)

@@ -46,6 +46,7 @@ def prepare(
     crop: str | None = None,
     filter: str = "lanczos",
     channels: int | None = None,
+    bits: int | None = None,
     encoding: str = "source",
     max_images: int = 0,
     allow_partial: bool = False,
@@ -62,6 +63,7 @@ def prepare(
         crop=crop,
         filter=filter,
         channels=channels,
+        bits=bits,
         encoding=encoding,
         max_images=max_images,
         allow_partial=allow_partial,
@@ -227,6 +229,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
     number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    number("bits", None, "prepare: convert to 8 or 16 bits per channel.")
     flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)
     flags.DEFINE_bool("allow_partial", False, "prepare: accept a data set with gaps.")

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 
 from etils import epath
 
@@ -72,7 +73,20 @@ def open_source(
     archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
     if subset:
         archive = draw_subset(archive, subset, seed=seed)
-    return ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+    source = ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+    _tell(source.name, source.notes)
+    return source
+
+
+def tell_what_is_left_out(archive: Archive) -> None:
+    """Goes on without labels that do not fit, and says on stderr what else should be known."""
+    _tell(archive.name, [*archive.notes, *archive.leave_out_unfit_labels()])
+
+
+def _tell(name: str, notes: Iterable[str]) -> None:
+    """Prints notes about a data set."""
+    for note in notes:
+        print(f"NOTE: {name}: {note}", file=sys.stderr)
 
 
 def open_images(source: str, *, resolution: int | None = None) -> Archive:
@@ -222,6 +236,7 @@ def prepare(
         raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
+    tell_what_is_left_out(archive)
     # Published sets have a usual crop; of others nothing is cut off unasked.
     if crop is None:
         crop = spec.default_crop(variant) if spec else "none"

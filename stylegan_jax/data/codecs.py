@@ -14,9 +14,9 @@ from typing import IO, NamedTuple, cast
 
 import imagecodecs
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".qoi")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".qoi")
 ENCODINGS = ("png", "qoi")
 
 _PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -177,6 +177,26 @@ def _read_other_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
 def _reason(error: Exception) -> str:
     """Returns what an error of a library says, or its name where that is all."""
     return str(error) or type(error).__name__
+
+
+def is_to_be_turned(encoded: bytes) -> bool:
+    """Tells whether a camera noted that the image is to be turned or mirrored, which is not done.
+
+    Args:
+        encoded: A file that `read_format` reads.
+    """
+    exif = Image.Exif()
+    try:
+        if encoded.startswith(_PNG):
+            notes = (chunk[8:-4] for kind, chunk in _png_chunks(encoded) if kind == b"eXIf")
+            exif.load(bytes(next(notes, b"")))
+        elif not encoded.startswith(_QOI):
+            with Image.open(io.BytesIO(encoded), formats=_PIL_FORMATS) as image:
+                exif = image.getexif()
+        return exif.get(ExifTags.Base.Orientation, 1) in range(2, 9)
+    # What cannot be read says nothing.
+    except Exception:
+        return False
 
 
 def decode(encoded: bytes, *, convert: bool = False) -> np.ndarray:

@@ -140,6 +140,7 @@ def export(
 ) -> int:
     """Writes an NVIDIA data set zip."""
     archive = _open(source, resolution)
+    catalog.tell_what_is_left_out(archive)
     export_zip(archive, out, num_threads=num_workers)
     print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
     return 0
@@ -153,7 +154,9 @@ def stats(
     num_workers: int | None = None,
 ) -> int:
     """Prints what the data set holds."""
-    found = measure(_open(source, resolution), num_threads=num_workers)
+    archive = _open(source, resolution)
+    catalog.tell_what_is_left_out(archive)
+    found = measure(archive, num_threads=num_workers)
     print(_dump(found.to_json()) if json else found.to_text())
     return 0
 

@@ -176,7 +176,7 @@ LABEL_CASES = {
         [("2.png", "label kind", "a vector with NaN, infinity or a number too large for float32")],
     ),
     "none": ([None] * 5, [("flags", "label missing", "no image has one")]),
-    "good": (["a", "b", "c", "d", "e"], []),
+    "good": ([2, 0, 1, 1, 0], []),
 }
 
 

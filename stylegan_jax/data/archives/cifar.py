@@ -146,7 +146,9 @@ def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]
     # Damage may show anywhere: in the tar's frames, in gzip's blocks or at their end.
     except _DAMAGE as error:
         advice = advise_on_head(path, wanted=(GZIP, TAR)) or "Fetch it again."
-        raise ArchiveError(f"{path}: cannot be read ({error}). {advice}") from error
+        # Further lines say how each method of compression failed.
+        reason = str(error).partition(":\n")[0]
+        raise ArchiveError(f"{path}: cannot be read ({reason}). {advice}") from error
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read ({say(error)}).") from error
     # A whole tar may still be another one.

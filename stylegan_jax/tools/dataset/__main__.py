@@ -16,6 +16,7 @@ data sets that cannot be read with 2.
 """
 
 import inspect
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -267,6 +268,9 @@ def main(argv: list[str]) -> int:
     if missing:
         raise app.UsageError(f"{argv[1]} needs --{', --'.join(missing)}.")
 
+    # Names of files may be any bytes, and terminals may know few letters.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # What is wrong with data is told in a line, without Python's trace.
     try:
         return command(**options)

@@ -146,12 +146,19 @@ def test_sources_that_are_none(command, tmp_path, capsys):
     assert "nowhere.zip. Wanted a prepared" in capsys.readouterr().err
 
 
-def test_the_command_line(folder):
-    (folder / "a" / "bad.png").write_text("no image")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_command_line(folder, encoding):
+    # Letters that few terminals know, and bytes that are none.
+    names = ["bad", "gr\u00f6\u00dfer", os.fsdecode(b"\xff")]
+    for name in names:
+        (folder / "a" / f"{name}.png").write_text("no image")
     argv = [sys.executable, "-m", "stylegan_jax.tools.dataset", "check", f"--source={folder}"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 1 and "a/bad.png: unreadable" in done.stdout and not done.stderr
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True)
+    assert done.returncode == 1 and not done.stderr
+    for name in names:
+        shown = name.encode(encoding, "backslashreplace")
+        assert b"a/" + shown + b".png: unreadable" in done.stdout
 
 
 def test_labels_that_do_not_fit_stop_neither_stats_nor_export(command, folder, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 
 from etils import epath
 
@@ -72,7 +73,20 @@ def open_source(
     archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
     if subset:
         archive = draw_subset(archive, subset, seed=seed)
-    return ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+    source = ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+    _tell(source.name, source.notes)
+    return source
+
+
+def tell_what_is_left_out(archive: Archive) -> None:
+    """Goes on without labels that do not fit, and says on stderr what else should be known."""
+    _tell(archive.name, [*archive.notes, *archive.leave_out_unfit_labels()])
+
+
+def _tell(name: str, notes: Iterable[str]) -> None:
+    """Prints notes about a data set."""
+    for note in notes:
+        print(f"NOTE: {name}: {note}", file=sys.stderr)
 
 
 def open_images(source: str, *, resolution: int | None = None) -> Archive:
@@ -166,6 +180,7 @@ def prepare(
     crop: str | None = None,
     filter: str = "lanczos",
     channels: int | None = None,
+    bits: int | None = None,
     encoding: str = "source",
     max_images: int = 0,
     allow_partial: bool = False,
@@ -183,6 +198,7 @@ def prepare(
         crop: One of `transforms.CROPS`. Default: what suits the data set; `none` for your own.
         filter: How images are resized, a key of `transforms.FILTERS`.
         channels: 1, 3 or 4. Default: those of the first image.
+        bits: 8 or 16 per channel. Default: those of the first image.
         encoding: One of `records.STORED_AS`.
         max_images: Take only the first ones; 0 for all.
         allow_partial: Accept a published data set of which images are missing.
@@ -220,11 +236,12 @@ def prepare(
         raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
+    tell_what_is_left_out(archive)
     # Published sets have a usual crop; of others nothing is cut off unasked.
     if crop is None:
         crop = spec.default_crop(variant) if spec else "none"
     transform = Transform(resolution, crop, filter)
-    recipe = make_recipe(archive, transform, channels=channels, encoding=encoding)
+    recipe = make_recipe(archive, transform, channels=channels, bits=bits, encoding=encoding)
 
     # Records are written to a local disk, from where a bucket gets them as wholes.
     is_remote = is_cloud(folder)

@@ -23,10 +23,13 @@ HEADER_FILE = "labels.json"
 _STEM = "labels"
 # Damaged headers, of ours and of NumPy's arrays, raise errors of many types.
 _DAMAGE = (
+    AttributeError,
     EOFError,
     FileNotFoundError,
     LookupError,
+    MemoryError,
     OverflowError,
+    RecursionError,
     SyntaxError,
     TypeError,
     ValueError,
@@ -89,7 +92,7 @@ def read_named_labels(folder: epath.PathLike, n: int) -> dict[str, Labels]:
     try:
         # Data sets of the first releases list none.
         names = [str(name) for name in json.loads(header.read_text()).get("named", [])]
-    except (*_DAMAGE, AttributeError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{header} is damaged ({error!r}).") from error
     return {name: _read(folder, f"{_STEM}.{name}", n) for name in names}
 

@@ -111,6 +111,23 @@ def class_labels(values: Sequence[int] | np.ndarray, class_names: Sequence[str])
     return Labels("classes", values, tuple(class_names))
 
 
+def make_vectors(values: Sequence[Sequence[float]] | np.ndarray) -> Labels:
+    """Makes labels from vectors [n, d] of one length.
+
+    Raises:
+        ValueError: A number is NaN, infinite or too large for float32.
+    """
+    try:
+        # In float64 first, where numbers too large for float32 are not infinite yet.
+        values = np.asarray(values, np.float64)
+    except OverflowError:
+        values = np.array(np.inf)
+    # Written so that NaN fails, too.
+    if not (np.abs(values) <= np.finfo(np.float32).max).all():
+        raise ValueError("a vector with NaN, infinity or a number too large for float32")
+    return Labels("vectors", values.astype(np.float32))
+
+
 def parse_labels(items: Sequence[Any]) -> Labels:
     """Makes labels from JSON values, one per image, as in an NVIDIA data set's `dataset.json`.
 
@@ -132,6 +149,10 @@ def parse_labels(items: Sequence[Any]) -> Labels:
     if kinds == ["an integer"]:
         if max(items) >= MAX_CLASSES:
             raise ValueError(f"class number {max(items)}: number the classes from 0, without gaps.")
+        if min(items) < 0:
+            raise ValueError(
+                f"class numbers run from {min(items)} to {max(items)}: number the classes from 0."
+            )
         names = [str(number) for number in range(max(items) + 1)]
         return class_labels(np.asarray(items), names)
     if kinds == ["a text"]:
@@ -144,12 +165,7 @@ def parse_labels(items: Sequence[Any]) -> Labels:
             f"labels are {kinds[0]}" + (f" of lengths {lengths}" if lengths else "") + "; wanted "
             "integers, lists of numbers of one length, or texts."
         )
-    # In float64 first, where numbers too large for float32 are not infinite yet.
-    values = np.asarray(items, np.float64)
-    # Written so that NaN fails, too.
-    if not (np.abs(values) <= np.finfo(np.float32).max).all():
-        raise ValueError("a vector with NaN, infinity or a number too large for float32")
-    return Labels("vectors", values.astype(np.float32))
+    return make_vectors(items)
 
 
 def _kind_of(item: Any) -> str:

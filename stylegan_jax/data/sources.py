@@ -21,6 +21,9 @@ from stylegan_jax.data.labels import Labels
 # Decoded images are kept in memory, in each process that reads, where all of them fit in this.
 CACHE_LIMIT_BYTES = 2**30
 
+# No network here makes smaller images.
+SMALLEST_PX = 4
+
 _READ_THREADS = 8
 # Images per task of a thread: a future for each of a million takes more memory than all else.
 _READ_PART = 256
@@ -40,6 +43,8 @@ class ImageSource:
         labels: The labels that are used; of kind `none` where they are left off.
         unused: Labels that the data set has and that are not used; None without any.
         label_names: Names of labels that may be trained with besides the usual ones.
+        notes: What should be known before the images are used, in sentences: files and labels that
+            are left out, and why.
         fingerprint: 16 hexadecimal digits that change when the data set or the use of its labels
             does. They do not depend on where the data set lies.
     """
@@ -70,7 +75,7 @@ class ImageSource:
         # Labels first: they take no look at the images.
         self.labels = archive.choose_labels(labels)
         if labels:
-            _check_labels(archive, self.labels)
+            check_labels(archive, self.labels)
         # A prepared archive knows its format; of others every header is read.
         self._stored = archive.uniform_format() or _find_format(archive, resolution)
         self.format = _choose_channels(archive.name, self._stored, channels)
@@ -83,10 +88,12 @@ class ImageSource:
         _check_size(archive.name, self.format)
 
         self.name = archive.name
-        # A run says at its start which labels it leaves out.
-        self.unused = None if labels or archive.labels.kind == "none" else archive.labels
-        named = archive.named_labels.items()
-        self.label_names = tuple(name for name, some in named if _tells_images_apart(some))
+        # A run says at its start which labels it leaves out. What is wrong with those does not
+        # stop it.
+        usual, named, unfit = archive.find_fitting_labels()
+        self.unused = None if labels or usual.kind == "none" else usual
+        self.label_names = tuple(n for n, some in named.items() if _tells_images_apart(some))
+        self.notes = (*archive.notes, *unfit)
         self.fingerprint = _fingerprint(archive, self.format, self.labels)
         self._archive = archive
         self._cache: dict[int, np.ndarray] = {}
@@ -286,7 +293,7 @@ def _describe_problems(archive: Archive, problems: list[str]) -> str:
 def _check_size(name: str, form: ImageFormat) -> None:
     """Refuses what no network here makes."""
     side = form.height
-    if side != form.width or side < 4 or side & (side - 1):
+    if side != form.width or side < SMALLEST_PX or side & (side - 1):
         raise ValueError(
             f"{name}: images of {form.width}x{form.height} pixels. The networks make squares with "
             "a power of two as their side, from 4x4 on: crop and resize with "
@@ -300,11 +307,16 @@ def _tells_images_apart(labels: Labels) -> bool:
     return labels.kind in ("classes", "vectors") and not is_constant
 
 
-def _check_labels(archive: Archive, labels: Labels) -> None:
-    """Refuses labels that cannot be trained with."""
+def check_labels(archive: Archive, labels: Labels) -> None:
+    """Refuses labels that cannot be trained with.
+
+    Raises:
+        ValueError: There are none, they are captions, or the same for all images.
+    """
     if labels.kind == "none":
+        why = archive.explain_no_labels()
         raise ValueError(
-            f"{archive.name} has no labels. {archive.explain_no_labels()}\n"
+            f"{archive.name} has no labels.{' ' * bool(why)}{why}\n"
             "Give every image one (a folder per class, or a dataset.json), or leave labels off."
         )
     if labels.kind == "captions":

@@ -77,6 +77,13 @@ def write_zip(
             file.writestr("dataset.json", json.dumps({"labels": pairs}))
 
 
+def append_to_zip(path: pathlib.Path, files: dict[str, str | bytes]) -> None:
+    """More members of a zip."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+
+
 def lsun_keys(n: int) -> list[bytes]:
     """Keys of LSUN's form, 40 hexadecimal digits, in the order of a database."""
     return sorted(hashlib.sha1(b"%d" % index).hexdigest().encode() for index in range(n))

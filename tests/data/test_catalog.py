@@ -1,11 +1,13 @@
 """Data sets by name and by path, subsets of them, and what is said where nothing fits."""
 
 import dataclasses
+import json
 import pickle
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stylegan_jax.data import ImageSource, open_source, prepare
 from stylegan_jax.data.archives import PreparedArchive
@@ -13,6 +15,7 @@ from stylegan_jax.data.builders import DATASET_SPECS, openmoji
 from stylegan_jax.data.builders.portraits import describe_portrait
 from stylegan_jax.data.catalog import open_images
 from stylegan_jax.data.codecs import encode
+from tests.data.arrays import open_prepared
 from tests.data.foreign import (
     cifar_batches,
     drawings,
@@ -320,3 +323,94 @@ def test_built_in_images_to_look_at():
     assert open_images("openmoji/flags").read_pixels(0).shape == (64, 64, 3)
     with pytest.raises(ValueError, match="no variant 'cats'"):
         open_images("openmoji/cats")
+
+
+@pytest.mark.parametrize(("encoding", "bits"), [("source", None), ("raw", 16)])
+def test_whatever_colours_files_have_preparing_makes_one_kind_of_them(tmp_path, encoding, bits):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rgb = rng.integers(256, size=(8, 8, 3), dtype=np.uint8)
+    (folder / "0.png").write_bytes(encode(rgb))
+    la = rng.integers(256, size=(8, 8, 2), dtype=np.uint8)
+    la[..., 1] = 255
+    Image.fromarray(la, "LA").save(folder / "1.png")
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(folder / "2.jpg")
+    (folder / "3.png").write_bytes(encode(rgb.astype(np.uint16) * 257))
+    # What training takes as it is, and what it refuses and sends here.
+    with pytest.raises(ValueError, match="3 of 4 images do not fit(.*\n)+Prepare the data set"):
+        open_source(str(folder), resolution=8)
+    options = {"encoding": encoding, "bits": bits, "data_dir": tmp_path}
+    source = open_prepared(prepare("mine", folder, resolution=8, **options))
+    full = 2 ** (bits or 8) - 1
+    assert source.format.dtype == f"uint{bits or 8}" and source.img_channels == 3
+    found = [np.rint(image / (full / 255)).astype(int) for image in source]
+    np.testing.assert_array_equal(found[0], rgb)
+    np.testing.assert_array_equal(found[1], la[..., [0, 0, 0]])
+    np.testing.assert_allclose(found[2], np.broadcast_to([255, 0, 0], (8, 8, 3)), atol=3)  # JPEG
+    np.testing.assert_array_equal(found[3], rgb)
+
+
+def test_grey_with_alpha_becomes_rgba(tmp_path):
+    la = np.random.default_rng(0).integers(256, size=(3, 8, 8, 2), dtype=np.uint8)
+    (tmp_path / "x").mkdir()
+    for index, pixels in enumerate(la):
+        Image.fromarray(pixels, "LA").save(tmp_path / f"x/{index}.png")
+    source = open_prepared(prepare("mine", tmp_path / "x", resolution=8, data_dir=tmp_path))
+    np.testing.assert_array_equal(np.stack(list(source)), la[..., [0, 0, 0, 1]])
+
+
+UNFIT = '{"labels": [["animals/00.png", 1]], "named_labels": {"role": {"labels": [["x", 1]]}}}'
+
+
+def test_labels_that_do_not_fit_stop_only_what_uses_them(tmp_path, folder, images, capsys):
+    (folder / "dataset.json").write_text(UNFIT)
+    (folder / "notes.txt").write_text("x")
+    said = (
+        "NOTE: animals: 1 file(s) are left out, as they are no images: 1 of .txt",
+        "dataset.json: 12 of 12 images have no label, the first is ant/00.png. 1 of its names are "
+        "no image's, the first is animals/00.png; animals/00.png there may be ant/00.png here.",
+        "dataset.json, role: 12 of 12 images have no label",
+    )
+    source = open_source(str(folder), resolution=32)
+    assert source.c_dim == 0 and source.unused is None and source.label_names == ()
+    err = capsys.readouterr().err
+    assert all(text in err for text in said) and err.count("NOTE: ") == 3
+    for labels in (True, "role"):
+        with pytest.raises(ValueError, match="12 of 12 images have no label"):
+            open_source(str(folder), resolution=32, labels=labels)
+    # Preparing goes on without labels, with images of a part or all.
+    for name, options in (("all", {}), ("some", {"max_images": 5}), ("two", {"num_workers": 2})):
+        prepare(name, folder, resolution=32, data_dir=tmp_path, **options)
+        err = capsys.readouterr().err
+        assert all(text in err for text in (said[0], "have no label", "dataset.json, role"))
+        source = open_source(name, resolution=32, data_dir=tmp_path)
+        assert source.labels.kind == "none" and source.notes == ()
+        np.testing.assert_array_equal(pixels(source)[0], images[0])
+
+
+def test_labels_beside_others_that_do_not_fit_are_used(tmp_path, folder, images, capsys):
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
+    fits = {"labels": [[name, i % 2] for i, name in enumerate(names)]}
+    content = fits | {"named_labels": {"role": fits, "bad": {"labels": [["x", 1]]}}}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    for labels in (True, "role"):
+        source = open_source(str(folder), resolution=32, labels=labels)
+        assert source.c_dim == 2 and source.label_names == ("role",)
+        assert "dataset.json, bad: 12 of 12 images" in capsys.readouterr().err
+    prepare("mine", folder, resolution=32, data_dir=tmp_path)
+    source = open_source("mine", resolution=32, labels="role", data_dir=tmp_path)
+    assert source.labels.values.tolist() == [i % 2 for i in range(COUNT)]
+
+
+def test_train_and_test_are_no_classes(tmp_path, images, capsys):
+    names = [f"{('test', 'train')[i % 2]}/{i}.png" for i in range(COUNT)]
+    write_folder(tmp_path / "x", images, names)
+    source = open_source(str(tmp_path / "x"), resolution=32)
+    assert len(source) == COUNT and source.unused is None
+    said = "NOTE: x: the folders test, train are taken for parts of one data set, not for classes"
+    assert said in capsys.readouterr().err
+    with pytest.raises(ValueError, match="has no labels. The folders test, train are parts of a"):
+        open_source(str(tmp_path / "x"), resolution=32, labels=True)
+    open_source(str(tmp_path / "x" / "train"), resolution=32)
+    assert capsys.readouterr().err == ""

@@ -1,12 +1,14 @@
-"""PNG files: every damage is found, and no bit is taken away."""
+"""Image files: every damage is found, no bit is taken away, and errors say why."""
 
+import io
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
-from stylegan_jax.data.codecs import decode, encode
+from stylegan_jax.data.codecs import ImageFileError, decode, encode, read_format
 
 
 def test_no_damage_of_a_png_changes_its_pixels(rng):
@@ -74,5 +76,99 @@ def test_transparent_colour_takes_no_bits_away(code, channels):
 
 
 def test_grey_with_alpha_is_refused_in_16_bits_too():
-    with pytest.raises(ValueError, match="colour mode LA"):
-        decode(_png16(4, 2)[0])
+    content, pixels = _png16(4, 2)
+    with pytest.raises(ValueError, match="colour mode LA, wanted .*, which `prepare` makes"):
+        decode(content)
+    np.testing.assert_array_equal(decode(content, convert=True), pixels[..., [0, 0, 0, 1]])
+
+
+LONG = bytes(2 * PngImagePlugin.MAX_TEXT_CHUNK)
+
+
+def save_png(image, **options):
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("kind", ["text", "profile"])
+def test_what_stands_beside_a_png_is_passed_over_whatever_its_length(rng, mode, kind):
+    image = Image.fromarray(rng.integers(256, size=(9, 7, 3), dtype=np.uint8)).convert(mode)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", LONG.decode(), zip=True)
+    options = {"icc_profile": LONG} if kind == "profile" else {"pnginfo": text}
+    content = save_png(image, **options)
+    # Pillow takes it for no image at all.
+    with pytest.raises(ValueError, match="too large"):
+        Image.open(io.BytesIO(content))
+    np.testing.assert_array_equal(decode(content), decode(save_png(image)))
+    assert read_format(io.BytesIO(content)) == read_format(io.BytesIO(save_png(image)))
+
+
+def test_damage_beside_the_pixels_of_a_png_is_found():
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "hello")
+    content = save_png(Image.new("RGB", (8, 8)), pnginfo=text)
+    with pytest.raises(ImageFileError, match="damaged .wrong checksum of the chunk b'tEXt'"):
+        decode(content.replace(b"hello", b"jello"))
+
+
+def png_header(width, height, depth=8, colour=2):
+    fields = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"not a readable image \(it is empty\)"),
+        (b"hello", r"not a readable image$"),
+        (png_header(8, 8)[:30], "a PNG that is cut off"),
+        (png_header(8, 8, colour=3), "a PNG that is cut off"),
+        (png_header(0, 8), "a PNG with a damaged header"),
+        (png_header(8, 8, depth=3), "a PNG with a damaged header"),
+        (png_header(8, 8, colour=5), "a PNG with a damaged header"),
+        (png_header(8, 8)[:-1] + b"\0", "a PNG with a damaged header"),
+        (png_header(2**30, 2**30), "1073741824x1073741824 pixels, more than the 178956970 that"),
+        (b"qoif" + struct.pack(">IIBB", 2**30, 2**30, 3, 0), "more than the 178956970 that"),
+        (b"qoif" + bytes(4), "a QOI that is cut off"),
+        (b"qoif" + bytes(10), "a QOI with a damaged header"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n", "readable image$"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_explained(content, message):
+    for read in (lambda: read_format(io.BytesIO(content)), lambda: decode(content)):
+        with pytest.raises(ImageFileError, match=message):
+            read()
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pillows_reasons_are_passed_on():
+    content = io.BytesIO()
+    Image.new("1", (8, 8)).save(content, "BMP")
+    damaged = bytearray(content.getvalue())
+    damaged[18:26] = struct.pack("<ii", 2**15, 2**15)
+    with pytest.raises(ImageFileError, match="not a readable image .Image size .1073741824 pix"):
+        read_format(io.BytesIO(damaged))
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_qoi_that_ends_early_is_damaged_wherever_it_ends(rng, channels):
+    # Noise, slopes, and few colours: every kind of chunk stands at an end.
+    shape = (60, 1, 5, channels)
+    noise = rng.integers(256, size=shape)
+    slopes = np.cumsum(rng.integers(-9, 10, size=shape), axis=2)
+    few = rng.integers(2, size=shape) * 254
+    for pixels in np.concatenate([noise, slopes, few]).astype(np.uint8):
+        content = encode(pixels, "qoi")
+        np.testing.assert_array_equal(decode(content + b"more"), pixels)
+        for cut in range(1, len(content) - 21):
+            with pytest.raises(ImageFileError, match="damaged .the data end before the last"):
+                decode(content[: -8 - cut] + content[-8:])
+
+
+def test_a_qoi_of_one_pixel():
+    for value in (0, 7, 254, 255):
+        pixels = np.full((1, 1, 4), value, np.uint8)
+        np.testing.assert_array_equal(decode(encode(pixels, "qoi")), pixels)

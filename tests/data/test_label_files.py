@@ -155,3 +155,13 @@ def test_pickles_are_not_opened(tmp_path):
     np.save(tmp_path / "labels.npy", np.array(["x"], object), allow_pickle=True)
     with pytest.raises(ValueError, match="labels.json is damaged"):
         read_labels(tmp_path, 3)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "3", "[]", '"a"', '{"kind": []}', "{}"])
+def test_whatever_stands_in_the_header_it_is_damaged(tmp_path, text):
+    (tmp_path / "labels.json").write_text(text)
+    for read in (read_labels, read_named_labels):
+        if text.startswith("{") and read is read_named_labels:
+            continue  # a header that names no others
+        with pytest.raises(ValueError, match="labels.json is damaged"):
+            read(tmp_path, 3)

@@ -26,6 +26,7 @@ class Archive(abc.ABC):
         names: Name of every image within the data set, such as `cat/0001.png`.
         sizes: Bytes of every image as stored.
         version: Of what the images were made from, where that is known.
+        notes: What should be known of it before it is used, in sentences.
     """
 
     # Set by each layout's constructor, which lists the images and reads none.
@@ -33,6 +34,7 @@ class Archive(abc.ABC):
     names: Sequence[str]
     sizes: Sequence[int]
     version: str = ""
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -47,29 +49,75 @@ class Archive(abc.ABC):
         return self._read_labels()
 
     @functools.cached_property
+    def found_labels(self) -> Mapping[str, Labels | ArchiveError]:
+        """Labels that go by a name, besides the usual ones; of some perhaps why they do not fit.
+
+        Raises:
+            ArchiveError: They cannot be read at all.
+        """
+        return self._read_named_labels()
+
+    @functools.cached_property
     def named_labels(self) -> Mapping[str, Labels]:
         """Labels that go by a name, besides the usual ones; most data sets have none.
 
         Raises:
             ArchiveError: Some are there, but not for every image or not of one kind.
         """
-        return self._read_named_labels()
+        for some in self.found_labels.values():
+            if isinstance(some, ArchiveError):
+                raise some
+        return self._fitting_labels(self.found_labels)
 
     def choose_labels(self, which: bool | str) -> Labels:
         """Returns the usual labels (True), those of a name, or none (False).
 
         Raises:
-            ArchiveError: The archive has none of that name; the message lists what it has.
+            ArchiveError: The archive has none of that name (the message lists what it has), or they
+                do not fit the images.
         """
         if isinstance(which, bool):
             return self.labels if which else no_labels(len(self))
-        if which not in self.named_labels:
-            there = ", ".join(self.named_labels)
+        found = self.found_labels.get(which)
+        if isinstance(found, ArchiveError):
+            raise found
+        if found is None:
+            there = ", ".join(self.found_labels)
             raise ArchiveError(
                 f"{self.name} has no labels by the name {which!r}, "
                 + (f"but {there}." if there else "nor any others by a name.")
             )
-        return self.named_labels[which]
+        return found
+
+    def find_fitting_labels(self) -> tuple[Labels, Mapping[str, Labels], list[str]]:
+        """Returns the usual labels and those by names, as far as they fit; and why others do not.
+
+        For work to which labels do not matter: what is wrong with them should not stop it.
+        """
+        problems = []
+        labels = no_labels(len(self))
+        found: Mapping[str, Labels | ArchiveError] = {}
+        try:
+            labels = self.labels
+        except ArchiveError as error:
+            problems.append(str(error))
+        try:
+            found = self.found_labels
+        except ArchiveError as error:
+            problems.append(str(error))
+        problems += [str(some) for some in found.values() if isinstance(some, ArchiveError)]
+        # A file that is damaged as a whole says so twice.
+        return labels, self._fitting_labels(found), list(dict.fromkeys(problems))
+
+    def leave_out_unfit_labels(self) -> list[str]:
+        """Goes on without the labels that do not fit the images; returns why they do not."""
+        self.labels, self.named_labels, problems = self.find_fitting_labels()
+        self.found_labels = self.named_labels
+        return problems
+
+    @staticmethod
+    def _fitting_labels(found: Mapping[str, Labels | ArchiveError]) -> dict[str, Labels]:
+        return {name: some for name, some in found.items() if isinstance(some, Labels)}
 
     @abc.abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
@@ -83,8 +131,8 @@ class Archive(abc.ABC):
     def _read_labels(self) -> Labels:
         """Finds the labels."""
 
-    def _read_named_labels(self) -> Mapping[str, Labels]:
-        """Finds the labels that go by a name."""
+    def _read_named_labels(self) -> Mapping[str, Labels | ArchiveError]:
+        """Finds the labels that go by a name, or why they do not fit."""
         return {}
 
     def explain_no_labels(self) -> str:

@@ -1,8 +1,10 @@
 """CIFAR-10's python archive, `cifar-10-python.tar.gz`, packed or unpacked."""
 
 import functools
+import gzip
 import hashlib
 import io
+import lzma
 import math
 import pickle
 import tarfile
@@ -13,6 +15,17 @@ import numpy as np
 from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.listing import (
+    GZIP,
+    MAX_FILE_BYTES,
+    TAR,
+    advise_on_files,
+    advise_on_head,
+    describe_files,
+    open_regular,
+    read_regular,
+    say,
+)
 from stylegan_jax.data.labels import Labels, class_labels
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -20,7 +33,15 @@ TEST_BATCH = "test_batch"
 
 _META = "batches.meta"
 # What a damaged tar or gzip raises, and what a damaged pickle does.
-_READ_ERRORS = (OSError, EOFError, tarfile.TarError, zlib.error)
+_DAMAGE = (
+    gzip.BadGzipFile,
+    EOFError,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    ValueError,
+    OverflowError,
+)
 _PICKLE_ERRORS = (
     pickle.UnpicklingError,
     EOFError,
@@ -116,34 +137,62 @@ class CifarArchive(Archive):
 
 def _read_members(path: epath.Path, wanted: tuple[str, ...]) -> dict[str, bytes]:
     """Reads files of a folder, or of a tar in whichever folder they lie there."""
-    # Damage may show anywhere: in the tar's frames, in gzip's blocks or at their end.
-    found: dict[str, bytes] = {}
     try:
         if path.is_dir():
-            found = {n: (path / n).read_bytes() for n in wanted if (path / n).exists()}
+            files = [child.name for child in path.iterdir()]
+            found = {n: read_regular(path / n) for n in wanted if n in files}
         else:
-            with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:*") as tar:
-                # One pass: a compressed tar cannot be read at random.
-                for member in tar:
-                    name = member.name.split("/")[-1]
-                    content = tar.extractfile(member) if name in wanted else None
-                    if content is not None:
-                        found[name] = content.read()
-                # The checksum of gzip comes at the end, which the tar's reader does not reach.
-                if tar.fileobj is not None:
-                    tar.fileobj.read(-1)
-    except _READ_ERRORS as error:
-        raise ArchiveError(
-            f"{path}: cannot be read ({error}). Fetch cifar-10-python.tar.gz again."
-        ) from error
+            found, files = _read_tar(path, wanted)
+    # Damage may show anywhere: in the tar's frames, in gzip's blocks or at their end.
+    except _DAMAGE as error:
+        advice = advise_on_head(path, wanted=(GZIP, TAR)) or "Fetch it again."
+        # Further lines say how each method of compression failed.
+        reason = str(error).partition(":\n")[0]
+        raise ArchiveError(f"{path}: cannot be read ({reason}). {advice}") from error
+    except OSError as error:
+        raise ArchiveError(f"{path}: cannot be read ({say(error)}).") from error
     # A whole tar may still be another one.
     missing = [name for name in wanted if name not in found]
     if missing:
         raise ArchiveError(
             f"{path} lacks {', '.join(missing)}: not CIFAR-10's python archive, or not all of it. "
-            "Fetch cifar-10-python.tar.gz again."
+            f"{_advise(files, packed=not path.is_dir())}"
         )
     return found
+
+
+def _read_tar(path: epath.Path, wanted: tuple[str, ...]) -> tuple[dict[str, bytes], list[str]]:
+    """Returns the wanted files of a tar by their names, and the names of all."""
+    found: dict[str, bytes] = {}
+    files = []
+    with open_regular(path, limit=2**62) as file, tarfile.open(fileobj=file, mode="r:*") as tar:
+        # One pass: a compressed tar cannot be read at random.
+        for member in tar:
+            if not member.isfile():
+                continue
+            files.append(member.name)
+            name = member.name.split("/")[-1]
+            is_wanted = name in wanted and member.size <= MAX_FILE_BYTES
+            content = tar.extractfile(member) if is_wanted else None
+            if content is not None:
+                found[name] = content.read()
+        # The checksum of gzip comes at the end, which the tar's reader does not reach.
+        if tar.fileobj is not None:
+            tar.fileobj.read(-1)
+    return found, files
+
+
+def _advise(files: list[str], *, packed: bool) -> str:
+    """Says what there is in place of CIFAR-10's batches, and what to do about it."""
+    names = {name.split("/")[-1] for name in files}
+    if {"train", "test", "meta"} <= names:
+        return "It is CIFAR-100, which is not read. Write its images as files."
+    if "data_batch_1.bin" in names:
+        return "It is CIFAR-10's binary version. Fetch cifar-10-python.tar.gz."
+    if names & {*TRAIN_BATCHES, TEST_BATCH, _META} or not files:
+        return "Fetch cifar-10-python.tar.gz again."
+    found = f"Found {len(files)} file(s), {describe_files(files)}."
+    return f"{found} {advise_on_files(files, packed=packed)}".rstrip()
 
 
 class _PickledArray:

@@ -1,12 +1,18 @@
 """From a path to the archive that reads it."""
 
-import collections
-
 from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.cifar import TRAIN_BATCHES, CifarArchive
-from stylegan_jax.data.archives.folder import FolderArchive, is_image, list_files
+from stylegan_jax.data.archives.folder import FolderArchive
+from stylegan_jax.data.archives.listing import (
+    advise_on_files,
+    advise_on_head,
+    describe_files,
+    is_image,
+    is_regular,
+    list_files,
+)
 from stylegan_jax.data.archives.lmdb import DATA_FILE, LmdbArchive
 from stylegan_jax.data.archives.prepared import INFO_FILE, PreparedArchive
 from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
@@ -18,7 +24,6 @@ _LAYOUTS = (
     "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
     "or file of StyleGAN's .tfrecords, or cifar-10-python.tar.gz"
 )
-_SHOWN_KINDS = 5
 
 
 def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Archive:
@@ -38,6 +43,8 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
         return _open_folder(path, resolution)
     if not path.exists():
         raise ArchiveError(f"There is no {path}. Wanted {_LAYOUTS}.")
+    if not is_regular(path):
+        raise ArchiveError(f"{path} is neither a file nor a folder. Wanted {_LAYOUTS}.")
     # Single files are told apart by their names.
     name = path.name.lower()
     if name == DATA_FILE:
@@ -48,8 +55,10 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
         return ZipArchive(path)
     if name.endswith((".tar.gz", ".tgz", ".tar")):
         return CifarArchive(path)
-    advice = " Give the folder that it lies in." if is_image(name) else ""
-    raise ArchiveError(f"{path} is a file of no known layout.{advice} Wanted {_LAYOUTS}.")
+    advice = "Give the folder that it lies in." if is_image(name) else advise_on_head(path)
+    raise ArchiveError(
+        f"{path} is a file of no known layout. {advice}{' ' * bool(advice)}Wanted {_LAYOUTS}."
+    )
 
 
 def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
@@ -76,12 +85,5 @@ def _describe(files: list[str]) -> str:
     """Says which files are there instead of images, and what to do about them."""
     if not files:
         return "It is empty."
-    suffixes = collections.Counter(epath.Path(file).suffix.lower() or "no suffix" for file in files)
-    kinds = [f"{n} of {suffix}" for suffix, n in suffixes.most_common(_SHOWN_KINDS)]
-    found = f"Found {len(files)} file(s), {', '.join(kinds)}, the first is {files[0]}."
-    # What to do next, where the files tell.
-    if suffixes.keys() & {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}:
-        return f"{found} Unpack these, or give one of them."
-    if any(file.endswith(("/" + DATA_FILE, TFRECORD_SUFFIX)) for file in files):
-        return f"{found} Give one of the folders in it."
-    return found
+    found = f"Found {len(files)} file(s), {describe_files(files)}."
+    return f"{found} {advise_on_files(files)}".rstrip()

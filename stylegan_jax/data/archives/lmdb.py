@@ -10,6 +10,7 @@ import lmdb
 from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
+from stylegan_jax.data.archives.listing import is_regular, open_regular, say
 from stylegan_jax.data.labels import Labels, no_labels
 from stylegan_jax.files import is_cloud
 
@@ -36,7 +37,7 @@ class LmdbArchive(Archive):
         self.path = epath.Path(path).expanduser()
         if is_cloud(self.path):
             raise ArchiveError(f"{self.path}: LMDB needs a local disk; copy the folder to one.")
-        if not (self.path / DATA_FILE).is_file():
+        if not is_regular(self.path / DATA_FILE):
             raise ArchiveError(f"{self.path} holds no {DATA_FILE}; give an unpacked LSUN folder.")
         self.name = name or self.path.resolve().name
         self._environment: lmdb.Environment | None = None
@@ -89,6 +90,7 @@ def _open_environment(path: epath.Path) -> lmdb.Environment:
     with _OPEN_LOCK:
         environment = _OPEN.get(key)
         if environment is None:
+            _check_readable(path / DATA_FILE)
             try:
                 # No lock file: the folder may be read-only. No read-ahead: the order is random.
                 environment = lmdb.open(key, readonly=True, lock=False, readahead=False)
@@ -99,6 +101,14 @@ def _open_environment(path: epath.Path) -> lmdb.Environment:
             _check_length(path, environment)
             _OPEN[key] = environment
     return environment
+
+
+def _check_readable(file: epath.Path) -> None:
+    """Refuses a file that this process must not read, which the library calls damaged."""
+    try:
+        open_regular(file, limit=2**62).close()
+    except OSError as error:
+        raise ArchiveError(f"{file}: cannot be read ({say(error)}).") from error
 
 
 def _check_length(path: epath.Path, environment: lmdb.Environment) -> None:

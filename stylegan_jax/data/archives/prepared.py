@@ -10,9 +10,11 @@ from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example
+from stylegan_jax.data.archives.listing import is_regular
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.label_files import HEADER_FILE, read_labels, read_named_labels
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
+from stylegan_jax.files import is_cloud
 
 T = TypeVar("T")
 
@@ -25,6 +27,17 @@ _CHANNELS = (1, 3, 4)
 def is_prepared(path: epath.Path) -> bool:
     """Tells whether a folder holds a prepared data set."""
     return (path / INFO_FILE).exists()
+
+
+def _check_regular(path: epath.Path) -> None:
+    """Refuses what is no file, such as a pipe, which would be waited for."""
+    if is_cloud(path):
+        return
+    # Links to nowhere are what whoever reads them says.
+    there = [child for child in path.iterdir() if child.exists()]
+    odd = [child for child in there if not is_regular(child) and not child.is_dir()]
+    if odd:
+        raise ArchiveError(f"{odd[0]} is not a file. Remove the folder and prepare it again.")
 
 
 class PreparedArchive(Archive):
@@ -49,6 +62,7 @@ class PreparedArchive(Archive):
         self._split = split
         if not is_prepared(self.path):
             raise ArchiveError(f"{path} holds no prepared data set (no {INFO_FILE}).")
+        _check_regular(self.path)
         try:
             # TFDS does not say which features there are; ours are looked at by name.
             self._info: Any = tfds.builder_from_directory(self.path).info
@@ -65,10 +79,12 @@ class PreparedArchive(Archive):
         self.version = self._metadata.get("source_version", "")
         # The images' own names lie within the records, which are not read now.
         count = self._info.splits[split].num_examples
+        if not count:
+            raise ArchiveError(f"{path} is empty. Remove the folder and prepare it again.")
         self.names = [f"record {index}" for index in range(count)]
         self.sizes = [int(self._info.splits[split].num_bytes) // count] * count
         self._format = self._find_format()
-        is_image = isinstance(self._info.features["image"], tfds.features.Image)
+        is_image = isinstance(dict(self._info.features).get("image"), tfds.features.Image)
         # None where only TFDS knows how pixels are stored.
         self._encoding = self._metadata.get("encoding", "source" if is_image else None)
 
@@ -126,11 +142,19 @@ class PreparedArchive(Archive):
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _info=tfds.builder_from_directory(state["path"]).info)
 
+    def find_fitting_labels(self) -> tuple[Labels, Mapping[str, Labels], list[str]]:
+        """Returns all labels: they were made to fit, and where they do not the folder is damaged.
+
+        Raises:
+            ArchiveError: It is.
+        """
+        return self.labels, self.named_labels, []
+
     def _find_format(self) -> ImageFormat:
         """Finds size and type of the images in the metadata."""
         # Our own builder notes it; of TFDS's feature it is the shape.
         if "format" in self._metadata:
-            return ImageFormat(**self._metadata["format"])
+            return self._parse_format(self._metadata["format"])
         feature = cast(Any, dict(self._info.features).get("image"))
         shape = getattr(feature, "shape", None)
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
@@ -139,6 +163,21 @@ class PreparedArchive(Archive):
                 "[resolution, resolution, 1, 3 or 4] is needed."
             )
         return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
+
+    def _parse_format(self, noted: Any) -> ImageFormat:
+        """Reads what our builder notes."""
+        try:
+            form = ImageFormat(**noted)
+            sizes = (form.height, form.width)
+            is_known = all(type(size) is int and size > 0 for size in sizes)
+            if is_known and form.channels in _CHANNELS and form.dtype in ("uint8", "uint16"):
+                return form
+        except TypeError:
+            pass  # other keys
+        raise ArchiveError(
+            f"{self.path}: damaged metadata (images of the format {noted}). Remove the folder and "
+            "prepare it again."
+        )
 
     def _read_labels(self) -> Labels:
         """Reads the labels' files, or every record where TFDS alone wrote them."""

@@ -35,6 +35,7 @@ class SubsetArchive(Archive):
         self.sizes = [archive.sizes[index] for index in self._indices]
         # Publishers may label images by other rules than folders.
         self._given_labels = labels
+        self.notes = archive.notes if labels is None else ()
 
     def where(self, index: int) -> str:
         """Returns what the archive calls the image."""
@@ -71,9 +72,11 @@ class SubsetArchive(Archive):
             return self._given_labels
         return self.archive.labels.take(self._indices)
 
-    def _read_named_labels(self) -> Mapping[str, Labels]:
-        named = self.archive.named_labels
-        return {name: labels.take(self._indices) for name, labels in named.items()}
+    def _read_named_labels(self) -> Mapping[str, Labels | ArchiveError]:
+        return {
+            name: some.take(self._indices) if isinstance(some, Labels) else some
+            for name, some in self.archive.found_labels.items()
+        }
 
 
 def choose_part(archive: Archive, part: str) -> SubsetArchive:
@@ -86,7 +89,9 @@ def choose_part(archive: Archive, part: str) -> SubsetArchive:
     Raises:
         ArchiveError: The archive has no such part, or none at all.
     """
-    split = archive.named_labels.get(SPLIT_LABELS)
+    split = None
+    if SPLIT_LABELS in archive.found_labels:
+        split = archive.choose_labels(SPLIT_LABELS)
     if split is None or part not in split.class_names:
         there = "no parts" if split is None else f"only {', '.join(split.class_names)}"
         raise ArchiveError(f"{archive.name} has no part {part!r}, {there}.")

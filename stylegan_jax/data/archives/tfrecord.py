@@ -18,8 +18,10 @@ from etils import epath
 
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example, parse_integers
+from stylegan_jax.data.archives.image_files import MAX_LABEL_BYTES
+from stylegan_jax.data.archives.listing import advise_on_head, is_regular, open_regular, say
 from stylegan_jax.data.codecs import ImageFormat
-from stylegan_jax.data.labels import Labels, class_labels, no_labels
+from stylegan_jax.data.labels import Labels, class_labels, make_vectors, no_labels
 from stylegan_jax.files import is_cloud
 
 SUFFIX = ".tfrecords"
@@ -55,6 +57,8 @@ class TfrecordArchive(Archive):
         # Of a folder the level that was asked for.
         path = epath.Path(path).expanduser()
         self.path = choose_level(path, resolution) if path.is_dir() else path
+        if not is_regular(self.path):
+            raise ArchiveError(f"{self.path} is not a file; give one of TFRecords.")
         level = _LEVEL_FILE.fullmatch(self.path.name)
         self._set_name = level[1] if level else self.path.stem
         self.name = name or self._set_name
@@ -113,11 +117,7 @@ class TfrecordArchive(Archive):
         file = self.path.parent / f"{self._set_name}-rxx.labels"
         if not file.exists():
             return no_labels(len(self))
-        try:
-            with file.open("rb") as opened:
-                rows = np.load(opened, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise ArchiveError(f"{file}: not a NumPy array ({error}).") from error
+        rows = _load_rows(file)
         if rows.ndim != 2 or len(rows) != len(self):
             raise ArchiveError(
                 f"{file} has shape {rows.shape}, wanted one row for each of the {len(self)} images "
@@ -128,7 +128,28 @@ class TfrecordArchive(Archive):
         # One 1 among zeros in every row.
         if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
             return class_labels(rows.argmax(1), [str(number) for number in range(rows.shape[1])])
-        return Labels("vectors", rows.astype(np.float32))
+        try:
+            return make_vectors(rows)
+        except ValueError as error:
+            raise ArchiveError(f"{file}: {error}.") from error
+
+
+def _load_rows(file: epath.Path) -> np.ndarray:
+    """Reads a file of labels: one array of numbers, and nothing behind it."""
+    try:
+        with open_regular(file, limit=MAX_LABEL_BYTES) as opened:
+            rows = np.load(opened, allow_pickle=False)
+            more = opened.read(1)
+    except OSError as error:
+        raise ArchiveError(f"{file}: cannot be read ({say(error)}).") from error
+    # Headers may be damaged in many ways, and ask for any amount of memory.
+    except Exception as error:
+        raise ArchiveError(f"{file}: not a NumPy array ({error}).") from error
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "biuf":
+        raise ArchiveError(f"{file}: wanted one array of numbers, not {rows}.")
+    if more:
+        raise ArchiveError(f"{file}: longer than its array of shape {rows.shape}. {_AGAIN}")
+    return rows
 
 
 def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
@@ -204,7 +225,8 @@ def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
                 raise ArchiveError(f"{where}: the file is cut off. {_AGAIN}")
             size, checksum = _HEADER.unpack(header)
             if _mask_crc(header[:8]) != checksum:
-                raise ArchiveError(f"{where}: wrong checksum of the length. {_AGAIN}")
+                advice = ("" if offsets else advise_on_head(file.path)) or _AGAIN
+                raise ArchiveError(f"{where}: wrong checksum of the length. {advice}")
             # The end of this record and the beginning of the next.
             tail = file.read(offset + size, _CHECKSUM.size + _HEADER.size)
             if len(tail) < _CHECKSUM.size:
@@ -214,8 +236,10 @@ def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
             checksums.append(_CHECKSUM.unpack_from(tail)[0])
             header = tail[_CHECKSUM.size :]
             offset += size + len(tail)
-    except OSError as error:
-        raise ArchiveError(f"{file.path}: cannot be read ({error}).") from error
+    # The length may be any number of 64 bits, with the right checksum too.
+    except (OSError, OverflowError) as error:
+        reason = say(error) if isinstance(error, OSError) else error
+        raise ArchiveError(f"{file.path}: cannot be read ({reason}).") from error
     if not offsets:
         raise ArchiveError(f"{file.path} is empty; give a file of images.")
     return offsets, sizes, checksums

@@ -5,29 +5,38 @@ import os
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
 
-from stylegan_jax.data.archives.base import Archive, ArchiveError
-from stylegan_jax.data.archives.folder import (
+from stylegan_jax.data.archives.base import ArchiveError
+from stylegan_jax.data.archives.image_files import (
     LABEL_FILE,
-    explain_no_classes,
-    is_image,
-    labels_from_json,
-    labels_from_paths,
-    named_labels_from_json,
+    MAX_LABEL_BYTES,
+    ImageFilesArchive,
+    describe_parts,
 )
-from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFormat, read_format
-from stylegan_jax.data.labels import Labels
+from stylegan_jax.data.archives.listing import (
+    MAX_FILE_BYTES,
+    ZIP,
+    advise_on_files,
+    advise_on_head,
+    describe_files,
+    describe_left_out,
+    is_image,
+    is_regular,
+    say,
+)
+from stylegan_jax.data.codecs import IMAGE_SUFFIXES, ImageFileError, ImageFormat, read_format
 from stylegan_jax.files import is_cloud
 
-# Damage, a password and methods of compression that Python does not know.
-_READ_ERRORS = (OSError, zipfile.BadZipFile, KeyError, EOFError, zlib.error, RuntimeError)
+# Damage; Python's decompressors raise their own.
+_DAMAGE = (zipfile.BadZipFile, KeyError, EOFError, zlib.error, ValueError)
+_ENCRYPTED = 1
 
 
-class ZipArchive(Archive):
+class ZipArchive(ImageFilesArchive):
     """The image files in a zip, sorted by path, with the labels of its `dataset.json`.
 
     Without that file, top-level folders are classes under the same rule as in a `FolderArchive`.
@@ -48,15 +57,24 @@ class ZipArchive(Archive):
         # The open file, which is not sent to other processes.
         self._local: dict[str, Any] = {}
         self._lock = threading.Lock()
+        files = [member for member in self._zip().infolist() if not _is_hidden(member)]
         # Of two members of one name the last counts, as when a zip is unpacked.
-        members = list({m.filename: m for m in self._zip().infolist() if _is_wanted(m)}.values())
+        members = list({m.filename: m for m in files if is_image(m.filename)}.values())
+        others = [m.filename for m in files if not is_image(m.filename)]
         if not members:
-            raise ArchiveError(f"{self.path} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
+            advice = advise_on_files(others, packed=True)
+            found = f" Found {describe_files(others)}. {advice}".rstrip() if others else ""
+            raise ArchiveError(
+                f"{self.path} holds no image files ({', '.join(IMAGE_SUFFIXES)}).{found}"
+            )
+        others = [name for name in others if name != LABEL_FILE]
+        self.notes = _describe_refused(members) + describe_left_out(others)
         # Members lie in the order of their writing; images count in that of their names.
         members.sort(key=lambda member: member.filename)
         self.names = [member.filename for member in members]
         self.sizes = [member.file_size for member in members]
         self._checksums = [member.CRC for member in members]
+        self.notes += describe_parts(self.names)
 
     def where(self, index: int) -> str:
         """Returns the zip's path and the file's within."""
@@ -64,7 +82,7 @@ class ZipArchive(Archive):
 
     def read(self, index: int) -> bytes:
         """Returns the content of a file, checked against the zip's checksum."""
-        return self._read_member(self.names[index])
+        return self._read_member(self.names[index], MAX_FILE_BYTES)
 
     def read_format(self, index: int) -> ImageFormat:
         """Returns the format that a file's header tells."""
@@ -79,25 +97,20 @@ class ZipArchive(Archive):
         """Returns names and checksums of the images."""
         return [self.names, self._checksums]
 
-    def explain_no_labels(self) -> str:
-        """Says which files keep the folders from being classes."""
-        return explain_no_classes(self.names)
-
-    def _read_labels(self) -> Labels:
-        # As in a folder: the label file wins.
-        if LABEL_FILE in self._zip().namelist():
-            content = self._read_member(LABEL_FILE)
-            return labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
-        return labels_from_paths(self.names)
-
-    def _read_named_labels(self) -> Mapping[str, Labels]:
+    def _read_label_file(self) -> tuple[str, bytes] | None:
         if LABEL_FILE not in self._zip().namelist():
-            return {}
-        content = self._read_member(LABEL_FILE)
-        return named_labels_from_json(content, self.names, where=f"{self.path}:{LABEL_FILE}")
+            return None
+        content = self._read_member(LABEL_FILE, MAX_LABEL_BYTES)
+        return f"{self.path}:{LABEL_FILE}", content
 
-    def _read_member(self, name: str) -> bytes:
+    def _read_member(self, name: str, limit: int) -> bytes:
+        """Reads a member that is not too large: a few bytes may unpack to any number."""
         with _naming(f"{self.path}:{name}"):
+            size = self._zip().getinfo(name).file_size
+            if size > limit:
+                raise ArchiveError(
+                    f"{self.path}:{name}: {size} bytes, more than the {limit} that are read."
+                )
             return self._zip().read(name)
 
     def _zip(self) -> zipfile.ZipFile:
@@ -117,29 +130,54 @@ class ZipArchive(Archive):
 
 @contextlib.contextmanager
 def _naming(where: str) -> Iterator[None]:
-    """Says of which member an error is."""
+    """Says of which member an error is, and what to do about it."""
     try:
         yield
-    except _READ_ERRORS as error:
+    # These say it already.
+    except (ArchiveError, ImageFileError):
+        raise
+    except NotImplementedError as error:
+        raise ArchiveError(
+            f"{where}: cannot be read ({error}). Unpack it with the program that packed it, and "
+            "give the folder."
+        ) from error
+    except RuntimeError as error:
+        # Python's only one says that a password is needed.
+        raise ArchiveError(
+            f"{where}: cannot be read ({error}). Unpack it with its password, and give the folder."
+        ) from error
+    except OSError as error:
+        raise ArchiveError(f"{where}: cannot be read ({say(error)}).") from error
+    except _DAMAGE as error:
         raise ArchiveError(f"{where}: cannot be read ({error}). Fetch the file again.") from error
 
 
 def _open_zip(path: epath.Path) -> zipfile.ZipFile:
     """Opens a zip, or says what is wrong with it."""
-    if not path.is_file():
+    if not is_regular(path):
         raise ArchiveError(f"{path} is not a file; give a zip of images.")
     try:
         # It closes what it has opened itself.
         return zipfile.ZipFile(path.open("rb") if is_cloud(path) else os.fspath(path))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ArchiveError(
-            f"{path}: not a whole zip file ({error}). It may be cut off: fetch it again."
-        ) from error
+    except zipfile.BadZipFile as error:
+        # Where the beginning is a zip's, the end is missing, where its directory is.
+        advice = advise_on_head(path, wanted=(ZIP,)) or "It may be cut off: fetch it again."
+        raise ArchiveError(f"{path}: not a whole zip file ({error}). {advice}") from error
+    except (OSError, NotImplementedError) as error:
+        reason = say(error) if isinstance(error, OSError) else error
+        raise ArchiveError(f"{path}: cannot be opened ({reason}).") from error
 
 
-def _is_wanted(member: zipfile.ZipInfo) -> bool:
-    """Tells whether a member of a zip is an image that is not hidden."""
+def _describe_refused(members: list[zipfile.ZipInfo]) -> list[str]:
+    """Returns a note about images that cannot be unpacked."""
+    locked = [member.filename for member in members if member.flag_bits & _ENCRYPTED]
+    if not locked:
+        return []
+    return [f"{len(locked)} of {len(members)} images are encrypted, the first is {locked[0]}."]
+
+
+def _is_hidden(member: zipfile.ZipInfo) -> bool:
+    """Tells whether a member of a zip is a folder, or is hidden."""
     # `__MACOSX` holds what Finder noted of the files, under their names.
     parts = member.filename.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return is_image(member.filename) and not hidden and not member.is_dir()
+    return member.is_dir() or any(part.startswith((".", "__MACOSX")) for part in parts)

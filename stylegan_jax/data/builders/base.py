@@ -180,8 +180,9 @@ class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         """
         try:
             found = json.loads((folder / "metadata.json").read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             found = {}
+        found = found if isinstance(found, dict) else {}
         # To JSON and back, where tuples become lists as in the file.
         wanted = json.loads(json.dumps(preparation_facts(self.archive, self.recipe)))
         # One hash stands for all images and labels; other facts are named.

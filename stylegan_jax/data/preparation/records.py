@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.channels import drop_channels
-from stylegan_jax.data.codecs import ImageFormat, encode
+from stylegan_jax.data.codecs import ImageFormat, encode, is_converted, read_format
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.data.preparation.transforms import Transform
 
@@ -28,7 +28,7 @@ class Recipe:
         transform: Crop and size.
         channels: 1, 3 or 4; grey is copied to RGB, RGB gets an opaque alpha, RGBA is laid on white,
             and RGB of which all channels are equal becomes grey.
-        dtype: `"uint8"` or `"uint16"`.
+        dtype: `"uint8"` or `"uint16"`; the levels of others are scaled to its range.
         encoding: One of `STORED_AS`.
     """
 
@@ -48,9 +48,17 @@ def make_recipe(
     transform: Transform,
     *,
     channels: int | None = None,
+    bits: int | None = None,
     encoding: str = "source",
 ) -> Recipe:
-    """Makes an archive's recipe; channels and type are those of its first readable image.
+    """Makes an archive's recipe.
+
+    Args:
+        archive: The images.
+        transform: Crop and size.
+        channels: 1, 3 or 4. Default: those of the first readable image.
+        bits: 8 or 16 per channel. Default: likewise.
+        encoding: One of `STORED_AS`.
 
     Raises:
         ValueError: The encoding is unknown, or does not hold such images.
@@ -59,13 +67,16 @@ def make_recipe(
         raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(STORED_AS)}.")
     if channels not in (None, 1, 3, 4):
         raise ValueError(f"channels={channels}: give 1 (grey), 3 (RGB) or 4 (RGBA).")
+    if bits not in (None, 8, 16):
+        raise ValueError(f"bits={bits}: give 8 or 16.")
     # What is not asked for stays as the images have it.
     first = _first_format(archive)
-    recipe = Recipe(transform, channels or first.channels, first.dtype, encoding)
+    dtype = f"uint{bits}" if bits else first.dtype
+    recipe = Recipe(transform, channels or first.channels, dtype, encoding)
     if encoding == "qoi" and (recipe.channels == 1 or recipe.dtype != "uint8"):
         raise ValueError(
             f"encoding='qoi' holds RGB and RGBA of 8 bits, but these images are {recipe.format()}: "
-            "take 'png' or 'raw'."
+            "take 'png' or 'raw', or convert them with channels=3 and bits=8."
         )
     return recipe
 
@@ -75,6 +86,11 @@ def _first_format(archive: Archive) -> ImageFormat:
     for index in range(len(archive)):
         with contextlib.suppress(ValueError):
             return archive.read_format(index)
+        # Headers alone do not tell what it becomes where it is converted.
+        with contextlib.suppress(ValueError):
+            content = archive.read(index)
+            if isinstance(content, bytes):
+                return read_format(io.BytesIO(content), convert=True)
     raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.")
 
 
@@ -97,16 +113,23 @@ def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
 
 
 def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """Crops, resizes and brings an image to the recipe's channels.
+    """Crops, resizes and brings an image to the recipe's channels and type.
 
     Raises:
-        ValueError: The image is too small, or of a type that the recipe cannot take.
+        ValueError: The image is too small, or has colours where the recipe is grey.
     """
-    if pixels.dtype != recipe.dtype:
-        raise ValueError(f"{pixels.dtype} pixels, but the first image has {recipe.dtype}")
-    pixels = recipe.transform(pixels)
+    pixels = _convert_channels(recipe.transform(pixels), recipe.channels)
+    if pixels.dtype == recipe.dtype:
+        return pixels
+    # The last of steps, as 16 bits lose nothing in those before. 65535 = 255 * 257.
+    if recipe.dtype == "uint8":
+        return np.rint(pixels / np.float32(257)).astype(np.uint8)
+    return pixels.astype(np.uint16) * np.uint16(257)
+
+
+def _convert_channels(pixels: np.ndarray, wanted: int) -> np.ndarray:
+    """Makes grey, RGB or RGBA."""
     given = pixels.shape[2]
-    wanted = recipe.channels
     if given == wanted:
         return pixels
     full = np.iinfo(pixels.dtype).max
@@ -119,7 +142,9 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
         try:
             return drop_channels(pixels, 1)
         except ValueError as error:
-            raise ValueError(f"{error}: convert the images to grey beforehand") from error
+            raise ValueError(
+                f"{error}: convert the images to grey beforehand, or take channels=3"
+            ) from error
     # Grey three times, and alpha where it is wanted.
     if pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
@@ -136,8 +161,9 @@ def encode_record(
     if encoding == "raw":
         return after
     # Files that fit keep their bytes: JPEG stays JPEG.
-    is_unchanged = before.shape == after.shape and np.array_equal(before, after)
-    if encoding == "source" and isinstance(content, bytes) and is_unchanged:
+    is_unchanged = before.dtype == after.dtype and np.array_equal(before, after)
+    is_kept = encoding == "source" and is_unchanged
+    if is_kept and isinstance(content, bytes) and not is_converted(content):
         encoded = content
     else:
         encoded = encode(after, "qoi" if encoding == "qoi" else "png")

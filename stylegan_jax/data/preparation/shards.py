@@ -203,7 +203,8 @@ class _Task:
             for index in part:
                 try:
                     content = archive.read(index)
-                    before = content if isinstance(content, np.ndarray) else decode(content)
+                    is_file = isinstance(content, bytes)
+                    before = decode(content, convert=True) if is_file else content
                     after = convert_image(before, self.recipe)
                 # Damaged, too small, of other channels: the others go on.
                 except ValueError as error:

@@ -46,6 +46,7 @@ def prepare(
     crop: str | None = None,
     filter: str = "lanczos",
     channels: int | None = None,
+    bits: int | None = None,
     encoding: str = "source",
     max_images: int = 0,
     allow_partial: bool = False,
@@ -63,6 +64,7 @@ def prepare(
         crop=crop,
         filter=filter,
         channels=channels,
+        bits=bits,
         encoding=encoding,
         max_images=max_images,
         allow_partial=allow_partial,
@@ -141,6 +143,7 @@ def export(
     """Writes an NVIDIA data set zip."""
     command.check_output(out, ".zip")
     archive = _open(source, resolution)
+    catalog.tell_what_is_left_out(archive)
     export_zip(archive, out, num_threads=num_workers)
     print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
     return 0
@@ -154,7 +157,9 @@ def stats(
     num_workers: int | None = None,
 ) -> int:
     """Prints what the data set holds."""
-    found = measure(_open(source, resolution), num_threads=num_workers)
+    archive = _open(source, resolution)
+    catalog.tell_what_is_left_out(archive)
+    found = measure(archive, num_threads=num_workers)
     print(_dump(found.to_json()) if json else found.to_text())
     return 0
 
@@ -230,6 +235,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
     number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    number("bits", None, "prepare: convert to 8 or 16 bits per channel.")
     flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)
     flags.DEFINE_bool("allow_partial", False, "prepare: accept a data set with gaps.")

@@ -4,19 +4,18 @@ import collections
 import dataclasses
 import hashlib
 import io
-import json
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, ZipArchive
-from stylegan_jax.data.archives.folder import LABEL_FILE
+from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.data.archives.image_files import LABEL_FILE, ImageFilesArchive
 from stylegan_jax.data.channels import describe_silent, useful_channels
-from stylegan_jax.data.codecs import ImageFormat, decode, read_format
+from stylegan_jax.data.codecs import ImageFormat, decode, is_to_be_turned, read_format
 from stylegan_jax.data.fingerprint import hash_pixels
-from stylegan_jax.data.labels import parse_labels
+from stylegan_jax.data.labels import MAX_CLASSES, parse_labels
+from stylegan_jax.data.sources import SMALLEST_PX, check_labels
 from stylegan_jax.tools.dataset.scanning import format_of, map_images
 
 REASONS = (
@@ -66,6 +65,7 @@ class _Scan(NamedTuple):
     file_hash: str
     pixel_hash: str
     useful_channels: int
+    is_turned: bool
     failure: tuple[str, str] | None
 
 
@@ -97,8 +97,9 @@ def check_images(
         num_threads: See `map_images`.
 
     Returns:
-        All problems, in the order of the images; an image may have several. Channels that say
-        nothing are no problem, but noted.
+        All problems, in the order of the images; an image may have several. No problem, but noted,
+        are channels that say nothing, images that a camera noted to be turned, files that are left
+        out, and labels that do not fit where none are wanted.
 
     Raises:
         ValueError: `resolution` is no power of two.
@@ -118,16 +119,19 @@ def check_images(
     found += _find_types(forms)
     found += _find_duplicates(archive, scans)
     if labels:
-        found += _find_labels(archive) if labels is True else _find_named_labels(archive, labels)
+        # Image by image where that is known; otherwise as a run would say it.
+        by_image = list(_find_labels(archive)) if labels is True else []
+        found += by_image or _find_unusable(archive, labels)
     # The sort is stable: problems of one image stay in the order of REASONS.
     found.sort(key=lambda finding: finding.index)
     problems = [Problem(_name(archive, i), reason, detail) for i, reason, detail in found]
 
-    # Of images of one type alone: others are to be converted anyway.
-    stored = {form.channels for form in forms if form}
-    useful = [scan.useful_channels for scan in scans if not scan.failure]
-    note = describe_silent(stored.pop(), useful, len(useful)) if len(stored) == 1 else ""
-    return Findings(problems, [note] if note else [])
+    # What stops nothing.
+    details = {problem.detail for problem in problems}
+    _, _, unfit = archive.find_fitting_labels()
+    notes = [*archive.notes, *(text for text in unfit if text not in details)]
+    notes += _note_turned(archive, scans) + _note_silent(scans)
+    return Findings(problems, notes)
 
 
 def count_reasons(problems: Iterable[Problem]) -> dict[str, int]:
@@ -145,22 +149,46 @@ def _scan(archive: Archive, index: int) -> _Scan:
     # What it would mean if the next step failed.
     reason = "unreadable"
     file_hash = ""
+    is_turned = False
     try:
         content = archive.read(index)
         if not isinstance(content, np.ndarray):
             file_hash = hashlib.sha256(content).hexdigest()
             read_format(io.BytesIO(content))
+            is_turned = is_to_be_turned(content)
             reason = "damaged"
             content = decode(content)
     except Exception as error:
         detail = str(error) if isinstance(error, ValueError) else repr(error)
-        return _Scan(None, file_hash, "", 0, (reason, detail))
+        return _Scan(None, file_hash, "", 0, False, (reason, detail))
     useful = useful_channels(content)
-    return _Scan(format_of(content), file_hash, hash_pixels(content), useful, None)
+    return _Scan(format_of(content), file_hash, hash_pixels(content), useful, is_turned, None)
+
+
+def _note_turned(archive: Archive, scans: Sequence[_Scan]) -> list[str]:
+    """Notes images that viewers show otherwise than they are stored."""
+    turned = [index for index, scan in enumerate(scans) if scan.is_turned]
+    if not turned:
+        return []
+    return [
+        f"{len(turned)} of {len(scans)} images are to be turned or mirrored, as a camera noted "
+        f"(EXIF), which is not done: the first is {_name(archive, turned[0])}. Turn them first."
+    ]
+
+
+def _note_silent(scans: Sequence[_Scan]) -> list[str]:
+    """Notes channels that say nothing, of images of one type alone: others are converted anyway."""
+    stored = {scan.form.channels for scan in scans if scan.form}
+    if len(stored) != 1:
+        return []
+    useful = [scan.useful_channels for scan in scans if scan.form]
+    note = describe_silent(stored.pop(), useful, len(useful))
+    return [note] if note else []
 
 
 def _is_power_of_two(n: int) -> bool:
-    return n > 0 and n & (n - 1) == 0
+    """Tells whether networks make images of this side."""
+    return n >= SMALLEST_PX and n & (n - 1) == 0
 
 
 def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> Iterator[_Finding]:
@@ -214,7 +242,7 @@ def _find_duplicates(archive: Archive, scans: Sequence[_Scan]) -> Iterator[_Find
 def _find_labels(archive: Archive) -> Iterator[_Finding]:
     """Finds images without a label, or with one that is unlike most others'."""
     try:
-        items = _label_items(archive)
+        items = archive.label_items() if isinstance(archive, ImageFilesArchive) else None
         if items is None:
             yield from _find_unlabelled(archive)
             return
@@ -222,7 +250,11 @@ def _find_labels(archive: Archive) -> Iterator[_Finding]:
         yield _Finding(-1, "label kind", str(error))
         return
     if all(item is None for item in items):
-        yield _Finding(-1, "label missing", "no image has one")
+        # The labels of other images, or of none.
+        try:
+            _ = archive.labels
+        except ArchiveError as error:
+            yield _Finding(-1, "label missing", str(error))
         return
     # The commonest kind is taken as meant, so that the odd ones out are named.
     kinds = [_kind_of_label(item) for item in items]
@@ -237,57 +269,41 @@ def _find_labels(archive: Archive) -> Iterator[_Finding]:
             yield _Finding(index, "label kind", f"{kind}; most have {usual}")
 
 
-def _find_named_labels(archive: Archive, name: str) -> Iterator[_Finding]:
-    """Finds out whether the labels of a name are there and whole."""
-    try:
-        archive.choose_labels(name)
-    except ArchiveError as error:
-        yield _Finding(-1, "label missing", str(error))
-
-
 def _find_unlabelled(archive: Archive) -> Iterator[_Finding]:
-    """Finds images outside the class folders; names the data set if there are no classes.
+    """Finds images outside the class folders; nothing where all are there, or none.
 
     Raises:
         ArchiveError: The archive cannot make labels of what it holds.
     """
     if archive.labels.kind != "none":
         return
-    # Some images in class folders and some not: those lack a class.
     stray = [index for index, name in enumerate(archive.names) if "/" not in name]
     if 0 < len(stray) < len(archive):
         for index in stray:
             yield _Finding(index, "label missing", "lies in no class folder, as others do")
-    else:
-        yield _Finding(-1, "label missing", "no image has one")
 
 
-def _label_items(archive: Archive) -> list[Any] | None:
-    """Returns what `dataset.json` says of each image; None where there is no such file.
-
-    `Archive.labels` is all or nothing: its error would name the first bad image alone.
-    """
+def _find_unusable(archive: Archive, which: bool | str) -> Iterator[_Finding]:
+    """Finds out whether a run would take the labels."""
     try:
-        if isinstance(archive, FolderArchive) and (archive.root / LABEL_FILE).exists():
-            content = (archive.root / LABEL_FILE).read_bytes()
-        elif isinstance(archive, ZipArchive):
-            with archive.path.open("rb") as file, zipfile.ZipFile(file) as members:
-                if LABEL_FILE not in members.namelist():
-                    return None
-                content = members.read(LABEL_FILE)
-        else:
-            return None
-        labels = dict(json.loads(content).get("labels") or [])
-    except (OSError, zipfile.BadZipFile, ValueError, AttributeError, TypeError) as error:
-        wanted = '{"labels": [[name, label], ...]}'
-        raise ArchiveError(f"{LABEL_FILE}: wanted JSON of the form {wanted} ({error})") from error
-    return [labels.get(name) for name in archive.names]
+        labels = archive.choose_labels(which)
+    except ArchiveError as error:
+        yield _Finding(-1, "label kind" if which is True else "label missing", str(error))
+        return
+    if labels.kind == "none":
+        why = archive.explain_no_labels()
+        yield _Finding(-1, "label missing", "no image has one" + (f". {why}" if why else ""))
+        return
+    try:
+        check_labels(archive, labels)
+    except ValueError as error:
+        yield _Finding(-1, "label kind", str(error))
 
 
 def _kind_of_label(item: Any) -> tuple[str | None, str]:
     """Says what a label is, or None and why it cannot be one."""
     # `parse_labels` would name all classes below it.
-    if type(item) is int and item >= 0:
+    if type(item) is int and 0 <= item < MAX_CLASSES:
         return "a class number", ""
     try:
         label = parse_labels([item])

@@ -10,7 +10,7 @@ from typing import Any
 from etils import epath
 
 from stylegan_jax.data.archives import Archive, ArchiveError
-from stylegan_jax.data.archives.folder import LABEL_FILE
+from stylegan_jax.data.archives.image_files import LABEL_FILE
 from stylegan_jax.data.codecs import ImageFormat, encode
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.tools.dataset.scanning import format_of, map_images, read_named

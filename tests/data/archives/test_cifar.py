@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -121,3 +122,43 @@ def test_cifar10_with_wrong_arrays(cifar):
         foreign.write_cifar10(path, files)
         with pytest.raises(ArchiveError, match="the batches are not CIFAR-10's"):
             open_archive(path)
+
+
+def write_tar(path, names, mode="w"):
+    with tarfile.open(path, mode) as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["a/0.png", "a/1.png"],
+            "Found 2 file.s., 2 of .png, the first is a/0.png. Unpack it, and give",
+        ),
+        (["x/data.mdb"], "Unpack it, and give one of the folders in it"),
+        (["cifar-100-python/train", "y/test", "y/meta"], "It is CIFAR-100, which is not read"),
+        (["y/data_batch_1.bin"], "CIFAR-10's binary version. Fetch cifar-10-python.tar.gz"),
+        (["y/data_batch_1"], "not all of it. Fetch cifar-10-python.tar.gz again"),
+        (["readme"], "the first is readme.$"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz"])
+def test_tar_of_something_else_says_what_is_there(tmp_path, names, message, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_tar(path, names, "w" if suffix == ".tar" else "w:gz")
+    with pytest.raises(ArchiveError, match=f"not CIFAR-10's python archive, .*{message}"):
+        open_archive(path)
+
+
+def test_tar_that_must_not_be_read(cifar, monkeypatch):
+    _, files, path = cifar
+    foreign.write_cifar10(path, files)
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", "a.tar")
+
+    monkeypatch.setattr(tarfile, "open", refuse)
+    with pytest.raises(ArchiveError, match=r"tar.gz: cannot be read .Permission denied.\.$"):
+        open_archive(path)

@@ -48,3 +48,14 @@ def test_lmdb_cut_off(tmp_path):
         (path / "data.mdb").write_bytes(content[:size])
         with pytest.raises(ArchiveError, match="cut off|not a whole LMDB"):
             open_archive(path)
+
+
+def test_database_that_must_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    foreign.write_lmdb(tmp_path / "x", IMAGES)
+
+    def refuse(path, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("stylegan_jax.data.archives.lmdb.open_regular", refuse)
+    with pytest.raises(ArchiveError, match=r"data.mdb: cannot be read .Permission denied.\.$"):
+        open_archive(tmp_path / "x")

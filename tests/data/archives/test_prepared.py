@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -104,3 +105,31 @@ def test_folder_without_a_prepared_data_set(tmp_path):
 def test_split_that_does_not_exist(tmp_path):
     with pytest.raises(ValueError, match="no split 'test', only train"):
         PreparedArchive(prepare(ArrayArchive(3), tmp_path), split="test")
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        {"height": "8", "width": 8, "channels": 3},
+        {"height": 8, "width": 8, "channels": 2},
+        {"height": 8, "width": 0, "channels": 3},
+        {"height": 8, "width": 8, "channels": 3, "dtype": "object"},
+        {"side": 8},
+        [8, 8, 3],
+        8,
+    ],
+)
+def test_metadata_of_no_format(tmp_path, noted):
+    folder = prepare(ArrayArchive(3), tmp_path)
+    metadata = json.loads((folder / "metadata.json").read_text())
+    (folder / "metadata.json").write_text(json.dumps(metadata | {"format": noted}))
+    with pytest.raises(ArchiveError, match="damaged metadata .images of the format"):
+        open_prepared(folder)
+
+
+def test_what_is_no_file_in_a_prepared_folder(tmp_path):
+    folder = prepare(ArrayArchive(3), tmp_path)
+    (folder / "labels.json").unlink()
+    os.mkfifo(folder / "labels.json")
+    with pytest.raises(ArchiveError, match="labels.json is not a file"):
+        open_prepared(folder)

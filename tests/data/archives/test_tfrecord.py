@@ -104,6 +104,50 @@ def test_tfrecord_labels_that_do_not_fit(tmp_path):
         _ = open_archive(tmp_path).labels
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.full((N, 2), np.nan), "NaN, infinity or a number too large"),
+        (np.full((N, 2), np.inf), "NaN, infinity or a number too large"),
+        (np.full((N, 2), 1e39), "NaN, infinity or a number too large"),
+        (np.zeros(N), r"has shape \(7,\)"),
+        (np.zeros((N + 1, 2)), r"has shape \(8, 2\)"),
+        (np.zeros((N, 2, 1)), r"has shape \(7, 2, 1\)"),
+        (np.zeros((N, 2), complex), "wanted one array of numbers"),
+        (np.full((N, 2), "a"), "wanted one array of numbers"),
+    ],
+)
+def test_tfrecord_labels_that_are_none(tmp_path, rows, message):
+    foreign.write_tfrecords(tmp_path, "a", IMAGES)
+    with (tmp_path / "a-rxx.labels").open("wb") as file:
+        np.save(file, rows)
+    archive = open_archive(tmp_path)
+    with pytest.raises(
+        ArchiveError, match=f"a-rxx.labels:? {message}|a-rxx.labels: a vector .*{message}"
+    ):
+        _ = archive.labels
+    # A run without labels goes on.
+    assert archive.find_fitting_labels()[0].kind == "none"
+
+
+def test_tfrecord_labels_of_the_wrong_length(tmp_path):
+    foreign.write_tfrecords(tmp_path, "a", IMAGES, np.eye(N))
+    file = tmp_path / "a-rxx.labels"
+    content = file.read_bytes()
+    header = content[: content.index(b"\n") + 1]
+    huge = header.replace(b"(7, 7)", b"(7, %d)" % 10**15)
+    for wrong, message in [
+        (content + b"x", r"longer than its array of shape \(7, 7\)"),
+        (content[:-1], "not a NumPy array"),
+        (content[:20], "not a NumPy array"),
+        (huge[: len(header)] + content, "not a NumPy array"),
+        (b"", "not a NumPy array"),
+    ]:
+        file.write_bytes(wrong)
+        with pytest.raises(ArchiveError, match=f"a-rxx.labels: {message}"):
+            _ = open_archive(tmp_path).labels
+
+
 def test_each_flipped_bit_of_a_tfrecord_is_found(tmp_path):
     record = foreign.frame_record(foreign.tf_example(IMAGES[0][:4, :4]))
     file = tmp_path / "x.tfrecords"

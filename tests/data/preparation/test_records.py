@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from stylegan_jax.data.codecs import decode, encode
 from stylegan_jax.data.preparation.records import (
     Recipe,
     convert_image,
+    encode_record,
     make_recipe,
 )
 from stylegan_jax.data.preparation.transforms import Transform
@@ -39,8 +41,33 @@ def test_channels_are_converted(given, wanted, expected):
 def test_colours_do_not_become_grey():
     with pytest.raises(ValueError, match="colours, which 1 channel"):
         convert_image(np.array([[[1, 2, 3]]], np.uint8), Recipe(Transform(1), 1))
-    with pytest.raises(ValueError, match="uint16 pixels, but the first image has uint8"):
-        convert_image(np.zeros((1, 1, 3), np.uint16), Recipe(Transform(1), 3))
+
+
+def test_bits_are_converted_after_all_else():
+    image = np.array([[[0], [65535]], [[128], [129]]], np.uint16)
+    converted = convert_image(image, Recipe(Transform(2), 3))
+    assert converted.dtype == np.uint8
+    # 128 / 257 rounds down, 129 / 257 up.
+    np.testing.assert_array_equal(converted[..., 0], [[0, 255], [0, 1]])
+    back = convert_image(
+        np.array([[[0], [255]], [[1], [2]]], np.uint8), Recipe(Transform(2), 1, "uint16")
+    )
+    np.testing.assert_array_equal(back[..., 0], [[0, 65535], [257, 514]])
+    assert back.dtype == np.uint16
+    # Of the mean, not of each pixel: (0 + 200 + 200 + 200) / 4 = 150.
+    mean = np.array([[[0], [200]], [[200], [200]]], np.uint16)
+    assert convert_image(mean, Recipe(Transform(1, filter="box"), 1)).tolist() == [[[1]]]
+
+
+def test_bits_that_are_none():
+    with pytest.raises(ValueError, match="bits=10: give 8 or 16"):
+        make_recipe(ArrayArchive(), Transform(RESOLUTION), bits=10)
+
+
+def test_black_of_other_bits_is_not_kept():
+    black = np.zeros((8, 8, 3), np.uint16)
+    stored = encode_record(encode(black), black, black.astype(np.uint8), "source")
+    assert decode(stored.getvalue()).dtype == np.uint8
 
 
 def test_unknown_encoding_and_what_qoi_cannot_hold():

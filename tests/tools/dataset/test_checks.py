@@ -12,6 +12,7 @@ from stylegan_jax.data.archives import Archive, FolderArchive, ZipArchive
 from stylegan_jax.data.builders.openmoji import list_drawings, render_drawing
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.labels import no_labels
+from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.tools.dataset.checks import REASONS, check_images, count_reasons
 
 FLAGS = list_drawings("flags")
@@ -176,7 +177,7 @@ LABEL_CASES = {
         [("2.png", "label kind", "a vector with NaN, infinity or a number too large for float32")],
     ),
     "none": ([None] * 5, [("flags", "label missing", "no image has one")]),
-    "good": (["a", "b", "c", "d", "e"], []),
+    "good": ([2, 0, 1, 1, 0], []),
 }
 
 
@@ -275,3 +276,87 @@ def test_labels_of_a_name(folder):
             "flags has no labels by the name 'role', nor any others by a name.",
         )
     ]
+
+
+# Of labels, or of folders by which the five images are divided.
+REFUSED_ALIKE = {
+    "one class": [0] * 5,
+    "captions": ["a", "b", "c", "d", "e"],
+    "huge": [0, 1, 10**9, 1, 0],
+    "negative": [0, 1, -1, 1, 0],
+    "missing": [0, 1, None, 1, 0],
+    "null": [None] * 5,
+    "mixed": [0, 1, "a", 1, 0],
+    "lengths": [[1], [1, 2], [1], [1], [1]],
+    "vectors": [[1.5], [1], [1], [1], [2]],
+    "classes": [0, 1, 0, 1, 0],
+    "parts": "train test train test train",
+    "numbers": "00000 01000 00000 01000 00000",
+    "folders": "a b a b a",
+    "one folder": "a a a a a",
+}
+
+
+@pytest.mark.parametrize("labels", REFUSED_ALIKE.values(), ids=REFUSED_ALIKE)
+@pytest.mark.parametrize("which", [False, True, "role"])
+def test_check_and_opening_find_the_same(folder, labels, which):
+    if isinstance(labels, str):
+        for number, name in enumerate(labels.split()):
+            (folder / name).mkdir(exist_ok=True)
+            (folder / f"{number}.png").rename(folder / name / f"{number}.png")
+    else:
+        pairs = [(f"{number}.png", label) for number, label in enumerate(labels)]
+        named = {"role": {"labels": pairs}}
+        content = {"named_labels": named} if which == "role" else {"labels": pairs}
+        (folder / "dataset.json").write_text(json.dumps(content))
+    archive = FolderArchive(folder)
+    problems, notes = check_images(archive, labels=which)
+    try:
+        ImageSource(FolderArchive(folder), labels=which)
+    except ValueError as error:
+        assert problems and all(problem.reason.startswith("label") for problem in problems)
+        if len(problems) == 1 and problems[0].file == "flags":
+            # The same words, but for those that say what to do.
+            detail = problems[0].detail.removeprefix("no image has one").lstrip(". ")
+            assert detail in str(error)
+    else:
+        assert not problems
+    if labels == REFUSED_ALIKE["parts"]:
+        assert notes[0].startswith("the folders test, train are taken for parts of one data set")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_sizes_that_no_network_makes(tmp_path, size):
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(256, size=(size, size, 3), dtype=np.uint8)
+        (tmp_path / f"{number}.png").write_bytes(encode(pixels))
+    problems = check_images(FolderArchive(tmp_path)).problems
+    assert [problem.reason for problem in problems] == ["not a power of two"] * (size < 4) * 3
+    with pytest.raises(ValueError, match="resolution=2: wanted a power of two"):
+        check_images(FolderArchive(tmp_path), resolution=2)
+
+
+def test_labels_that_do_not_fit_are_noted_where_none_are_wanted(folder):
+    write_labels(folder, [(f"x/{number}.png", number) for number in range(5)])
+    archive = FolderArchive(folder)
+    problems, (note,) = check_images(archive)
+    assert problems == [] and "5 of 5 images have no label, the first is 0.png. 5 of its" in note
+    (problem,), notes = check_images(archive, labels=True)
+    assert (problem.reason, problem.detail, notes) == ("label missing", note, [])
+
+
+def test_files_that_are_left_out_are_noted(folder):
+    (folder / "a.gif").write_bytes(b"x")
+    assert "1 of .gif, the first is a.gif" in check_images(FolderArchive(folder)).notes[0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_images_that_a_camera_noted_to_be_turned(folder, suffix):
+    for number, orientation in enumerate([1, 6, 2, 0, 9]):
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        Image.fromarray(flag(number)).save(folder / f"x{number}.{suffix}", exif=exif)
+    Image.fromarray(flag(7)).save(folder / f"y.{suffix}")
+    (note,) = check_images(FolderArchive(folder)).notes
+    assert note.startswith("2 of 11 images are to be turned or mirrored, as a camera noted (EXIF)")
+    assert f"the first is {folder}/x1.{suffix}" in note

@@ -148,9 +148,42 @@ def test_sources_that_are_none(command, tmp_path, capsys):
     assert "nowhere.zip. Wanted a prepared" in capsys.readouterr().err
 
 
-def test_the_command_line(folder):
-    (folder / "a" / "bad.png").write_text("no image")
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_command_line(folder, encoding):
+    # Letters that few terminals know, and bytes that are none.
+    names = ["bad", "gr\u00f6\u00dfer", os.fsdecode(b"\xff")]
+    for name in names:
+        (folder / "a" / f"{name}.png").write_text("no image")
     argv = [sys.executable, "-m", "stylegan_jax.tools.dataset", "check", f"--source={folder}"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 1 and "a/bad.png: unreadable" in done.stdout and not done.stderr
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    done = subprocess.run(argv, cwd=folder, env=env, capture_output=True)
+    assert done.returncode == 1 and not done.stderr
+    for name in names:
+        shown = name.encode(encoding, "backslashreplace")
+        assert b"a/" + shown + b".png: unreadable" in done.stdout
+
+
+def test_labels_that_do_not_fit_stop_neither_stats_nor_export(command, folder, tmp_path, capsys):
+    (folder / "dataset.json").write_text('{"labels": [["x.png", 1]]}')
+    assert command("stats", f"--source={folder}") == 0
+    said = capsys.readouterr()
+    assert "no labels" in said.out and "4 of 4 images have no label" in said.err
+    assert command("export", f"--source={folder}", f"--out={tmp_path / 'x.zip'}") == 0
+    assert "4 of 4 images have no label" in capsys.readouterr().err
+    assert ZipArchive(tmp_path / "x.zip").labels.kind == "none"
+    assert command("show", f"--source={folder}", f"--out={tmp_path / 'x.png'}") == 0
+    assert command("show", f"--source={folder}", f"--out={tmp_path / 'x.png'}", "--labels") == 2
+    assert "4 of 4 images have no label" in capsys.readouterr().err
+
+
+def test_bits_for_nvidias_zips(command, folder, tmp_path, capsys):
+    for file in folder.rglob("*.png"):
+        with Image.open(file) as image:
+            pixels = np.array(image).astype(np.uint16) * 257
+        file.write_bytes(encode(pixels))
+    assert command("export", f"--source={folder}", f"--out={tmp_path / 'x.zip'}") == 2
+    assert "uint16. This format holds" in capsys.readouterr().err
+    options = [f"--source={folder}", "--resolution=16", f"--data_dir={tmp_path}"]
+    assert command("prepare", "--name=mine", "--bits=8", *options) == 0
+    prepared = tmp_path / "mine/16/1.0.0"
+    assert command("export", f"--source={prepared}", f"--out={tmp_path / 'x.zip'}") == 0

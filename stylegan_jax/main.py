@@ -6,19 +6,27 @@ hardware, which need not be here, and says whether they fit and what they cost.
 Settings are overridden as `--config.schedule.batch_size=64`; a recipe's own arguments follow its
 name: `--config=quickstart:fast,labels`. Running the same command again continues.
 
-The exit code is 0 at the end of the run, 42 where it was stopped (SIGTERM, Ctrl-C) and saved.
+The exit code is 0 at the end of the run, 42 where it was stopped (SIGTERM, Ctrl-C, a terminal that
+was closed) and saved.
 """
 
 import os
 import sys
+
+from stylegan_jax.run.preemption import EXIT_STOPPED, PreemptionGuard
+
+# A signal may come while the rest is imported, which takes seconds.
+_GUARD = PreemptionGuard(ends_process=True)
+if __name__ == "__main__":
+    _GUARD.__enter__()
 
 import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from stylegan_jax.recipes import define_recipe_flag
-from stylegan_jax.run.processes import join_processes, leave_after_error
-from stylegan_jax.run.progress import escape_what_cannot_be_shown
+from stylegan_jax.run.processes import any_should_stop, join_processes, leave_after_error
+from stylegan_jax.run.progress import prepare_terminal
 from stylegan_jax.training.settings import SettingsError, check_settings
 
 _CONFIG = define_recipe_flag()
@@ -41,9 +49,6 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "Let jax find the other processes; default: on Cloud TPU, Slurm, Kubernetes.",
 )
 
-# Stopped by a signal and saved: start me again. Launchers know it.
-EXIT_STOPPED = 42
-
 
 def main(argv: list[str]) -> None:
     """Reads the flags, readies the devices and trains, or plans."""
@@ -51,7 +56,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"Unexpected arguments {argv[1:]}; settings are --config.KEY=VALUE.")
     if (_MODE.value == "plan") != (_TOPOLOGY.value is not None):
         raise app.UsageError("--mode=plan and --topology=CHIP:SHAPE go together.")
-    escape_what_cannot_be_shown()
+    prepare_terminal()
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value
@@ -87,20 +92,25 @@ def main(argv: list[str]) -> None:
         distributed=_DISTRIBUTED.value,
     )
 
+    if jax.process_count() > 1:
+        _GUARD.share(any_should_stop)
+
     from stylegan_jax.run.ownership import WorkdirInUseError
     from stylegan_jax.train import train
 
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
-        state = train(config, workdir, profile=_PROFILE.value, overrides=overrides)
-    except (SettingsError, WorkdirInUseError) as error:
+        state = train(config, workdir, profile=_PROFILE.value, overrides=overrides, guard=_GUARD)
+    except Exception as error:
+        _GUARD.finish(1)
         leave_after_error()
-        sys.exit(f"{error}")
-    except Exception:
-        leave_after_error()
+        # What a user can mend is said in a sentence, all else with its trace.
+        if isinstance(error, SettingsError | WorkdirInUseError):
+            sys.exit(f"{error}")
         raise
-    if int(state.nimg) < round(config.schedule.total_kimg * 1000):
-        sys.exit(EXIT_STOPPED)
+    code = 0 if int(state.nimg) >= round(config.schedule.total_kimg * 1000) else EXIT_STOPPED
+    _GUARD.finish(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from stylegan_jax.run.input import (
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
 from stylegan_jax.run.ownership import own_workdir
 from stylegan_jax.run.preemption import PreemptionGuard
-from stylegan_jax.run.processes import all_or_none, wait_for_all
+from stylegan_jax.run.processes import all_or_none, any_should_stop, wait_for_all
 from stylegan_jax.run.profiling import Profiler
 from stylegan_jax.run.progress import (
     ProgressBar,
@@ -84,6 +84,7 @@ def train(
     *,
     profile: str | None = None,
     overrides: Mapping[str, Any] | None = None,
+    guard: PreemptionGuard | None = None,
 ) -> TrainState:
     """Trains, or continues, the run in `workdir`.
 
@@ -92,6 +93,7 @@ def train(
         workdir: Folder that holds everything the run writes, local or `gs://bucket/folder`.
         profile: Iterations to trace, counted from here, `START:STOP`.
         overrides: Settings that differ from the recipe's own, to be shown.
+        guard: Listens for signals already; None: one that does so until this returns.
 
     Returns:
         The last state.
@@ -107,6 +109,11 @@ def train(
     diverged = None
     with Watchdog(abort_sec=config.health.abort_sec) as watchdog, contextlib.ExitStack() as stack:
         watchdog.beat("opening the workdir")
+        if guard is None:
+            guard = PreemptionGuard()
+            if jax.process_count() > 1:
+                guard.share(any_should_stop)
+            stack.enter_context(guard)
         if not is_first:  # one process speaks for all
             silence = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(silence))
@@ -121,11 +128,14 @@ def train(
         # A run that diverges starts again from its best checkpoint.
         while True:
             try:
-                run = _open(config, as_path(workdir), watchdog, write_log)
+                run = _open(config, as_path(workdir), watchdog, guard, write_log)
                 return _train(run, profiler, diverged)
             except Diverged as error:
                 diverged = error.with_traceback(None)  # which holds the state that is given up
                 print(f"ROLLBACK: {diverged}")
+            except SystemExit:  # of the guard
+                print("stopped with nothing to save; the same command continues")
+                raise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +145,7 @@ class _Run:
     config: ConfigDict
     workdir: epath.Path
     watchdog: Watchdog
+    guard: PreemptionGuard
     write_log: Callable[[str], None]
     source: ImageSource
     shape: ImageShape
@@ -155,7 +166,11 @@ class _Run:
 
 
 def _open(
-    config: ConfigDict, workdir: epath.Path, watchdog: Watchdog, write_log: Callable[[str], None]
+    config: ConfigDict,
+    workdir: epath.Path,
+    watchdog: Watchdog,
+    guard: PreemptionGuard,
+    write_log: Callable[[str], None],
 ) -> _Run:
     """Opens the data and builds all that does not change."""
     start_sec = time.monotonic()
@@ -176,6 +191,7 @@ def _open(
         config=config,
         workdir=workdir,
         watchdog=watchdog,
+        guard=guard,
         write_log=write_log,
         source=source,
         shape=shape,
@@ -192,7 +208,8 @@ def _open(
 
 def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainState:
     """Trains until the end, or until the run diverges; `diverged` says how it did before."""
-    config, watchdog, mesh = run.config, run.watchdog, run.mesh
+    config, watchdog, guard, mesh = run.config, run.watchdog, run.guard, run.mesh
+    guard.is_saved = True
 
     # ------------------------------------------------------------------------------------------
     # The state: that of the newest checkpoint, or a new one.
@@ -235,7 +252,6 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     with (
         contextlib.closing(profiler),
         store,
-        PreemptionGuard() as guard,
         MetricWriter(run.workdir, nimg=first_nimg, enabled=run.is_first) as writer,
         ProgressBar(run.total_nimg, nimg=nimg, enabled=run.is_first) as bar,
     ):
@@ -256,6 +272,12 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                 break
             level = span.level
             if level != compiled:
+                # A signal does not wait for a compiler: it finds everything saved.
+                if compiled is not None:
+                    watchdog.beat("saving", nimg)
+                    store.save(state, nimg, run.meta | health.meta(), values)
+                    store.wait()
+                    guard.is_saved = True
                 compiled = level
                 watchdog.beat("compiling", nimg)
                 compile_start = time.monotonic()
@@ -269,6 +291,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
             while nimg < span.end_nimg and not stop:
                 # One iteration.
                 watchdog.beat("training", nimg)
+                guard.is_saved = False
                 profiler.step(state)
                 # Nothing crosses to the host here, or the devices would wait for it.
                 with jax.transfer_guard("disallow"):

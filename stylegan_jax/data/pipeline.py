@@ -4,8 +4,12 @@ A batch is a pure function of the source, the seed and the number of images befo
 number is all that a checkpoint needs to keep, and any number of processes sees the same batches.
 """
 
+import contextlib
 import functools
+import multiprocessing.resource_tracker
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 
 import grain
@@ -21,6 +25,8 @@ Batch = dict[str, np.ndarray]
 np.empty(2**25 - 2**16, np.uint8)
 # Number of batches of a data set that has no end; a length must be given to Grain.
 _ENDLESS = 2**40
+# What a terminal or a scheduler sends to all processes at once.
+_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
 # A batch may reach into the next epoch, so two orders are in use at a time.
@@ -165,6 +171,44 @@ def make_dataset(
     return grain.MapDataset.source(batches)
 
 
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Lets processes that are started in the block, and by its threads, begin without signals.
+
+    The run that reads obeys them, and needs batches until it has: Ctrl-C reaches its workers too.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        # Whoever starts this helper of every worker hears two of the signals again.
+        multiprocessing.resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _live_with_parent(index: int, count: int) -> None:
+    """Ends a worker when its parent has ended, however it did, or says that it should."""
+    del index, count
+    parent = multiprocessing.parent_process()
+    if parent is None:  # Grain reads with threads where Python has no lock
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+
+    def wait_for_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    def wait_for_signal() -> None:
+        # Others' are dropped, one by one.
+        while signal.sigwaitinfo(_SIGNALS).si_pid != parent.pid:
+            pass
+        os._exit(1)
+
+    for target in (wait_for_parent, wait_for_signal):
+        threading.Thread(target=target, daemon=True).start()
+
+
 def make_iterator(
     dataset: grain.MapDataset, *, num_threads: int | None = None, num_workers: int = 0
 ) -> Iterator[Batch]:
@@ -182,15 +226,26 @@ def make_iterator(
             `if __name__ == "__main__"` with absl's flags parsed.
 
     Returns:
-        An endless iterator over the data set's items.
+        An endless iterator over the data set's items, of which the first has been read.
     """
     # Decoders let go of the interpreter: threads serve until Python's own share is the limit.
     num_threads = num_threads or min(8, os.cpu_count() or 1)
     read_options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
     batches = dataset.to_iter_dataset(read_options)
     if num_workers:
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
-    return iter(batches)
+        options = grain.MultiprocessingOptions(num_workers=num_workers)
+        batches = batches.mp_prefetch(options, _live_with_parent)
+    iterator = iter(batches)
+    # Grain starts its processes when the first batch is asked for.
+    with _deaf_children() if num_workers else contextlib.nullcontext():
+        first = [next(iterator)]
+    return _begin_with(first, iterator)
+
+
+def _begin_with(first: list[Batch], iterator: Iterator[Batch]) -> Iterator[Batch]:
+    """Yields what has been read, without holding it (itertools.chain would), then the rest."""
+    yield first.pop()
+    yield from iterator
 
 
 def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Batch:

@@ -1,6 +1,5 @@
 """What a run reads: the data set that its config names, and its batches in order."""
 
-import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -104,9 +103,8 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
             rows=local_rows(mesh, level.batch_size).tolist(),
             start=nimg,
         )
-        batches = make_iterator(dataset, num_workers=config.data.num_workers)
         # The first batch is read here, where a failure still names the data.
-        self._batches = itertools.chain([next(batches)], batches)
+        self._batches = make_iterator(dataset, num_workers=config.data.num_workers)
         # Waiting since the last report, and whether that was too much.
         self._wait_sec = 0.0
         self._is_bound = False

@@ -24,6 +24,8 @@ _SAME_ERROR_MS = 10 * 1000
 _MESSAGE_BYTES = 1000
 # Names of barriers, counted in step by all processes.
 _barriers = itertools.count()
+# Jax's service agrees on the number of a poll, and remembers the last one while the process lives.
+_polls = itertools.count(1)
 
 
 def join_processes(
@@ -86,6 +88,12 @@ def wait_for_all(what: str) -> None:
     # The service wants another name each time.
     name = f"{what} ({next(_barriers)})"
     multihost.get_barrier_sync_fn()(key=name, timeout_ms=_PATIENCE_MS)
+
+
+def any_should_stop() -> bool:
+    """Tells whether any process was asked to stop; all must ask equally often."""
+    # The service agrees on the next number: they must not have gaps.
+    return multihost_utils.reached_preemption_sync_point(next(_polls))
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """What a run says while it trains: its log, its progress, its networks, its compilations."""
 
 import contextlib
+import errno
 import io
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -25,8 +27,48 @@ from stylegan_jax.files import Mirror
 LOG_FILE = "log.txt"
 # Ticks over which images per second are averaged.
 RATE_WINDOW = 10
+# What a terminal, or the program behind a pipe, that is gone says to whoever writes to it.
+_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO, errno.ENODEV, errno.ECONNRESET)
 # Colours and movements of the cursor.
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class _LastingFile(io.FileIO):
+    """A terminal or pipe that may go away: what is written then is lost, and no error."""
+
+    def write(self, data: Any) -> int | None:
+        """Writes, or drops what cannot be written: the log file has it."""
+        try:
+            return super().write(data)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            # Also what C++ code writes there goes nowhere.
+            if error.errno in _GONE:
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), self.fileno())
+            return memoryview(data).nbytes
+
+
+def prepare_terminal() -> None:
+    """Lets a program print to any terminal, and go on where its output is read no longer.
+
+    Names of files and classes appear on an ASCII terminal, too, as escapes. An ssh session may end,
+    or the `head` or `tee` behind a pipe: what is printed after that is lost, or in a log alone.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.flush()
+            file = io.BufferedWriter(_LastingFile(stream.fileno(), "wb", closefd=False))
+            lasting = io.TextIOWrapper(
+                file,
+                encoding=stream.encoding,
+                errors="backslashreplace",
+                line_buffering=stream.line_buffering,
+                write_through=stream.write_through,
+            )
+            setattr(sys, name, lasting)
 
 
 class _Tee:
@@ -71,13 +113,6 @@ def _as_shown(line: str) -> str:
     """Drops colours and what a carriage return overwrote, such as earlier progress bars."""
     end = "\r" if line.endswith("\r") else ""  # may be the first half of a line ending
     return _TERMINAL_CODES.sub("", line.rstrip("\r").rpartition("\r")[2]) + end
-
-
-def escape_what_cannot_be_shown() -> None:
-    """Lets names of files and classes be printed on any terminal, an ASCII one too."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -4,8 +4,10 @@ import itertools
 import os
 import pathlib
 import pickle
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -181,18 +183,26 @@ def test_iterator_reads_in_order(num_threads):
 
 
 READ = """
-import hashlib, itertools, sys
+import hashlib, itertools, multiprocessing, sys, time
 from absl import flags
 from stylegan_jax.data import make_dataset, make_iterator, open_source
+
+def digest(iterator):
+    digest = hashlib.sha256()
+    for batch in itertools.islice(iterator, 40):
+        digest.update(batch["image"].tobytes() + batch["label"].tobytes())
+    return digest.hexdigest()
 
 def main():
     source = open_source("openmoji/flags", resolution=8, data_dir=sys.argv[1])
     dataset = make_dataset(source, batch_size=4, seed=0, mirror=True)
-    for num_workers in (0, 2):
-        digest = hashlib.sha256()
-        for batch in itertools.islice(make_iterator(dataset, num_workers=num_workers), 20):
-            digest.update(batch["image"].tobytes() + batch["label"].tobytes())
-        print(digest.hexdigest())
+    print(digest(make_iterator(dataset)))
+    iterator = make_iterator(dataset, num_workers=2)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    input()
+    print(digest(iterator), flush=True)
+    if sys.argv[2] == "waits":
+        time.sleep(60)
 
 if __name__ == "__main__":
     flags.FLAGS.mark_as_parsed()
@@ -200,18 +210,46 @@ if __name__ == "__main__":
 """
 
 
-def test_worker_processes_read_the_same_batches_of_a_prepared_data_set(tmp_path):
+def is_running(pid):
+    """Whether there is such a process, and it is no corpse that waits for its parent."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("end", ["returns", "waits"])
+def test_workers_read_the_same_batches_and_end_with_their_parent(tmp_path, end):
+    """Ctrl-C and a hang-up reach them, too: they go on until the run has saved."""
     script = tmp_path / "read.py"
     script.write_text(READ)
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+    reader = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path), end],
         env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    digests = done.stdout.split()
-    assert len(digests) == 2 and len(set(digests)) == 1
+    alone = reader.stdout.readline()
+    workers = [int(pid) for pid in reader.stdout.readline().split()]
+    assert len(workers) == 2 and all(map(is_running, workers))
+    for pid, number in itertools.product(workers, (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)):
+        os.kill(pid, number)
+    reader.stdin.write("\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline() == alone != ""
+    if end == "waits":
+        reader.kill()
+    _, errors = reader.communicate(timeout=60)
+    assert reader.returncode == (0 if end == "returns" else -signal.SIGKILL)
+    assert "Traceback" not in errors, errors
+
+    deadline = time.monotonic() + 10
+    while any(map(is_running, workers)):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
 
 
 def test_data_set_survives_pickling():

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+from stylegan_jax.run.ownership import LOCK_FILE
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from tests.end_to_end.growing import get_config
@@ -98,8 +99,8 @@ def test_the_other_families_grow(tmp_path, data_dir, recipe):
     [
         (dict(growth__transition_kimg=0.2), "ends before the networks have grown to 16 px"),
         (dict(growth__batch_sizes={"b16": 6}), "growth.batch_sizes.b16=6"),
-        (dict(growth__batch_sizes={"b12": 6}), "growth.batch_sizes names b12: .*b4, b8, b16"),
-        (dict(growth__init_resolution=32), "Growing from 32 px"),
+        (dict(growth__batch_sizes={"b12": 6}), "growth.batch_sizes.b12: resolutions are b4, b8, b16"),
+        (dict(growth__init_resolution=32), "growing begins above the full size"),
         (dict(G__grows=False), "init_resolution=8, but G cannot work below full size"),
         (dict(loss__adversarial="mse"), "loss.adversarial='mse'"),
         (dict(schedule__net_order="DD"), "schedule.net_order='DD'"),
@@ -113,4 +114,4 @@ def test_bad_schedules_are_refused_before_anything_is_written(tmp_path, data_dir
         config[section][key] = ConfigDict(value) if isinstance(value, dict) else value
     with pytest.raises(ValueError, match=message):
         train(config.lock(), str(tmp_path))
-    assert {p.name for p in tmp_path.iterdir()} <= {"log.txt", "checkpoints"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"log.txt", "checkpoints", LOCK_FILE}

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.configs import ffhq, lsun, quickstart
+from stylegan_jax.run.ownership import LOCK_FILE
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
@@ -54,7 +55,7 @@ def read_lines(workdir):
 def test_a_run_writes_what_users_look_for(run):
     workdir, state = run
     assert int(state.nimg) == 128
-    written = {p.name.split(".")[0] for p in workdir.iterdir()}
+    written = {p.name.split(".")[0] for p in workdir.iterdir() if p.name != LOCK_FILE}
     assert written == {"config", "checkpoints", "samples", "reals", "metrics", "log", "events"}
     pictures = sorted(p.name for p in (workdir / "samples").iterdir())
     assert pictures[0] == "fakes_000000.000.png" and len(pictures) == 5
@@ -86,14 +87,16 @@ def test_two_halves_equal_the_whole(run, tmp_path, data_dir):
                 assert ours[line["kimg"], "swd" in line][name] == value, name
 
 
-# A process that signals itself as it begins the iteration from 96 images.
-SIGNAL_AT_96 = """
-import os
+# A process that signals itself as it begins the iteration from 96 images, and as it saves.
+SIGNALS = """
+import os, signal
 from stylegan_jax.run import watchdog
 
 def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):
     if (activity, nimg) == ("training", 96):
         os.kill(os.getpid(), {how})
+    if (activity, nimg) == ("saving", 112):
+        os.kill(os.getpid(), signal.SIGINT)
     usual(self, activity, nimg)
 
 watchdog.Watchdog.beat = beat
@@ -101,22 +104,34 @@ watchdog.Watchdog.beat = beat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
 def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_dir, how):
-    """Its bits are those of this process, whose programs are compiled alike."""
+    """Its bits are those of this process, whose programs are compiled alike.
+
+    Once with processes that read, once where nobody reads its output since the first line.
+    """
     command = [
-        *python_module("main", SIGNAL_AT_96.format(how=int(how))),
+        *python_module("main", SIGNALS.format(how=int(how))),
         *("--config=configs/ffhq.py:smoke", f"--workdir={tmp_path}"),
         *(f"--config.data.data_dir={data_dir}", "--config.schedule.total_kimg=0.128"),
     ]
+    if how == signal.SIGKILL:
+        command.append("--config.data.num_workers=2")
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    code = subprocess.run(command, cwd=ROOT, env=env, timeout=300).returncode
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        code = process.wait(timeout=300)
     saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     if how == signal.SIGKILL:
         # The checkpoint of 96 may have been on its way.
         assert code == -signal.SIGKILL and saved in (64, 96)
     else:
         assert code == 42 and saved == 112, "stopped and saved"
+        log = (tmp_path / "log.txt").read_text()
+        assert "stopped and saved; the same command continues" in log and "Traceback" not in log
     continued = train(smoke(data_dir, schedule__total_kimg=0.128), str(tmp_path))
     assert_same_bits(continued, run[1])
     kimgs = [line["kimg"] for line in read_lines(tmp_path) if "Timing/img_per_sec" in line]
@@ -187,7 +202,7 @@ def test_a_folder_of_images_trains(tmp_path):
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data_dir, changes, message):
     with pytest.raises(ValueError, match=message):
         train(smoke(data_dir, **changes), str(tmp_path))
-    assert {p.name for p in tmp_path.iterdir()} <= {"log.txt", "checkpoints"}
+    assert {p.name for p in tmp_path.iterdir()} <= {"log.txt", "checkpoints", LOCK_FILE}
     assert not list(tmp_path.glob("checkpoints/*"))
 
 

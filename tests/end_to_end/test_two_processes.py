@@ -43,7 +43,8 @@ pathlib.Path(f"{os.environ['NOTES']}/pid{number}").write_text(str(os.getpid()))
 written = open(f"{os.environ['NOTES']}/written{number}", "a", buffering=1)
 
 def note(event, args):
-    if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR):
+    is_file = event == "open" and not isinstance(args[0], int)  # nor what is open already
+    if is_file and args[2] & (os.O_WRONLY | os.O_RDWR):
         written.write(f"{args[0]}\\n")
 
 def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 
 import jax
@@ -14,8 +15,8 @@ from tqdm import tqdm
 from stylegan_jax.run.progress import (
     ProgressBar,
     announce_compile,
-    escape_what_cannot_be_shown,
     param_table,
+    prepare_terminal,
     tee_log,
 )
 
@@ -150,12 +151,33 @@ def test_announce_compile(capsys):
     assert "D: failed after 0.0 s" in capsys.readouterr().out
 
 
+def open_terminal(descriptor):
+    return open(descriptor, "w", encoding="ascii", buffering=1)
+
+
 def test_names_that_cannot_be_shown_are_escaped(tmp_path, monkeypatch):
     """A letter that an ASCII terminal lacks, and a byte of a file's name that is no text."""
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
-    monkeypatch.setattr(sys, "stdout", terminal)
-    escape_what_cannot_be_shown()
-    with tee_log(tmp_path):
-        print("data: \u00e4\udcff")
-    assert terminal.buffer.getvalue() == b"data: \\xe4\\udcff\n"
+    with open_terminal(tmp_path / "terminal") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        prepare_terminal()
+        with tee_log(tmp_path):
+            print("data: \u00e4\udcff")
+    assert (tmp_path / "terminal").read_bytes() == b"data: \\xe4\\udcff\n"
     assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "data: \u00e4\\udcff\n"
+
+
+def test_output_that_nobody_reads_goes_to_the_log_alone(tmp_path, monkeypatch):
+    """As behind `| head -1`, or once the window is closed; so does what is not Python's."""
+    reading, writing = os.pipe()
+    with open_terminal(writing) as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setattr(sys, "stderr", terminal)
+        prepare_terminal()
+        with tee_log(tmp_path):
+            print("first")
+            assert os.read(reading, 100) == b"first\n"
+            os.close(reading)
+            print("second")
+            print("third", file=sys.stderr, flush=True)
+            os.write(writing, b"straight to the terminal")
+    assert (tmp_path / "log.txt").read_text() == "first\nsecond\nthird\n"

@@ -6,6 +6,7 @@ appended to. Files that grow are therefore kept in a local `Mirror`, which is se
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import os
 import pathlib
@@ -37,7 +38,8 @@ def as_path(path: epath.PathLike) -> epath.Path:
     """Reads a path as the user gave it, local or `gs://bucket/...`.
 
     Raises:
-        ValueError: Another scheme, no bucket, or the packages for buckets are missing.
+        ValueError: Another scheme, no bucket, letters that stand for others, or the packages for
+            buckets are missing.
         OSError: The bucket does not exist, cannot be reached or must not be read.
     """
     # "C:/" is a path of Windows; two letters or more before the colon are a scheme.
@@ -48,6 +50,9 @@ def as_path(path: epath.PathLike) -> epath.Path:
             f"this machine, or {_CLOUD}BUCKET/FOLDER."
         )
     if is_cloud(text):
+        # What lists and finds objects takes these letters for wildcards.
+        if glob.has_magic(text):
+            raise ValueError(f"{text}: choose a path without the letters *, ? and [ in a bucket.")
         _check_bucket(text.removeprefix(_CLOUD).partition("/")[0])
     return epath.Path(text)
 

@@ -101,6 +101,10 @@ def main(argv: list[str]) -> None:
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
         state = train(config, workdir, profile=_PROFILE.value, overrides=overrides, guard=_GUARD)
+    except SystemExit:  # of the guard: it does not wait for compilers that still work
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_STOPPED)
     except Exception as error:
         _GUARD.finish(1)
         leave_after_error()

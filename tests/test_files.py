@@ -49,6 +49,12 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("path", ["gs://bucket/run[1]", "gs://bucket/*", "gs://bucket/a?b/c"])
+def test_letters_of_patterns_in_a_bucket_are_refused(path):
+    with pytest.raises(ValueError, match="without the letters"):
+        as_path(path)
+
+
 @pytest.mark.parametrize("path", ["s4://a/b", "gs://", "gs:/a/b", "file:///a", "s3://a/b"])
 def test_other_schemes_are_refused(path):
     with pytest.raises(ValueError, match="neither a local path nor in a bucket that"):

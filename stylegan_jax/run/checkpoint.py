@@ -1,9 +1,10 @@
 """Saving and resuming a whole run: asynchronous, atomic, verified, pruned."""
 
 import contextlib
-import dataclasses
+import glob
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,12 +13,6 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from jax.experimental import multihost_utils
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    LatestN,
-    PreservationContext,
-    PreservationPolicy,
-)
 
 from stylegan_jax.run.checkpoint_format import (
     SUBDIRECTORY,
@@ -25,6 +20,7 @@ from stylegan_jax.run.checkpoint_format import (
     PyTree,
     absolute_path,
     best_value,
+    check_readable,
     check_same_tree,
     flatten,
     host_copy,
@@ -37,6 +33,9 @@ from stylegan_jax.run.checkpoint_format import (
     read_record,
     with_sharding,
 )
+
+# Linux: where a process finds what it has opened, by number.
+_OPEN_FILES = "/proc/self/fd"
 
 # ----------------------------------------------------------------------------------------------
 # Folders of steps
@@ -75,7 +74,9 @@ def _set_aside(step_dir: epath.Path, suffix: str) -> epath.Path:
 def _settle_replaced(directory: epath.Path) -> None:
     """Ends replacements: drops the old copy where the new one exists, else puts it back."""
     if jax.process_index() == 0 and directory.exists():
-        for old in directory.glob("*.replaced"):
+        for old in directory.iterdir():
+            if old.suffix != ".replaced":
+                continue
             step_dir = old.with_name(old.name.removesuffix(".replaced"))
             # Orbax gives a step its name once it is complete.
             if step_dir.exists():
@@ -85,23 +86,25 @@ def _settle_replaced(directory: epath.Path) -> None:
     _barrier("settled replacements")
 
 
-@dataclasses.dataclass
-class _KeepBest(PreservationPolicy):
-    """Keeps the step with the lowest known metric.
+@contextlib.contextmanager
+def _without_wildcards(directory: epath.Path) -> Iterator[epath.Path]:
+    """Yields a name of a folder that holds none of the letters `*?[`.
 
-    Orbax's own BestN needs its own metrics file: damage to that file stops the manager from
-    opening, and by default it keeps every step that has no metric.
+    Orbax finds what it has written by a search, in which they stand for others: it would find
+    nothing, and commit a checkpoint that cannot be read.
     """
-
-    value_by_step: dict[int, float]
-
-    def should_preserve(
-        self, checkpoints: Sequence[Any], *, context: PreservationContext
-    ) -> Sequence[bool]:
-        del context
-        # A step without a value, or with NaN, is never the best.
-        best = lowest_step({c.step: self.value_by_step.get(c.step, math.inf) for c in checkpoints})
-        return [c.step == best for c in checkpoints]
+    if glob.escape(os.fspath(directory)) == os.fspath(directory):
+        yield directory
+        return
+    if not os.path.isdir(_OPEN_FILES):
+        raise ValueError(f"{directory}: checkpoints cannot be written to a path with any of *?[.")
+    directory.mkdir(parents=True, exist_ok=True)
+    # What the system calls a folder that is open.
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        yield epath.Path(_OPEN_FILES) / str(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class CheckpointStore:
@@ -135,21 +138,20 @@ class CheckpointStore:
             raise ValueError(f"keep_newest is {keep_newest}; the newest must be kept: use >= 1")
         self.directory = absolute_path(workdir) / SUBDIRECTORY
 
-        # What decides which step is the best; the policy below reads the same dictionary.
+        # What decides which steps are kept.
+        self._keep_newest = keep_newest
         self._best_metric = best_metric
         self._best_value_by_step: dict[int, float] = {}
 
         # A killed run may have left a replacement half done, and temporary folders.
         self._replacing = False
+        self._written: int | None = None
         _settle_replaced(self.directory)
+        self._stack = contextlib.ExitStack()
         self._manager = ocp.CheckpointManager(
-            self.directory,
-            options=ocp.CheckpointManagerOptions(
-                cleanup_tmp_directories=True,  # of saves that a kill cut short
-                preservation_policy=AnyPreservationPolicy(
-                    [LatestN(keep_newest), _KeepBest(self._best_value_by_step)]
-                ),
-            ),
+            self._stack.enter_context(_without_wildcards(self.directory)),
+            # It deletes what a kill cut short, and no step: `_prune` looks first at what is new.
+            options=ocp.CheckpointManagerOptions(cleanup_tmp_directories=True),
         )
 
         # Values of the steps that exist.
@@ -220,8 +222,8 @@ class CheckpointStore:
             _set_aside(self.directory / str(nimg), "replaced")
             self._manager.reload()
 
-        # Known before the save: its end prunes by these values.
         self._best_value_by_step[nimg] = best_value(record, self._best_metric)
+        self._written = nimg
         self._manager.save(
             nimg,
             args=ocp.args.Composite(
@@ -341,8 +343,12 @@ class CheckpointStore:
             self._manager.reload()
 
     def wait(self) -> None:
-        """Blocks until the save in flight is on disk; raises its error, if it had one."""
+        """Blocks until the save in flight is on disk; raises its error, if it had one.
+
+        What it makes superfluous is deleted then, if it can be read back itself.
+        """
         complete = False
+        written, self._written = self._written, None
         try:
             self._manager.wait_until_finished()
             complete = True
@@ -352,12 +358,45 @@ class CheckpointStore:
                 _settle_replaced(self.directory)
                 self._replacing = False
             if not complete:
-                # Otherwise Orbax forgets the steps that the failed save would have pruned.
-                self._manager.reload()
+                self._manager.reload()  # else Orbax believes in the failed step
+        if written is not None:
+            self._prune(written)
+
+    def _prune(self, written: int) -> None:
+        """Deletes what is neither among the newest nor the best, once the last save is readable."""
+        step_dir = self.directory / str(written)
+        error = "another process cannot read it"
+        is_readable = False
+        try:
+            check_readable(step_dir)
+            is_readable = True
+        except (CorruptCheckpointError, OSError) as e:
+            error = str(e)
+        if not _all_processes(is_readable):
+            target = _set_aside(step_dir, "corrupt")
+            self._best_value_by_step.pop(written, None)
+            self._manager.reload()
+            logging.error(
+                "checkpoint %s was written and cannot be read back; it is kept as %s, and no older "
+                "one is deleted for it: %s",
+                step_dir,
+                target.name,
+                error,
+            )
+            return
+
+        # A step without a value, or with NaN, is never the best.
+        steps = self.steps()
+        best = lowest_step({s: self._best_value_by_step.get(s, math.inf) for s in steps})
+        for step in steps[: -self._keep_newest]:
+            if step != best:
+                self._manager.delete(step)
+                self._best_value_by_step.pop(step, None)
 
     def close(self) -> None:
         """Waits for the save in flight and releases the background threads."""
-        try:
-            self.wait()
-        finally:
-            self._manager.close()
+        with self._stack:
+            try:
+                self.wait()
+            finally:
+                self._manager.close()

@@ -321,6 +321,52 @@ def _muted_stragglers() -> Iterator[None]:
         asyncio_logger.setLevel(level)
 
 
+@contextlib.contextmanager
+def _blaming(step_dir: epath.Path) -> Iterator[None]:
+    """Tells damage of a checkpoint, which may raise anything, from failures around it."""
+    problem = None
+    is_damage = True
+    with _muted_stragglers():
+        try:
+            yield
+        except _NOT_DAMAGE:
+            raise
+        except Exception as e:
+            is_damage = _is_damage(e, step_dir)
+            problem = f"{type(e).__name__}: {str(e)[:300]}"
+        # Other reads of Orbax's are still under way: let them end while they are muted.
+        if problem:
+            time.sleep(_STRAGGLERS_SEC)
+            gc.collect()
+    if problem and not is_damage:
+        raise ConnectionError(f"{step_dir} cannot be read now; nothing was changed. {problem}")
+    if problem:
+        raise CorruptCheckpointError(f"{step_dir / 'state'}: {problem}")
+
+
+def check_readable(step_dir: epath.Path) -> None:
+    """Reads the record of one step, and of every array its name, shape and type, but no values.
+
+    Raises:
+        CorruptCheckpointError: Something is missing or differs.
+    """
+    record = read_record(step_dir)
+    with _blaming(step_dir):
+        tree = ocp.PyTreeCheckpointHandler().metadata(step_dir / "state").tree
+        found = {name: _describe(leaf.shape, leaf.dtype) for name, leaf in flatten(tree).items()}
+    wanted = {
+        name: _describe(leaf["shape"], leaf["dtype"])
+        for name, leaf in record["leaves"].items()
+        if math.prod(leaf["shape"])
+    }
+    if found != wanted:
+        names = sorted(name for name in found | wanted if found.get(name) != wanted.get(name))
+        raise CorruptCheckpointError(
+            f"{step_dir / 'state'}: {len(names)} arrays are missing or of another type, the first "
+            f"is {names[0]}"
+        )
+
+
 def _check_leaf(leaf: Any, saved: Mapping[str, Any], path: epath.Path, name: str) -> None:
     """Compares a loaded leaf with its record."""
     # Damaged Orbax metadata can also turn an array into something else.
@@ -348,27 +394,11 @@ def read_arrays(
         restore_args=ocp.checkpoint_utils.construct_restore_args(item),
         partial_restore=True,
     )
-
-    # The first error, and whether the checkpoint is to blame.
-    problem = None
-    is_damage = True
-    with _muted_stragglers():
-        try:
-            with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-                loaded = flatten(checkpointer.restore(step_dir / "state", args=args))
-        except _NOT_DAMAGE:
-            raise
-        except Exception as e:
-            is_damage = _is_damage(e, step_dir)
-            problem = f"{type(e).__name__}: {str(e)[:300]}"
-        # Other reads of Orbax's are still under way: let them end while they are muted.
-        if problem:
-            time.sleep(_STRAGGLERS_SEC)
-            gc.collect()
-    if problem and not is_damage:
-        raise ConnectionError(f"{step_dir} cannot be read now; nothing was changed. {problem}")
-    if problem:
-        raise CorruptCheckpointError(f"{step_dir / 'state'}: {problem}")
+    with (
+        _blaming(step_dir),
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+    ):
+        loaded = flatten(checkpointer.restore(step_dir / "state", args=args))
 
     # Every array against its record.
     arrays = {}

@@ -1,6 +1,7 @@
 """What the commands share: text on any terminal, errors in a line, outputs looked at first."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from stylegan_jax.run.progress import prepare_terminal
 
 # Options or data that cannot be used.
 EXIT_REFUSED = 2
+# What shells take for Ctrl-C.
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 def run(main: Callable[[list[str]], Any]) -> None:
@@ -33,6 +36,9 @@ def telling_errors(main: Callable[[list[str]], Any]) -> Callable[[list[str]], An
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_REFUSED
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
+            return EXIT_INTERRUPTED
 
     return told
 

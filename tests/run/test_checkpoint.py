@@ -143,6 +143,34 @@ def test_newest_and_best_are_kept(tmp_path):
     assert restore_subtree(tmp_path, ["w"], step="best")[1]["nimg"] == 7
 
 
+@pytest.mark.parametrize("name", ["run[1]", "a*b", "what?", "[!x]*", "a{b,c}", "~x", "1 2%20"])
+def test_letters_of_patterns_in_a_path(tmp_path, name):
+    workdir = tmp_path / name / "run"
+    for step in (1, 2, 3):
+        with CheckpointStore(workdir, keep_newest=1) as store:
+            if step > 1:
+                restored, _ = store.restore_latest({"w": jnp.zeros(3)})
+                np.testing.assert_array_equal(restored["w"], np.full(3, step - 1))
+            store.save({"w": jnp.full(3, float(step))}, step, META)
+    assert names(workdir) == {"3"}
+    assert restore_subtree(workdir, ["w"])[0]["w"][0] == 3
+
+
+@pytest.mark.parametrize("lost", ["state/manifest.ocdbt", "state/_METADATA", "meta/metadata"])
+def test_what_cannot_be_read_back_deletes_nothing(tmp_path, caplog, lost):
+    """A disk that forgets; both tell the reader what to do about it, and the next save is usual."""
+    with CheckpointStore(tmp_path, keep_newest=1) as store:
+        store.save({"w": jnp.ones(3)}, 1, META)
+        store.save({"w": jnp.ones(3)}, 2, META)
+        store._manager.wait_until_finished()
+        (tmp_path / "checkpoints" / "2" / lost).unlink()
+        store.wait()
+        assert names(tmp_path) == {"1", "2.corrupt"} and store.steps() == [1]
+        assert "cannot be read back" in caplog.text
+        store.save({"w": jnp.ones(3)}, 3, META)
+    assert names(tmp_path) == {"2.corrupt", "3"}
+
+
 def test_keeping_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match=">= 1"):
         CheckpointStore(tmp_path, keep_newest=0)

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -40,8 +41,8 @@ from stylegan_jax.run.progress import (
     param_table,
     tee_log,
 )
-from stylegan_jax.run.samples import SampleGrid, write_growth_row
-from stylegan_jax.run.scores import best_score, make_draw, make_scores, take_scores
+from stylegan_jax.run.samples import SampleGrid, choose_grid, write_growth_row
+from stylegan_jax.run.scores import Score, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.run.speed import SpeedMeter
 from stylegan_jax.run.watchdog import Watchdog
 from stylegan_jax.training.build import (
@@ -141,6 +142,7 @@ class _Run:
     setup: Setup  # at the first level
     init: Callable[[jax.Array], TrainState]
     levels: tuple[Level, ...]
+    scores: tuple[Score, ...]
     total_nimg: int
     mesh: Mesh
     abstract_state: TrainState
@@ -171,6 +173,8 @@ def _open(
         setup, init = make_setup(config, shape)
         levels = make_config_levels(config)
         check_grows(setup, init, levels)
+        scores = make_scores(config, source)
+        choose_grid(config)
     mesh = make_mesh(**config.mesh)
     return _Run(
         config=config,
@@ -182,6 +186,7 @@ def _open(
         setup=setup,
         init=init,
         levels=levels,
+        scores=scores,
         total_nimg=round(config.schedule.total_kimg * 1000),
         mesh=mesh,
         abstract_state=shard_state(mesh, jax.eval_shape(init, jax.random.key(0))),
@@ -220,7 +225,9 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     # Instruments
     constants = make_constants(run.source, mesh)
     grid = SampleGrid(config, run.source, run.setup.networks, mesh, keys[_KEY_GRID])
-    scores = make_scores(config, run.source, keys[_KEY_METRIC])
+    score = functools.partial(
+        take_scores, run.scores, key=keys[_KEY_METRIC], announce=watchdog.beat
+    )
     draw_from = make_draw(run.source, run.setup.networks, mesh, keys[_KEY_METRIC])
     speed = SpeedMeter(config, run.shape, mesh)
     if run.is_first:
@@ -244,7 +251,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
             watchdog.beat("drawing samples", nimg)
             _write_grid(run, writer, grid, state, spans[0].level)
             draw = draw_from(state, spans[0].level)
-            values = take_scores(scores, draw, nimg, is_due=lambda _: True, announce=watchdog.beat)
+            values = score(draw, nimg, is_due=lambda _: True)
             _write_scores(writer, health, nimg, values)
         is_first_step = True
         meter = MeanMeter()
@@ -308,7 +315,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                     if run.is_first:
                         write_growth_row(run.workdir, level.resolution, row)
                 draw = draw_from(state, level)
-                values = take_scores(scores, draw, nimg, is_due=is_due, announce=watchdog.beat)
+                values = score(draw, nimg, is_due=is_due)
                 _write_scores(writer, health, nimg, values)
                 if not stop:
                     health.check()

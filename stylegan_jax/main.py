@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from stylegan_jax.recipes import define_recipe_flag
+from stylegan_jax.run.numerics import pin_numerics
 from stylegan_jax.run.processes import join_processes, leave_after_error
 from stylegan_jax.run.progress import escape_what_cannot_be_shown
 from stylegan_jax.training.settings import SettingsError, check_settings
@@ -52,6 +53,7 @@ def main(argv: list[str]) -> None:
     if (_MODE.value == "plan") != (_TOPOLOGY.value is not None):
         raise app.UsageError("--mode=plan and --topology=CHIP:SHAPE go together.")
     escape_what_cannot_be_shown()
+    pin_numerics()
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value

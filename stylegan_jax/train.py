@@ -30,6 +30,12 @@ from stylegan_jax.run.input import (
     tell_what_is_not_used,
 )
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
+from stylegan_jax.run.numerics import (
+    check_numerics,
+    numeric_environment,
+    tell_changes,
+    tell_environment,
+)
 from stylegan_jax.run.ownership import own_workdir
 from stylegan_jax.run.preemption import PreemptionGuard
 from stylegan_jax.run.processes import all_or_none, wait_for_all
@@ -153,7 +159,8 @@ class _Run:
     def meta(self) -> dict[str, Any]:
         """What a checkpoint holds besides the state."""
         data = data_position(self.config, self.source)
-        return {"config": self.config.to_dict(), "data": data}
+        environment = numeric_environment()
+        return {"config": self.config.to_dict(), "data": data, "environment": environment}
 
 
 def _open(
@@ -162,8 +169,10 @@ def _open(
     """Opens the data and builds all that does not change."""
     start_sec = time.monotonic()
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
+    tell_environment(numeric_environment())
     watchdog.beat("opening the data")
     with all_or_none("opening the data"):
+        check_numerics()
         check_config(config, jax.device_count())
         source = open_config_source(config)
         found = f"{len(source)} images of {source.format}, {source.labels.describe()}"
@@ -231,7 +240,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     draw_from = make_draw(run.source, run.setup.networks, mesh, keys[_KEY_METRIC])
     speed = SpeedMeter(config, run.shape, mesh)
     if run.is_first:
-        (run.workdir / "config.json").write_text(json.dumps(run.meta["config"], indent=2))
+        kept = run.meta["config"] | {"environment": run.meta["environment"]}
+        (run.workdir / "config.json").write_text(json.dumps(kept, indent=2))
         save_png(run.workdir / "reals.png", grid.reals())
 
     # ------------------------------------------------------------------------------------------
@@ -344,6 +354,9 @@ def _restore(
         return None, HealthMonitor(run.config)
     state, saved = restored
     check_same_data(saved["data"], run.meta["data"])
+    # Checkpoints of before do not say.
+    if "environment" in saved:
+        tell_changes(saved["environment"], run.meta["environment"])
     health = HealthMonitor(run.config, saved.get("health"), diverged)
     if diverged is not None:  # so that a run that is killed now knows that it went back
         meta = run.meta | health.meta()

@@ -9,6 +9,7 @@ from absl import app, flags
 from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.run.numerics import pin_numerics
 from stylegan_jax.run.progress import escape_what_cannot_be_shown
 
 # Options or data that cannot be used.
@@ -18,6 +19,7 @@ EXIT_REFUSED = 2
 def run(main: Callable[[list[str]], Any]) -> None:
     """Runs a command: `main(argv)` with absl's flags parsed; a terminal shows what it can."""
     escape_what_cannot_be_shown()
+    pin_numerics()
     app.run(telling_errors(main))
 
 

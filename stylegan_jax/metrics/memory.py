@@ -10,7 +10,7 @@ Large images are compared at 64 px: their layout says whether they are copies, n
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -206,11 +206,16 @@ class MemoryScore:
 def read_small(images: Images) -> Float[np.ndarray, "n p q c"]:
     """Reads all images of a set, shrunk; a large set never lies in memory at full size."""
     small = np.empty(0, np.float32)
-    for start in range(0, len(images), _BLOCK):
-        part = [np.asarray(images[i]) for i in range(start, min(start + _BLOCK, len(images)))]
-        shrunk = shrink_for_comparison(np.stack(part))
+    for start, shrunk in read_small_blocks(images):
         # Filled in place: parts that are joined at the end lie in memory twice.
         if not start:
             small = np.empty((len(images), *shrunk.shape[1:]), np.float32)
         small[start : start + len(shrunk)] = shrunk
     return small
+
+
+def read_small_blocks(images: Images) -> Iterator[tuple[int, Float[np.ndarray, "n p q c"]]]:
+    """Reads a set in blocks: the index of the first image, and the block's images, shrunk."""
+    for start in range(0, len(images), _BLOCK):
+        part = [np.asarray(images[i]) for i in range(start, min(start + _BLOCK, len(images)))]
+        yield start, shrink_for_comparison(np.stack(part))

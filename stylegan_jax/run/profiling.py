@@ -13,6 +13,8 @@ from stylegan_jax.files import as_path, is_cloud, replacing
 
 # Where traces lie in the run's folder.
 PROFILE_FOLDER = "profile"
+# A trace has thousands of events per iteration, and a few iterations tell all there is.
+_MOST_ITERATIONS = 1000
 
 
 def parse_window(text: str) -> tuple[int, int]:
@@ -24,6 +26,11 @@ def parse_window(text: str) -> tuple[int, int]:
     # What does not match reads as an empty window.
     match = re.fullmatch(r"(\d+):(\d+)", text)
     start, stop = map(int, match.groups()) if match else (0, 0)
+    if stop - start > _MOST_ITERATIONS:
+        raise ValueError(
+            f"--profile={text}: a trace of {stop - start} iterations fits neither memory nor a "
+            f"viewer; give at most {_MOST_ITERATIONS}, such as {start}:{start + 10}."
+        )
     if stop <= start:
         raise ValueError(
             f"--profile={text}: give START:STOP, iterations counted from where this process "

@@ -119,7 +119,11 @@ def make_scores(config: ConfigDict, source: ImageSource) -> tuple[Score, ...]:
     """
 
     def open_images(name: str) -> Images:
-        return GreyLevels(open_companion(config, name))
+        other = open_companion(config, name)
+        # However its path is spelt.
+        if other.fingerprint == source.fingerprint:
+            raise ValueError(f"{name} is what is trained on: name images that are not.")
+        return GreyLevels(other)
 
     context = Context(GreyLevels(source), source.labels, config.data.mirror, open_images)
     return tuple(_make_score(config, name, context) for name in MAKERS if _is_on(config, name))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegan_jax.data.archives import Archive
+from stylegan_jax.data.archives import Archive, FolderArchive
 from stylegan_jax.data.labels import class_labels
 from stylegan_jax.data.sources import ImageSource
 from stylegan_jax.metrics import SwdScore
@@ -280,6 +280,16 @@ def test_memory_compares_with_a_set_that_training_does_not_see(tmp_path):
     # The nearest of the greys 0 to 9 is 9.
     assert found["memory_fakes_p50"] == pytest.approx(5)
     assert found["memory_unseen_p50"] == pytest.approx((11 + 21) / 2)
+
+
+def test_unseen_images_are_not_those_that_are_trained_on(tmp_path):
+    config = make_config()
+    config.metrics.memory_kimg, config.metrics.swd_kimg = 1.0, 0.0
+    save_png(tmp_path / "0.png", np.zeros((16, 16, 3), np.uint8))
+    config.metrics.memory_unseen = f"{tmp_path}/"
+    source = ImageSource(FolderArchive(tmp_path))
+    with pytest.raises(SettingsError, match="is what is trained on: name images that are not"):
+        make_scores(config, source)
 
 
 def fakes_of_side(value, n, side):

@@ -65,22 +65,22 @@ def _write_files(generator: Generator, seeds: Sequence[int], out: epath.Path, **
     """Writes a file per seed, a few at a time, and leaves out what is there."""
     # Each file says what it shows; by its name alone it might be another network's.
     made_by = {"weights": generator.fingerprint(), **kwargs}
-    texts = [json.dumps({"seed": int(seed), **made_by}, default=str) for seed in seeds]
-    paths = [out / f"seed{seed:04d}.png" for seed in seeds]
     names = {path.name for path in out.iterdir()} if out.exists() else set()
 
     # One program draws all: the last part is filled up with the last seed.
-    size = min(len(seeds), CHUNK)
+    size = max(1, min(len(seeds), CHUNK))
     kept = 0
     with tqdm(total=len(seeds), desc="drawing", unit=" images", disable=None) as bar:
         for start in range(0, len(seeds), size):
-            part = range(start, min(start + size, len(seeds)))
-            if all(paths[i].name in names and _says(paths[i], texts[i]) for i in part):
+            part = seeds[start : start + size]
+            paths = [out / f"seed{seed:04d}.png" for seed in part]
+            texts = [json.dumps({"seed": seed, **made_by}) for seed in part]
+            if all(path.name in names and _says(path, text) for path, text in zip(paths, texts)):
                 kept += len(part)
             else:
-                filled = [seeds[min(start + i, part[-1])] for i in range(size)]
-                for i, img in zip(part, generator.images(filled, **kwargs)):
-                    save_png(paths[i], make_grid(img[None], 1), text={_KEYWORD: texts[i]})
+                filled = [*part, *[part[-1]] * (size - len(part))]
+                for path, text, img in zip(paths, texts, generator.images(filled, **kwargs)):
+                    save_png(path, make_grid(img[None], 1), text={_KEYWORD: text})
             bar.update(len(part))
     print(f"wrote {len(seeds) - kept} files into {out}" + f", kept {kept}" * bool(kept))
 

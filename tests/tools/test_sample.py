@@ -59,6 +59,11 @@ def test_single_files_go_on_where_they_stopped(generator, tmp_path, monkeypatch,
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert "wrote 5 files" in capsys.readouterr().out
 
+    # A seed that is given twice is one file.
+    write_images(generator, [1, 1, 2], tmp_path / "twice")
+    assert len(list((tmp_path / "twice").iterdir())) == 2
+    np.testing.assert_array_equal(read(tmp_path / "twice" / "seed0002.png"), images([2])[0])
+
     # What other options or another network have drawn is not taken for it.
     for change in (dict(truncation_psi=0.5), dict(truncation_psi=0.5, noise_mode="none")):
         drawn.clear()

@@ -25,6 +25,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from stylegan_jax.recipes import define_recipe_flag
+from stylegan_jax.run.numerics import pin_numerics
 from stylegan_jax.run.processes import any_should_stop, join_processes, leave_after_error
 from stylegan_jax.run.progress import prepare_terminal
 from stylegan_jax.training.settings import SettingsError, check_settings
@@ -57,6 +58,7 @@ def main(argv: list[str]) -> None:
     if (_MODE.value == "plan") != (_TOPOLOGY.value is not None):
         raise app.UsageError("--mode=plan and --topology=CHIP:SHAPE go together.")
     prepare_terminal()
+    pin_numerics()
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
     config = _CONFIG.value

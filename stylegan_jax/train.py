@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -29,6 +30,12 @@ from stylegan_jax.run.input import (
     tell_what_is_not_used,
 )
 from stylegan_jax.run.meters import MeanMeter, MetricWriter
+from stylegan_jax.run.numerics import (
+    check_numerics,
+    numeric_environment,
+    tell_changes,
+    tell_environment,
+)
 from stylegan_jax.run.ownership import own_workdir
 from stylegan_jax.run.preemption import PreemptionGuard
 from stylegan_jax.run.processes import all_or_none, any_should_stop, wait_for_all
@@ -40,8 +47,8 @@ from stylegan_jax.run.progress import (
     param_table,
     tee_log,
 )
-from stylegan_jax.run.samples import SampleGrid, write_growth_row
-from stylegan_jax.run.scores import best_score, make_draw, make_scores, take_scores
+from stylegan_jax.run.samples import SampleGrid, choose_grid, write_growth_row
+from stylegan_jax.run.scores import Score, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.run.speed import SpeedMeter
 from stylegan_jax.run.watchdog import Watchdog
 from stylegan_jax.training.build import (
@@ -152,6 +159,7 @@ class _Run:
     setup: Setup  # at the first level
     init: Callable[[jax.Array], TrainState]
     levels: tuple[Level, ...]
+    scores: tuple[Score, ...]
     total_nimg: int
     mesh: Mesh
     abstract_state: TrainState
@@ -162,7 +170,8 @@ class _Run:
     def meta(self) -> dict[str, Any]:
         """What a checkpoint holds besides the state."""
         data = data_position(self.config, self.source)
-        return {"config": self.config.to_dict(), "data": data}
+        environment = numeric_environment()
+        return {"config": self.config.to_dict(), "data": data, "environment": environment}
 
 
 def _open(
@@ -175,8 +184,10 @@ def _open(
     """Opens the data and builds all that does not change."""
     start_sec = time.monotonic()
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
+    tell_environment(numeric_environment())
     watchdog.beat("opening the data")
     with all_or_none("opening the data"):
+        check_numerics()
         check_config(config, jax.device_count())
         source = open_config_source(config)
         found = f"{len(source)} images of {source.format}, {source.labels.describe()}"
@@ -186,6 +197,8 @@ def _open(
         setup, init = make_setup(config, shape)
         levels = make_config_levels(config)
         check_grows(setup, init, levels)
+        scores = make_scores(config, source)
+        choose_grid(config)
     mesh = make_mesh(**config.mesh)
     return _Run(
         config=config,
@@ -198,6 +211,7 @@ def _open(
         setup=setup,
         init=init,
         levels=levels,
+        scores=scores,
         total_nimg=round(config.schedule.total_kimg * 1000),
         mesh=mesh,
         abstract_state=shard_state(mesh, jax.eval_shape(init, jax.random.key(0))),
@@ -237,11 +251,14 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     # Instruments
     constants = make_constants(run.source, mesh)
     grid = SampleGrid(config, run.source, run.setup.networks, mesh, keys[_KEY_GRID])
-    scores = make_scores(config, run.source, keys[_KEY_METRIC])
+    score = functools.partial(
+        take_scores, run.scores, key=keys[_KEY_METRIC], announce=watchdog.beat
+    )
     draw_from = make_draw(run.source, run.setup.networks, mesh, keys[_KEY_METRIC])
     speed = SpeedMeter(config, run.shape, mesh)
     if run.is_first:
-        (run.workdir / "config.json").write_text(json.dumps(run.meta["config"], indent=2))
+        kept = run.meta["config"] | {"environment": run.meta["environment"]}
+        (run.workdir / "config.json").write_text(json.dumps(kept, indent=2))
         save_png(run.workdir / "reals.png", grid.reals())
 
     # ------------------------------------------------------------------------------------------
@@ -260,7 +277,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
             watchdog.beat("drawing samples", nimg)
             _write_grid(run, writer, grid, state, spans[0].level)
             draw = draw_from(state, spans[0].level)
-            values = take_scores(scores, draw, nimg, is_due=lambda _: True, announce=watchdog.beat)
+            values = score(draw, nimg, is_due=lambda _: True)
             _write_scores(writer, health, nimg, values)
         is_first_step = True
         meter = MeanMeter()
@@ -331,7 +348,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                     if run.is_first:
                         write_growth_row(run.workdir, level.resolution, row)
                 draw = draw_from(state, level)
-                values = take_scores(scores, draw, nimg, is_due=is_due, announce=watchdog.beat)
+                values = score(draw, nimg, is_due=is_due)
                 _write_scores(writer, health, nimg, values)
                 if not stop:
                     health.check()
@@ -360,6 +377,9 @@ def _restore(
         return None, HealthMonitor(run.config)
     state, saved = restored
     check_same_data(saved["data"], run.meta["data"])
+    # Checkpoints of before do not say.
+    if "environment" in saved:
+        tell_changes(saved["environment"], run.meta["environment"])
     health = HealthMonitor(run.config, saved.get("health"), diverged)
     if diverged is not None:  # so that a run that is killed now knows that it went back
         meta = run.meta | health.meta()

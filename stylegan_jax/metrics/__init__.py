@@ -5,7 +5,7 @@ from stylegan_jax.metrics.laplacian_pyramid import laplacian_pyramid, num_levels
 from stylegan_jax.metrics.memory import (
     MemoryScore,
     nearest,
-    read_small,
+    read_small_blocks,
     shrink_for_comparison,
 )
 from stylegan_jax.metrics.patches import patch_descriptors
@@ -29,7 +29,7 @@ __all__ = [
     "nearest",
     "num_levels",
     "patch_descriptors",
-    "read_small",
+    "read_small_blocks",
     "real_descriptors",
     "shrink_for_comparison",
     "sliced_wasserstein",

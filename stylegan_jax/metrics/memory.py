@@ -10,7 +10,7 @@ Large images are compared at 64 px: their layout says whether they are copies, n
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from stylegan_jax.metrics.reals import Images
 _MAX_SIDE = 64
 # Shifts by up to so many pixels, along both axes.
 MAX_SHIFT = 1
-# Images that are read, and references whose shifted copies are compared, at once: bounds memory.
+# Images that are read or compared, and references whose shifted copies are, at once: bounds memory.
 _BLOCK = 256
 
 
@@ -74,15 +74,21 @@ def nearest(
             f"Images of shape {images.shape[1:]} and {len(references)} references of shape "
             f"{references.shape[1:]}: give at least one reference, of the images' size."
         )
-    # Grey levels around zero: products of large numbers would cancel badly.
-    left = jnp.asarray(images, jnp.float32) - 128
-    blocks = []
+    best = np.full(len(images), np.inf, np.float32)
+    index = np.zeros(len(images), np.int64)
     for start in range(0, len(references), _BLOCK):
+        # Grey levels around zero: products of large numbers would cancel badly.
         block = jnp.asarray(references[start : start + _BLOCK], jnp.float32) - 128
-        blocks.append(np.asarray(_block_distances(left, block, max_shift)))
-    squared = np.concatenate(blocks, axis=1)  # [n, m]
-    index = squared.argmin(axis=1)
-    mean = np.maximum(squared[np.arange(len(index)), index], 0) / np.prod(images.shape[1:])
+        for first in range(0, len(images), _BLOCK):
+            part = slice(first, first + _BLOCK)
+            left = jnp.asarray(images[part], jnp.float32) - 128
+            squared = np.asarray(_block_distances(left, block, max_shift))  # [n, m]
+            # Of equals the first one stays.
+            found = squared.argmin(axis=1)
+            lowest = squared[np.arange(len(found)), found]
+            index[part] = np.where(lowest < best[part], start + found, index[part])
+            best[part] = np.minimum(lowest, best[part])
+    mean = np.maximum(best, 0) / np.prod(images.shape[1:])
     return np.sqrt(mean), index
 
 
@@ -120,12 +126,19 @@ class MemoryScore:
         Raises:
             ValueError: The two sets have images of different sizes, or one of them has none.
         """
-        if not len(reals) or not len(unseen) or np.shape(reals[0]) != np.shape(unseen[0]):
+        if not len(reals) or not len(unseen):
             raise ValueError(
-                f"{len(reals)} training and {len(unseen)} unseen images, which must be of one "
-                "size: give a set to compare with, or set metrics.memory_kimg=0."
+                f"Distance to training images got {len(reals)} of them and {len(unseen)} unseen "
+                "ones; it wants at least one of both."
+            )
+        shape, other = np.shape(reals[0]), np.shape(unseen[0])
+        if shape != other:
+            raise ValueError(
+                f"Training images have the shape {shape}, unseen ones {other}; both must have one "
+                "size and as many channels."
             )
         self._reals = reals
+        self._small_shape = shrink_for_comparison(np.empty((1, *shape), np.uint8)).shape[1:]
         self._unseen = unseen
         self._num_images = num_images
         # Small copies of both sets, and how far the unseen images are from the reals.
@@ -133,8 +146,20 @@ class MemoryScore:
         self._held_out = np.empty(0)
         self._floor = np.empty(0)
 
-    def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
+    def host_bytes(self, num_images: int) -> int:
+        """Returns the memory of the host that scoring so many images takes, at most."""
+        image = int(np.prod(self._small_shape)) * 4  # float32
+        # Fakes once in batches and once as one array; the others stay for the whole run.
+        return (len(self._reals) + len(self._unseen) + 2 * num_images) * image
+
+    def evaluate(
+        self, draw: Callable[[int], Iterable[jax.Array]], key: jax.Array
+    ) -> dict[str, float]:
         """Compares the fakes that `draw(num_images)` yields with the reals.
+
+        Args:
+            draw: What draws the fakes.
+            key: Of metrics that draw; this one does not.
 
         Returns:
             `memory`: the median distance of unseen images to their nearest real over that of the
@@ -145,6 +170,7 @@ class MemoryScore:
             A generator that learned what the images have in common reaches the share that unseen
             images are of both sets; one that copies reaches 0.
         """
+        del key
         # The reals' side stays the same throughout a run.
         if not len(self._references):
             self._references = read_small(self._reals)
@@ -179,8 +205,17 @@ class MemoryScore:
 
 def read_small(images: Images) -> Float[np.ndarray, "n p q c"]:
     """Reads all images of a set, shrunk; a large set never lies in memory at full size."""
-    parts = []
+    small = np.empty(0, np.float32)
+    for start, shrunk in read_small_blocks(images):
+        # Filled in place: parts that are joined at the end lie in memory twice.
+        if not start:
+            small = np.empty((len(images), *shrunk.shape[1:]), np.float32)
+        small[start : start + len(shrunk)] = shrunk
+    return small
+
+
+def read_small_blocks(images: Images) -> Iterator[tuple[int, Float[np.ndarray, "n p q c"]]]:
+    """Reads a set in blocks: the index of the first image, and the block's images, shrunk."""
     for start in range(0, len(images), _BLOCK):
         part = [np.asarray(images[i]) for i in range(start, min(start + _BLOCK, len(images)))]
-        parts.append(shrink_for_comparison(np.stack(part)))
-    return np.concatenate(parts)
+        yield start, shrink_for_comparison(np.stack(part))

@@ -26,7 +26,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from stylegan_jax.metrics.laplacian_pyramid import num_levels
-from stylegan_jax.metrics.patches import NUM_PATCHES, constant_channels, patch_descriptors
+from stylegan_jax.metrics.patches import (
+    NUM_PATCHES,
+    PATCH_SIZE,
+    constant_channels,
+    patch_descriptors,
+)
 from stylegan_jax.metrics.reals import Images, draw_reals, seed_from_key
 
 NUM_REPEATS = 4
@@ -37,6 +42,8 @@ SCALE = 1e3  # published numbers are distances times a thousand
 _ROLE_ORDER, _ROLE_PATCHES, _ROLE_FAKES, _ROLE_DIRECTIONS, _ROLE_REDRAW, _ROLE_HALVES = range(6)
 
 _DIRECTIONS_PER_BLOCK = 32
+# Patches that lie on a device at once: 2.4 GB of three channels, beside the state of a run.
+_ROWS_ON_DEVICE = 2**22
 
 
 def sliced_wasserstein(
@@ -98,17 +105,29 @@ def _directions(key: Key[Array, ""], dimensions: int, count: int) -> np.ndarray:
 
 def _mean_sorted_gap(rows_a: np.ndarray, rows_b: np.ndarray, directions: np.ndarray) -> float:
     """Averages |sort(A u) - sort(B u)|, a few directions at a time to bound memory."""
-    on_device_a = jnp.asarray(rows_a)
-    on_device_b = jnp.asarray(rows_b)
+    parts_a = _parts(rows_a)
+    parts_b = _parts(rows_b)
     total = 0.0
     for i in range(0, directions.shape[1], _DIRECTIONS_PER_BLOCK):
         block = directions[:, i : i + _DIRECTIONS_PER_BLOCK]
         # In one dimension the cheapest transport pairs the smallest with the smallest, and so on.
         # NumPy sorts contiguous float32 rows with vector instructions, far ahead of XLA on CPU.
-        gap = np.sort(_project(on_device_a, block), axis=1)  # [u, n]
-        gap -= np.sort(_project(on_device_b, block), axis=1)
+        gap = np.sort(_project_parts(parts_a, block), axis=1)  # [u, n]
+        gap -= np.sort(_project_parts(parts_b, block), axis=1)
         total += float(np.abs(gap, out=gap).mean(axis=1, dtype=np.float64).sum())
     return total / directions.shape[1]
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray | jax.Array]:
+    """Splits patches into what a device takes at once; if that is all, they lie there already."""
+    if len(rows) <= _ROWS_ON_DEVICE:
+        return [jnp.asarray(rows)]
+    return [rows[i : i + _ROWS_ON_DEVICE] for i in range(0, len(rows), _ROWS_ON_DEVICE)]
+
+
+def _project_parts(parts: list[np.ndarray | jax.Array], directions: np.ndarray) -> np.ndarray:
+    """Returns one row of projections per direction, of all parts side by side."""
+    return np.concatenate([np.asarray(_project(part, directions)) for part in parts], axis=1)
 
 
 @jax.jit
@@ -205,8 +224,7 @@ def swd_floor(
     Raises:
         ValueError: Fewer than two reals, no splits, or as in patch_descriptors.
     """
-    if len(reals) < 2:
-        raise ValueError(f"Got {len(reals)} reals; two disjoint halves need at least 2.")
+    _check_halves(len(reals))
     if num_splits < 1:
         raise ValueError(f"num_splits is {num_splits}; it must be at least 1.")
     directions_key = jax.random.fold_in(key, _ROLE_DIRECTIONS)
@@ -232,6 +250,15 @@ def swd_floor(
         for kind, result in (("floor", floor), ("split", mean_split))
         for name, value in result.items()
     }
+
+
+def _check_halves(num_reals: int) -> None:
+    """Refuses so few reals that one half of them cannot be compared with the other."""
+    if num_reals < 2:
+        raise ValueError(
+            f"Sliced Wasserstein distance got {num_reals} real image(s); it compares one half of "
+            "them with the other, which needs at least 2."
+        )
 
 
 def evaluate_swd(
@@ -284,28 +311,42 @@ class SwdScore:
     `evaluate(draw)` is what is logged, and `describe` a line about it.
     """
 
-    def __init__(self, reals: Images, key: jax.Array, *, num_images: int, mirror: bool):
+    def __init__(self, reals: Images, *, num_images: int, mirror: bool):
         """Remembers what is compared; nothing is computed before the first score.
 
         Args:
             reals: The training set.
-            key: Random key of everything but the fakes.
             num_images: Fakes to judge, and draws from the reals.
             mirror: Whether training mirrors its images.
 
         Raises:
-            ValueError: The metric is not defined for the reals' size.
+            ValueError: The metric is not defined for the reals' size, or for so few.
         """
-        num_levels(*np.shape(reals[0])[:2])
+        _check_halves(len(reals))
         self._reals = reals
-        self._key = key
+        self._image_shape = np.shape(reals[0])
+        num_levels(*self._image_shape[:2])
         self._num_images = num_images
         self._mirror = mirror
         self._descriptors: dict[int, np.ndarray] = {}
         self._floor: dict[str, float] = {}
 
-    def evaluate(self, draw: Callable[[int], Iterable[jax.Array]]) -> dict[str, float]:
+    def host_bytes(self, num_images: int) -> int:
+        """Returns the memory of the host that scoring so many images takes, at most."""
+        height, width, channels = self._image_shape
+        level = num_images * NUM_PATCHES * PATCH_SIZE**2 * channels * 4  # float32
+        # Those of the reals, two more sets while these are compared with themselves, projections of
+        # two levels, and what of them is on devices that share the host's memory.
+        return level * (3 * num_levels(height, width) + 3)
+
+    def evaluate(
+        self, draw: Callable[[int], Iterable[jax.Array]], key: jax.Array
+    ) -> dict[str, float]:
         """Scores the fakes that `draw(num_images)` yields.
+
+        Args:
+            draw: What draws the fakes.
+            key: Random key of everything else; the same one every time.
 
         Returns:
             `swd`, `swd_<level>`, and the reals against themselves, see swd_floor.
@@ -313,16 +354,16 @@ class SwdScore:
         # The reals' side stays the same throughout a run.
         if not self._descriptors:
             self._descriptors = real_descriptors(
-                self._reals, self._key, num_images=self._num_images, mirror=self._mirror
+                self._reals, key, num_images=self._num_images, mirror=self._mirror
             )
             self._floor = swd_floor(
                 self._reals,
-                self._key,
+                key,
                 num_images=self._num_images,
                 mirror=self._mirror,
                 num_splits=1,
             )
-        return evaluate_swd(self._descriptors, draw(self._num_images), self._key) | self._floor
+        return evaluate_swd(self._descriptors, draw(self._num_images), key) | self._floor
 
     @staticmethod
     def describe(values: Mapping[str, float]) -> str:

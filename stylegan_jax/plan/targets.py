@@ -12,6 +12,7 @@ from jax.experimental import topologies
 
 from stylegan_jax.cost.chips import CHIPS, Chip
 from stylegan_jax.plan.gpus import GPUS, target_config
+from stylegan_jax.run.numerics import PINNED
 
 # v5e:16x16, 4*v6e:16x16, h100:8x8
 _PATTERN = re.compile(r"(?:(?P<slices>\d+)\*)?(?P<chip>\w+):(?P<shape>\d+(?:x\d+)*)")
@@ -91,6 +92,9 @@ def worker_environment(topology: Topology) -> dict[str, str]:
     # Only compilers are wanted. jax's cache would hide the dumps that the parent reads.
     env = dict(os.environ, JAX_PLATFORMS="cpu", TF_CPP_MIN_LOG_LEVEL="3")
     env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    # What a run does not follow does not change its programs.
+    for option in PINNED:
+        env.pop(option.upper(), None)
     if topology.chip.platform == "tpu":
         env |= _TPU_ENV
     else:

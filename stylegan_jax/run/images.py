@@ -3,12 +3,13 @@
 Arrays are NHWC; pictures are uint8 [height, width, channels].
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
 from etils import epath
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from stylegan_jax.files import replacing
 
@@ -218,20 +219,26 @@ def label_grid(
     return np.asarray(canvas).reshape(top + height, left + width, channels)
 
 
-def save_png(path: epath.PathLike, picture: np.ndarray) -> None:
+def save_png(
+    path: epath.PathLike, picture: np.ndarray, *, text: Mapping[str, str] | None = None
+) -> None:
     """Writes a PNG file; a killed run leaves either the whole file or none.
 
     Args:
         path: File to write or replace, local or in a bucket; missing folders are made.
         picture: uint8 [h, w, c] with 1, 3 or 4 channels, or [h, w].
+        text: What the file says of itself, by keyword.
 
     Raises:
         ValueError: Another shape or type.
     """
     picture = np.asarray(picture)
     image = _to_pil(_check_picture(picture[..., None] if picture.ndim == 2 else picture))
+    info = PngInfo()
+    for name, value in (text or {}).items():
+        info.add_text(name, value)
     with replacing(path) as file:
-        image.save(file, format="PNG")
+        image.save(file, format="PNG", pnginfo=info)
 
 
 def _check_picture(picture: np.ndarray) -> np.ndarray:

@@ -10,22 +10,30 @@ import jax
 from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud, replacing
+from stylegan_jax.training.settings import SettingsError
 
 # Where traces lie in the run's folder.
 PROFILE_FOLDER = "profile"
+# A trace has thousands of events per iteration, and a few iterations tell all there is.
+_MOST_ITERATIONS = 1000
 
 
 def parse_window(text: str) -> tuple[int, int]:
     """Reads `START:STOP`, iterations counted from where the process starts.
 
     Raises:
-        ValueError: It is no such window.
+        SettingsError: It is no such window, or so long that no trace holds it.
     """
     # What does not match reads as an empty window.
     match = re.fullmatch(r"(\d+):(\d+)", text)
     start, stop = map(int, match.groups()) if match else (0, 0)
+    if stop - start > _MOST_ITERATIONS:
+        raise SettingsError(
+            f"--profile={text}: a trace of {stop - start} iterations fits neither memory nor a "
+            f"viewer; give at most {_MOST_ITERATIONS}, such as {start}:{start + 10}."
+        )
     if stop <= start:
-        raise ValueError(
+        raise SettingsError(
             f"--profile={text}: give START:STOP, iterations counted from where this process "
             "starts, such as 10:20 for the ten that follow the first ten."
         )
@@ -44,7 +52,7 @@ class Profiler:
             enabled: False on all processes but the first.
 
         Raises:
-            ValueError: The window is none.
+            SettingsError: The window is none.
         """
         self._start, self._stop = parse_window(window) if window else (-1, -1)
         if not enabled:

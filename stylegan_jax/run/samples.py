@@ -13,6 +13,7 @@ from PIL import Image
 
 from stylegan_jax.data.pipeline import fixed_batch
 from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import (
     grid_indices,
     grid_size,
@@ -23,6 +24,7 @@ from stylegan_jax.run.images import (
 )
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.settings import SettingsError
 from stylegan_jax.training.setup import Networks
 from stylegan_jax.training.sharding import num_batch_devices, replicated
 from stylegan_jax.training.state import TrainState
@@ -31,6 +33,28 @@ from stylegan_jax.training.state import TrainState
 _CHUNK = 32
 # Rows of the strip that are lower than this have no room for the names beside them.
 _MIN_ROW_PX = 32
+
+
+def choose_grid(config: ConfigDict) -> tuple[int, int]:
+    """Returns columns and rows of the sample grid.
+
+    Raises:
+        SettingsError: The config asks for more than a picture holds; says how many are possible.
+    """
+    # As many images as fill a screen, unless the config says how many.
+    resolution = config.data.resolution
+    cols, rows = grid_size(resolution)
+    cols = config.io.grid_cols or cols
+    rows = config.io.grid_rows or rows
+    most = most_cells(resolution, resolution)
+    if cols * rows > most:
+        wide = min(cols, math.isqrt(most))
+        raise SettingsError(
+            f"io.grid_cols={config.io.grid_cols}, io.grid_rows={config.io.grid_rows}, "
+            f"data.resolution={resolution}: the sample grid would have {cols} x {rows} images, and "
+            f"one picture holds {most}: give {wide} x {min(rows, most // wide)} or fewer."
+        )
+    return cols, rows
 
 
 class SampleGrid:
@@ -45,11 +69,7 @@ class SampleGrid:
         key: jax.Array,
     ):
         """Chooses the reals, and draws the latents from `key`."""
-        # As many images as fill a screen, unless the config says how many.
-        cols, rows = grid_size(source.img_resolution)
-        cols = config.io.grid_cols or cols
-        rows = config.io.grid_rows or rows
-
+        cols, rows = choose_grid(config)
         # Reals: one class per row where there are classes. Their labels are also the fakes'.
         labels = source.labels.values if source.c_dim else None
         index = grid_indices(len(source), cols, rows, labels=labels, seed=config.seed)

@@ -16,13 +16,16 @@ from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource
+from stylegan_jax.data.labels import Labels
 from stylegan_jax.metrics import Images, MemoryScore, SwdScore
+from stylegan_jax.run.capacity import host_memory_bytes
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.input import open_companion
 from stylegan_jax.run.processes import as_first_process
 from stylegan_jax.run.samples import chunks
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.settings import SettingsError
 from stylegan_jax.training.setup import Networks
 from stylegan_jax.training.sharding import batch_sharding, num_batch_devices
 from stylegan_jax.training.state import TrainState
@@ -41,13 +44,14 @@ class Score(NamedTuple):
     Attributes:
         name: The one among its values that tells how good samples are: positive, lower is better.
         kimg: Interval, in thousands of images.
-        evaluate: Maps fakes to values by name. All processes of a run call it together.
+        evaluate: Maps fakes, and a key that is always the same, to values by name. All processes of
+            a run call it together.
         describe: Says these values in a line.
     """
 
     name: str
     kimg: float
-    evaluate: Callable[[Draw], dict[str, float]]
+    evaluate: Callable[[Draw, jax.Array], dict[str, float]]
     describe: Callable[[Mapping[str, float]], str]
 
 
@@ -55,12 +59,16 @@ class Score(NamedTuple):
 class Metric(Protocol):
     """What a row of `MAKERS` makes."""
 
-    def evaluate(self, draw: Draw) -> dict[str, float]:
-        """Returns values by name."""
+    def evaluate(self, draw: Draw, key: jax.Array) -> dict[str, float]:
+        """Returns values by name; the key is for what the metric draws itself."""
         ...
 
     def describe(self, values: Mapping[str, float]) -> str:
         """Says them in a line."""
+        ...
+
+    def host_bytes(self, num_images: int) -> int:
+        """Returns the memory of the host that scoring so many images takes; grows linearly."""
         ...
 
 
@@ -69,65 +77,88 @@ class Context(NamedTuple):
 
     Attributes:
         reals: The training images.
-        key: Random key of everything but the fakes.
+        labels: Theirs; of kind `none` where training uses none.
         mirror: Whether training mirrors its images.
         open_images: Maps the name or path of another data set to its images, of the reals' size.
     """
 
     reals: Images
-    key: jax.Array
+    labels: Labels
     mirror: bool
     open_images: Callable[[str], Images]
 
 
 def _make_swd(context: Context, *, num_images: int) -> Metric:
     """Sliced Wasserstein distance to the reals."""
-    return SwdScore(context.reals, context.key, num_images=num_images, mirror=context.mirror)
+    return SwdScore(context.reals, num_images=num_images, mirror=context.mirror)
 
 
 def _make_memory(context: Context, *, num_images: int, unseen: str) -> Metric:
     """Distance to the nearest real, beside that of images which training does not see."""
-    if not unseen:
-        raise ValueError(
-            "metrics.memory_unseen is empty: name a data set of the same kind and size that is not "
-            "trained on, or leave the score out with metrics.memory_kimg=0."
-        )
     return MemoryScore(context.reals, context.open_images(unseen), num_images=num_images)
 
 
-# Name -> what makes the metric from `(context, <setting>=...)`; settings that cannot work are
-# refused there, and nothing is computed yet. `config.metrics.<name>_kimg` is the interval, 0 for
-# never, and any other `config.metrics.<name>_<setting>` one of the arguments.
+# Name -> what makes the metric from `(context, <setting>=...)`. Settings and data that it cannot
+# work with (too few images, too small ones, no labels) are refused there, by ValueErrors of one
+# line, and nothing is computed yet: such a run ends before it begins.
+# `config.metrics.<name>_kimg` is the interval, 0 for never, and any other
+# `config.metrics.<name>_<setting>` one of the arguments.
 MAKERS: dict[str, Callable[..., Metric]] = {"swd": _make_swd, "memory": _make_memory}
 
 
-def make_scores(config: ConfigDict, source: ImageSource, key: jax.Array) -> tuple[Score, ...]:
+def make_scores(config: ConfigDict, source: ImageSource) -> tuple[Score, ...]:
     """Returns the scores that a run takes; none is computed yet.
 
     Args:
         config: Of the run.
         source: Its training set.
-        key: The run's key for scores.
 
     Raises:
-        ValueError: A score is asked for where it is not defined, such as at a low resolution.
+        SettingsError: A score is asked for that these data or this machine cannot have: says why,
+            and what to set.
     """
-    # One key for what the metrics draw themselves, one for the fakes.
-    key_scores, _ = jax.random.split(key)
 
     def open_images(name: str) -> Images:
-        return GreyLevels(open_companion(config, name))
+        other = open_companion(config, name)
+        # However its path is spelt.
+        if other.fingerprint == source.fingerprint:
+            raise ValueError(f"{name} is what is trained on: name images that are not.")
+        return GreyLevels(other)
 
-    context = Context(GreyLevels(source), key_scores, config.data.mirror, open_images)
+    context = Context(GreyLevels(source), source.labels, config.data.mirror, open_images)
+    return tuple(_make_score(config, name, context) for name in MAKERS if _is_on(config, name))
 
+
+def _make_score(config: ConfigDict, name: str, context: Context) -> Score:
+    """Makes a score, or says in a line why it cannot be and how a run goes without it."""
     # What the config says of a score beside its interval is the metric's own business.
-    def make(name: str) -> Score:
-        settings = _settings(config, name)
-        kimg = settings.pop("kimg")
+    settings = _settings(config, name)
+    kimg = settings.pop("kimg")
+    try:
         metric = MAKERS[name](context, **settings)
-        return Score(name, kimg, metric.evaluate, metric.describe)
+        _check_memory(name, metric, settings.get("num_images", 0))
+    except ValueError as error:
+        raise SettingsError(
+            f"metrics.{name}_kimg={kimg:g}: {error} Or leave the score out with "
+            f"metrics.{name}_kimg=0."
+        ) from error
+    return Score(name, kimg, metric.evaluate, metric.describe)
 
-    return tuple(make(name) for name in MAKERS if _is_on(config, name))
+
+def _check_memory(name: str, metric: Metric, num_images: int) -> None:
+    """Refuses a score of more images than the host's memory holds."""
+    limit = host_memory_bytes()
+    wanted = metric.host_bytes(num_images)
+    if wanted <= limit:
+        return
+    # What one image takes, and what there is without any.
+    fixed = metric.host_bytes(0)
+    possible = (limit - fixed) // max(metric.host_bytes(1) - fixed, 1)
+    raise ValueError(
+        f"with metrics.{name}_num_images={num_images} and these data it takes "
+        f"{wanted / 2**30:.0f} GiB, and this machine has {limit / 2**30:.0f}: "
+        + (f"give at most {possible}." if possible > 0 else "give fewer images (data.subset).")
+    )
 
 
 def best_score(config: ConfigDict) -> str | None:
@@ -168,6 +199,7 @@ def take_scores(
     draw: Draw,
     nimg: int,
     *,
+    key: jax.Array,
     is_due: Callable[[float], bool],
     announce: Callable[[str, int], None],
 ) -> dict[str, float]:
@@ -177,6 +209,7 @@ def take_scores(
         scores: From `make_scores`.
         draw: Fakes of the state as it is now.
         nimg: Images shown so far.
+        key: The run's key for scores, as for `make_draw`.
         is_due: Whether something that is done every so many kimg is done now.
         announce: Called as `announce("scoring swd", nimg)` before each, which may take minutes.
 
@@ -187,8 +220,10 @@ def take_scores(
     for score in scores:
         if is_due(score.kimg):
             announce(f"scoring {score.name}", nimg)
+            # One key for what the metrics draw themselves, the other is that of the fakes.
+            key_score, _ = jax.random.split(key)
             # What is decided by a score must not differ in a last bit between processes.
-            found = as_first_process(score.evaluate(draw))
+            found = as_first_process(score.evaluate(draw, key_score))
             print(f"{nimg / 1000:.1f} kimg: {score.describe(found)}")
             values |= found
     return values

@@ -10,6 +10,7 @@ from absl import app, flags
 from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.run.numerics import pin_numerics
 from stylegan_jax.run.progress import prepare_terminal
 
 # Options or data that cannot be used.
@@ -21,6 +22,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 def run(main: Callable[[list[str]], Any]) -> None:
     """Runs a command: `main(argv)` with absl's flags parsed; a terminal shows what it can."""
     prepare_terminal()
+    pin_numerics()
     app.run(telling_errors(main))
 
 

@@ -5,6 +5,7 @@ The only file of the tools that looks inside a network.
 
 import difflib
 import math
+import zlib
 from collections.abc import Callable, Sequence
 
 import jax
@@ -31,7 +32,7 @@ _MOST_SEEDS = 10**6
 # Names of classes that an error lists.
 _MOST_NAMES = 20
 # Images that are drawn at once.
-_CHUNK = 32
+CHUNK = 32
 
 
 class Generator:
@@ -86,6 +87,13 @@ class Generator:
         self._map = _mapping_program(graphdef)
         self._synthesize = _synthesis_program(graphdef, level.resolution, fade)
         self._draw_noise = _noise_program(self._layers, self.shape.img_resolution)
+
+    def fingerprint(self) -> str:
+        """Returns 8 hexadecimal digits that change when the network does."""
+        crc = 0
+        for leaf in jax.tree.leaves((self._params, self._stats)):
+            crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
+        return f"{crc:08x}"
 
     def noise_layers(self) -> list[tuple[str, str]]:
         """Lists the noise inputs as `(block, layer)`, low resolution first; empty if none."""
@@ -308,7 +316,9 @@ def parse_seeds(text: str, name: str = "seeds") -> list[int]:
             ) from None
         count += len(part)
         if count > _MOST_SEEDS:
-            raise ValueError(f"{name}={text!r} are more than {_MOST_SEEDS}: give fewer.")
+            raise ValueError(
+                f"{name}={text!r} are more than {_MOST_SEEDS}: give at most so many at a time."
+            )
         seeds += part
     check_seeds(seeds, name)
     if not seeds:
@@ -357,7 +367,7 @@ def _noise_program(layers: NoiseLayers, img_resolution: int) -> Callable[[np.nda
 def _in_chunks(draw: Callable[[np.ndarray], jax.Array | np.ndarray], n: int) -> np.ndarray:
     """Joins `draw(indices)` over chunks of equal size, so that one program serves them all."""
     # As few chunks as are needed, and those as equal as can be.
-    size = math.ceil(n / math.ceil(n / _CHUNK))
+    size = math.ceil(n / math.ceil(n / CHUNK))
     # The last chunk is filled up with the last image.
     chunks = [np.minimum(np.arange(i, i + size), n - 1) for i in range(0, n, size)]
     return np.concatenate([np.asarray(draw(index)) for index in chunks])[:n]

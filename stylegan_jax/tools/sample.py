@@ -7,30 +7,91 @@ On labelled networks `--class=3` or `--class=NAME` draws one class.
 Sweeps of truncation and the other figures of the papers: `stylegan_jax.tools.figures`.
 """
 
+import json
 import math
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 from etils import epath
+from PIL import Image
+from tqdm import tqdm
 
+from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import make_grid, save_png
 from stylegan_jax.tools import command
-from stylegan_jax.tools.generator import NOISE_MODES, Generator, parse_seeds
+from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, parse_seeds
+
+# Under which a picture says what it shows.
+_KEYWORD = "stylegan_jax"
 
 
 def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike, **kwargs) -> None:
-    """Writes a grid to `out` if it names a PNG file, else one file per seed into that folder."""
-    out = epath.Path(out)
-    images = generator.images(seeds, **kwargs)
+    """Writes a grid to `out` if it names a PNG file, else one file per seed into that folder.
 
-    # One square grid, or a file for each.
+    Files of the same seed, network and options that lie there already are kept, so that the same
+    command goes on where it was stopped.
+
+    Args:
+        generator: What draws them.
+        seeds: One image each.
+        out: A file that ends in .png, or a folder.
+        **kwargs: Options of `Generator.images`, the same for all.
+
+    Raises:
+        ValueError: More images than one picture holds, or what `Generator.images` refuses.
+    """
+    out = epath.Path(out)
     if out.suffix.lower() == ".png":
-        save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
-        print(f"wrote {out}: {len(images)} images")
-        return
-    for seed, img in zip(seeds, images):
-        save_png(out / f"seed{seed:04d}.png", make_grid(img[None], 1))
-    print(f"wrote {len(images)} files into {out}")
+        _write_grid(generator, seeds, out, **kwargs)
+    else:
+        _write_files(generator, seeds, out, **kwargs)
+
+
+def _write_grid(generator: Generator, seeds: Sequence[int], out: epath.Path, **kwargs) -> None:
+    """Writes one square picture."""
+    side = generator.shape.img_resolution
+    most = most_cells(side, side)
+    if len(seeds) > most:
+        raise ValueError(
+            f"{len(seeds)} seeds for one picture, which holds {most} images of {side} px: give at "
+            "most so many, or a folder as --out for single files."
+        )
+    images = generator.images(seeds, **kwargs)
+    save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
+    print(f"wrote {out}: {len(images)} images")
+
+
+def _write_files(generator: Generator, seeds: Sequence[int], out: epath.Path, **kwargs) -> None:
+    """Writes a file per seed, a few at a time, and leaves out what is there."""
+    # Each file says what it shows; by its name alone it might be another network's.
+    made_by = {"weights": generator.fingerprint(), **kwargs}
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+
+    # One program draws all: the last part is filled up with the last seed.
+    size = max(1, min(len(seeds), CHUNK))
+    kept = 0
+    with tqdm(total=len(seeds), desc="drawing", unit=" images", disable=None) as bar:
+        for start in range(0, len(seeds), size):
+            part = seeds[start : start + size]
+            paths = [out / f"seed{seed:04d}.png" for seed in part]
+            texts = [json.dumps({"seed": seed, **made_by}) for seed in part]
+            if all(path.name in names and _says(path, text) for path, text in zip(paths, texts)):
+                kept += len(part)
+            else:
+                filled = [*part, *[part[-1]] * (size - len(part))]
+                for path, text, img in zip(paths, texts, generator.images(filled, **kwargs)):
+                    save_png(path, make_grid(img[None], 1), text={_KEYWORD: text})
+            bar.update(len(part))
+    print(f"wrote {len(seeds) - kept} files into {out}" + f", kept {kept}" * bool(kept))
+
+
+def _says(path: epath.Path, text: str) -> bool:
+    """Tells whether a picture is what a text says; one that cannot be read is not."""
+    try:
+        with path.open("rb") as file, Image.open(file) as picture:
+            return picture.info.get(_KEYWORD) == text
+    except OSError:
+        return False
 
 
 def define_flags() -> None:

@@ -24,8 +24,6 @@ _MOST_INTERVAL_KIMG = 1e9
 _MOST_WEIGHT = 1e9
 _MOST_FEATURES = 2**16
 _MOST_TAPS = 64
-# Pixels of a sample grid: 800 MB as RGB, and as much again while it is encoded.
-_MOST_GRID_PX = 2**28
 
 
 class SettingsError(ValueError):
@@ -310,10 +308,6 @@ def _smallest_batch(config: ConfigDict) -> int:
     return min(batches) // config.schedule.num_micro_batches
 
 
-def _grid_px(config: ConfigDict) -> int:
-    return config.io.grid_cols * config.io.grid_rows * config.data.resolution**2
-
-
 PAIRS = (
     Pair(
         ("growth.init_resolution", "data.resolution"),
@@ -365,9 +359,9 @@ PAIRS = (
         "metrics.memory_kimg=0",
     ),
     Pair(
-        ("io.grid_cols", "io.grid_rows", "data.resolution"),
-        lambda c: _grid_px(c) > _MOST_GRID_PX,
-        f"the grid would have more than {_MOST_GRID_PX} pixels: give fewer columns or rows",
+        ("metrics.memory_kimg", "metrics.memory_unseen", "data.dataset"),
+        lambda c: c.metrics.memory_kimg > 0 and c.metrics.memory_unseen == c.data.dataset,
+        "unseen images are compared with those that are trained on: name another data set",
     ),
 )
 

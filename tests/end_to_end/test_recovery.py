@@ -130,7 +130,7 @@ def test_going_back_has_an_end(ill, tmp_path, data_dir):
 def test_bad_scores_lead_back_to_the_best_one(tmp_path, data_dir, monkeypatch):
     scores = iter([90.0, 50.0, 20.0, 60.0, 61.0, 30.0, 19.0])  # every 32 images from 0 on
 
-    def evaluate(self, draw):
+    def evaluate(self, draw, key):
         return {"swd": next(scores), "swd_floor": 1.0}
 
     monkeypatch.setattr(SwdScore, "evaluate", evaluate)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.configs import ffhq, lsun, quickstart
+from stylegan_jax.run.numerics import numeric_environment
 from stylegan_jax.run.ownership import LOCK_FILE
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.tools.generator import Generator
@@ -65,7 +67,9 @@ def test_a_run_writes_what_users_look_for(run):
     assert all("kimg" in line for line in lines)
     assert {"swd", "swd_floor"} <= set(lines[0]) and lines[0]["kimg"] == 0
     assert "Loss/r1_penalty" in lines[1] and "Timing/img_per_sec" in lines[1]
-    assert json.loads((workdir / "config.json").read_text())["schedule"]["batch_size"] == 16
+    kept = json.loads((workdir / "config.json").read_text())
+    assert kept["schedule"]["batch_size"] == 16
+    assert kept["environment"] == numeric_environment()
     log = (workdir / "log.txt").read_text()
     for part in ("synthesis/b16/conv0/weight", "Greg 16 px (2/6): compiled in", "batch_size: 16"):
         assert part in log
@@ -109,6 +113,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
     """Its bits are those of this process, whose programs are compiled alike.
 
     Once with processes that read, once where nobody reads its output since the first line.
+    Whatever its shell wants of jax.
     """
     command = [
         *python_module("main", SIGNALS.format(how=int(how))),
@@ -118,6 +123,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
     if how == signal.SIGKILL:
         command.append("--config.data.num_workers=2")
     env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env |= {"JAX_ENABLE_X64": "1", "JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_RANDOM_SEED_OFFSET": "3"}
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -218,6 +224,16 @@ def test_bad_images_are_refused(tmp_path, sizes, message):
     folder = save_images(tmp_path / "images", sizes)
     with pytest.raises(ValueError, match=message):
         train(smoke(tmp_path, data__dataset=folder), str(tmp_path / "run"))
+
+
+def test_resume_in_another_environment_is_told(run, tmp_path, data_dir, monkeypatch, capsys):
+    workdir, state = run
+    shutil.copytree(workdir, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("JAX_DEFAULT_MATMUL_PRECISION", "highest")
+    again = train(smoke(data_dir, schedule__total_kimg=0.128), str(tmp_path))
+    assert_same_bits(again, state)
+    told = capsys.readouterr().out
+    assert "another environment (JAX_DEFAULT_MATMUL_PRECISION was not set, is highest)" in told
 
 
 def test_resume_with_another_architecture_changes_nothing(run, data_dir):

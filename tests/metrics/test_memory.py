@@ -1,11 +1,14 @@
 """Nearest training images by known answers."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from stylegan_jax.metrics import memory
 from stylegan_jax.metrics.memory import MemoryScore, nearest, shrink_for_comparison
+
+KEY = jax.random.key(0)
 
 
 def shifted(image, dy, dx):
@@ -54,13 +57,13 @@ def test_a_generator_that_copies_and_one_that_does_not(rng):
     unseen = rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)
     new = rng.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
     score = MemoryScore(reals, unseen, num_images=10)
-    copies = score.evaluate(lambda n: map(jnp.asarray, (reals[:6], reals[6:12])))
+    copies = score.evaluate(lambda n: map(jnp.asarray, (reals[:6], reals[6:12])), KEY)
     assert copies["memory_copies"] == 1 and copies["memory"] > 50
     assert copies["memory_fakes_p50"] < 0.1 and copies["memory_new"] == 0
     # Three in ten are what was never shown.
-    mixed = score.evaluate(lambda n: map(jnp.asarray, (reals[:7], unseen[:3])))
+    mixed = score.evaluate(lambda n: map(jnp.asarray, (reals[:7], unseen[:3])), KEY)
     assert mixed["memory_new"] == pytest.approx(0.3)
-    honest = score.evaluate(lambda n: map(jnp.asarray, (new[:6], new[6:])))
+    honest = score.evaluate(lambda n: map(jnp.asarray, (new[:6], new[6:])), KEY)
     assert honest["memory_copies"] < 0.5 and 0.9 < honest["memory"] < 1.1
     assert honest["memory_unseen_p50"] == copies["memory_unseen_p50"]
     told = score.describe(honest | {"memory_copies": 0.0, "memory_new": 0.3})
@@ -70,13 +73,18 @@ def test_a_generator_that_copies_and_one_that_does_not(rng):
 def test_large_sets_are_read_in_parts(rng, monkeypatch):
     monkeypatch.setattr(memory, "_BLOCK", 3)
     images = rng.integers(0, 256, (7, 128, 128, 1), dtype=np.uint8)
-    np.testing.assert_array_equal(memory.read_small(images), shrink_for_comparison(images))
+    small = memory.read_small(images)
+    np.testing.assert_array_equal(small, shrink_for_comparison(images))
+    # In parts, too, they are compared; of equal references the first is the nearest.
+    distances, index = nearest(small[[6, 2, 5, 0]], np.concatenate([small, small]))
+    assert index.tolist() == [6, 2, 5, 0]
+    np.testing.assert_allclose(distances, 0, atol=0.5)  # float32 sums of 4096 squares
 
 
 def test_sets_that_cannot_be_compared(rng):
     with pytest.raises(ValueError, match="at least one reference"):
         nearest(np.zeros((1, 4, 4, 3)), np.zeros((0, 4, 4, 3)))
-    with pytest.raises(ValueError, match="20 training and 0 unseen.*memory_kimg=0"):
+    with pytest.raises(ValueError, match="got 20 of them and 0 unseen"):
         MemoryScore(
             np.zeros((20, 4, 4, 3), np.uint8), np.zeros((0, 4, 4, 3), np.uint8), num_images=2
         )

@@ -1,5 +1,7 @@
 """Sliced Wasserstein distance: known answers, SciPy references, and the rules for small sets."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -34,6 +36,14 @@ def test_distance_equals_scipy():
     u /= np.linalg.norm(u, axis=0)
     expected = np.mean([stats.wasserstein_distance(a @ v, b @ v) for v in u.T])
     np.testing.assert_allclose(actual["swd"], 1000 * expected, rtol=1e-5)
+
+
+def test_patches_that_a_device_takes_in_parts(monkeypatch):
+    """Give the same distance, up to how a part's products are rounded."""
+    a, b = (np.random.default_rng(i).normal(size=(300, 5)).astype(np.float32) for i in (0, 1))
+    whole = sliced_wasserstein({16: a}, {16: b}, KEY)
+    monkeypatch.setattr(sys.modules[sliced_wasserstein.__module__], "_ROWS_ON_DEVICE", 128)
+    assert sliced_wasserstein({16: a}, {16: b}, KEY) == pytest.approx(whole, rel=1e-6)
 
 
 def test_shift_of_a_gaussian():
@@ -189,17 +199,17 @@ def test_the_score_of_a_run_is_these_three():
         asked.append(num_images)
         yield fakes
 
-    score = SwdScore(reals, KEY, num_images=6, mirror=True)
-    values = score.evaluate(draw)
+    score = SwdScore(reals, num_images=6, mirror=True)
+    values = score.evaluate(draw, KEY)
     sides = dict(num_images=6, mirror=True)
     floor = swd_floor(reals, KEY, num_splits=1, **sides)
     assert values == evaluate_swd(real_descriptors(reals, KEY, **sides), [fakes], KEY) | floor
     reals[...] = 0
-    assert score.evaluate(draw) == values and asked == [6, 6]
+    assert score.evaluate(draw, KEY) == values and asked == [6, 6]
     line = score.describe({"swd": 45.12, "swd_floor": 6.61})
     assert line == "swd 45.1 (reals against reals 6.6)"
 
 
 def test_a_score_without_levels_is_refused_at_once():
     with pytest.raises(ValueError, match="got 8x8 images.*shorter side of 16"):
-        SwdScore(make_images(2, size=8), KEY, num_images=4, mirror=False)
+        SwdScore(make_images(2, size=8), num_images=4, mirror=False)

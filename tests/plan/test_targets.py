@@ -40,8 +40,10 @@ def test_every_gpu_has_a_description():
     assert "device_memory_size: 80000000000" in text and "{{" not in text
 
 
-def test_workers_stay_off_the_hosts_own_hardware():
+def test_workers_stay_off_the_hosts_own_hardware(monkeypatch):
+    monkeypatch.setenv("JAX_ENABLE_X64", "1")
     env = targets.worker_environment(targets.parse_topology("v5e:2x2"))
     assert env["JAX_PLATFORMS"] == "cpu" and env["TPU_SKIP_MDS_QUERY"] == "1"
+    assert "JAX_ENABLE_X64" not in env  # nor is it followed by a run
     env = targets.worker_environment(targets.parse_topology("h100:1x8"))
     assert "autotune_level=0" in env["XLA_FLAGS"]

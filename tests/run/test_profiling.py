@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from stylegan_jax.run.profiling import Profiler, parse_window
+from stylegan_jax.training.settings import SettingsError
 
 
 def test_windows():
@@ -15,6 +16,11 @@ def test_windows():
 def test_other_windows_are_refused(tmp_path, text):
     with pytest.raises(ValueError, match="give START:STOP.*such as 10:20"):
         Profiler(tmp_path, text)
+
+
+def test_a_window_that_no_trace_holds_is_refused():
+    with pytest.raises(SettingsError, match="trace of 100000 iterations .* at most 1000"):
+        parse_window("5:100005")
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from PIL import Image
 
 from stylegan_jax.run import samples
 from stylegan_jax.run.images import to_uint8
-from stylegan_jax.run.samples import SampleGrid, chunks, write_growth_row
+from stylegan_jax.run.samples import SampleGrid, choose_grid, chunks, write_growth_row
+from stylegan_jax.training.settings import SettingsError
 from stylegan_jax.training.sharding import make_mesh
 from tests.run.small import LEVEL, SIDE, make_config, make_painter, make_state, numbered, paint
 
@@ -49,6 +50,23 @@ def test_fakes_have_fixed_latents_and_the_labels_of_the_reals(monkeypatch, chunk
 def test_a_grid_without_settings_fills_a_screen(monkeypatch):
     grid, _ = make_grid(monkeypatch, cols=0, rows=0)
     assert grid.reals().shape == (32 * SIDE, 32 * SIDE, 3)
+
+
+@pytest.mark.parametrize(
+    ("cols", "rows", "resolution", "possible"),
+    [
+        (1024, 1024, 32, "128 x 128"),
+        (0, 1024, 1024, "7 x 18"),
+        (1024, 0, 1024, "11 x 4"),
+        (1024, 1024, 4, "128 x 128"),
+    ],
+)
+def test_a_grid_that_no_picture_holds_is_refused(cols, rows, resolution, possible):
+    config = make_config()
+    config.io.grid_cols, config.io.grid_rows = cols, rows
+    config.data.resolution = resolution
+    with pytest.raises(SettingsError, match=f"io.grid_cols={cols}, .*: give {possible} or fewer"):
+        choose_grid(config)
 
 
 def test_chunks_cover_everything_once():

@@ -100,7 +100,7 @@ def test_random_images_in_company_and_alone(generator):
 def test_chunks_do_not_show(generator, monkeypatch, noise_mode):
     kwargs = dict(noise_mode=noise_mode, truncation_psi=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
     whole = generator.images(range(7), **kwargs)
-    monkeypatch.setattr(generator_file, "_CHUNK", 3)
+    monkeypatch.setattr(generator_file, "CHUNK", 3)
     sizes = []
     run = generator._synthesize
     monkeypatch.setattr(

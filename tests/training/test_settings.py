@@ -142,8 +142,8 @@ def test_every_key_is_in_the_table_and_every_row_is_a_key():
         (dict(G__name="progan", loss__style_mixing_prob=0.5), "loss.style_mixing_prob=0.5: it has"),
         (dict(data__resolution=8), "metrics.swd_kimg=0.064, data.resolution=8"),
         (dict(metrics__memory_kimg=1.0), "metrics.memory_unseen='': name a data set"),
-        (dict(io__grid_cols=1024, io__grid_rows=1024, data__resolution=32, G__channel_base=512,
-              D__channel_base=512), "io.grid_rows=1024, data.resolution=32: the grid"),
+        (dict(metrics__memory_kimg=1.0, metrics__memory_unseen="openmoji/flags"),
+         "data.dataset='openmoji/flags': unseen images"),
     ],
 )  # fmt: skip
 def test_right_alone_and_wrong_together(changes, message):

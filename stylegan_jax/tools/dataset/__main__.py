@@ -218,8 +218,8 @@ def define_flags() -> None:
     labels = _LabelsFlag("check: every image needs one. show: draw them. Or a name of labels.")
     flags.DEFINE_flag(labels, flag_values=flags.FLAGS)
     sizes = "check: wanted size. prepare: size to write. Others: of built-in images, of TFRecords."
-    number("resolution", None, sizes, lower_bound=1)
-    number("num_workers", None, "Images read at a time.", lower_bound=1)
+    number("resolution", None, sizes, lower_bound=1, upper_bound=2**14)
+    number("num_workers", None, "Images read at a time.", lower_bound=1, upper_bound=256)
 
     # Of one command each.
     text("report", None, "check: write what is found to this JSON file, too.")

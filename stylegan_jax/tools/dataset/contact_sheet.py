@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.labels import Labels
+from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.tools.dataset.scanning import map_images
 
 _MAX_COLS = 16
@@ -55,7 +56,7 @@ def contact_sheet(
 
     Raises:
         ArchiveError: Labels are wanted, and there are none or they are damaged.
-        ValueError: `count` is below 1.
+        ValueError: `count` is below 1, or more than one picture holds.
     """
     if count < 1:
         raise ValueError(f"count={count}: a sheet shows at least one image.")
@@ -68,13 +69,23 @@ def contact_sheet(
     rng = np.random.default_rng(seed)
     rows = _class_rows(shown, count, rng) if kind == "classes" else _rows(archive, count, rng)
     indices = [index for row in rows for index in row.indices]
-    originals = dict(
-        zip(indices, map_images(lambda i: _read(archive, i), indices, doing="reading"))
-    )
-    cell_px, zoom = _cell_size([image.size for image in originals.values() if image])
+    sizes = {index: _read_size(archive, index) for index in indices}
+    cell_px, zoom = _cell_size([size for size in sizes.values() if size])
+    most = most_cells(cell_px + _GAP_PX, cell_px + _GAP_PX + _CAPTION_LINES * _LINE_PX)
+    if len(indices) > most:
+        raise ValueError(
+            f"count={count}: one picture holds {most} of these images: give at most so many."
+        )
 
-    # Their cells, and the texts below them.
-    cells = {index: _fit(image, cell_px, zoom) for index, image in originals.items()}
+    # Their cells, made as they are read: photographs as they are would fill the memory. The texts
+    # below them.
+    def make_cell(index: int) -> tuple[Image.Image, bool]:
+        image = _read(archive, index)
+        return _fit(image, cell_px, zoom), image is None
+
+    made = dict(zip(indices, map_images(make_cell, indices, doing="reading")))
+    cells = {index: cell for index, (cell, _) in made.items()}
+    damaged = sum(is_damaged for _, is_damaged in made.values())
     texts: dict[int, list[str]] = {}
     if kind in ("captions", "vectors"):
         texts = {i: _wrap(_label_text(shown, i), cell_px, _CAPTION_LINES) for i in indices}
@@ -82,7 +93,7 @@ def contact_sheet(
         texts = {i: [_shorten(_without_suffix(archive.names[i]), cell_px)] for i in indices}
 
     # What the picture shows, for its head and the terminal.
-    note = _describe(archive, originals, cell_px, zoom)
+    note = _describe(archive, list(sizes.values()), damaged, cell_px, zoom)
     if kind == "classes":
         note += f", {len({row.text for row in rows if row.text})} of {shown.describe()}"
     return _draw(rows, cells, texts, note), note
@@ -113,6 +124,15 @@ def _class_rows(labels: Labels, count: int, rng: np.random.Generator) -> list[_R
         for start in range(0, len(members), cols):
             rows.append(_Row("" if start else name, members[start : start + cols]))
     return rows
+
+
+def _read_size(archive: Archive, index: int) -> tuple[int, int] | None:
+    """Reads an image's width and height alone; None if it is damaged."""
+    try:
+        form = archive.read_format(index)
+    except ValueError:
+        return None
+    return form.width, form.height
 
 
 def _read(archive: Archive, index: int) -> Image.Image | None:
@@ -158,21 +178,24 @@ def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
 
 
 def _describe(
-    archive: Archive, originals: Mapping[int, Image.Image | None], cell_px: int, zoom: int
+    archive: Archive,
+    sizes: Sequence[tuple[int, int] | None],
+    num_damaged: int,
+    cell_px: int,
+    zoom: int,
 ) -> str:
-    """Says what the sheet shows and how."""
-    sizes = sorted({image.size for image in originals.values() if image})
-    note = f"{archive.name}: {len(originals)} of {len(archive)} images"
-    if len(sizes) == 1:
-        note += f", {sizes[0][0]}x{sizes[0][1]} pixels"
-    elif sizes:
-        note += f", {len(sizes)} sizes centred in cells of {cell_px}x{cell_px}"
+    """Says what the sheet shows and how; sizes are None where even a header is damaged."""
+    known = sorted({size for size in sizes if size})
+    note = f"{archive.name}: {len(sizes)} of {len(archive)} images"
+    if len(known) == 1:
+        note += f", {known[0][0]}x{known[0][1]} pixels"
+    elif known:
+        note += f", {len(known)} sizes centred in cells of {cell_px}x{cell_px}"
     if zoom > 1:
         note += f", enlarged {zoom} times"
-    elif sizes and max(map(max, sizes)) > cell_px:
+    elif known and max(map(max, known)) > cell_px:
         note += f", shrunk to {cell_px} pixels where larger"
-    damaged = sum(image is None for image in originals.values())
-    return note + (f", {damaged} damaged" if damaged else "")
+    return note + (f", {num_damaged} damaged" if num_damaged else "")
 
 
 def _label_text(labels: Labels, index: int) -> str:

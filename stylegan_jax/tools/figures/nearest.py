@@ -4,12 +4,26 @@ import copy
 from collections.abc import Sequence
 
 import numpy as np
+from tqdm import tqdm
 
-from stylegan_jax.metrics import Images, nearest, read_small, shrink_for_comparison
+from stylegan_jax.metrics import Images, nearest, read_small_blocks, shrink_for_comparison
 from stylegan_jax.run.input import open_companion, open_config_source
 from stylegan_jax.run.scores import GreyLevels
-from stylegan_jax.tools.figures.picture import Figure
+from stylegan_jax.tools.figures.picture import Figure, check_cells
 from stylegan_jax.tools.generator import Generator
+
+
+def _nearest_of_set(fakes: np.ndarray, images: Images) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the nearest image of a set that need not fit in memory, as `nearest` does."""
+    best = np.full(len(fakes), np.inf)
+    index = np.zeros(len(fakes), np.int64)
+    with tqdm(total=len(images), desc="comparing", unit=" images", disable=None) as bar:
+        for start, block in read_small_blocks(images):
+            distances, found = nearest(fakes, block)
+            index = np.where(distances < best, start + found, index)
+            best = np.minimum(distances, best)
+            bar.update(len(block))
+    return best, index
 
 
 def nearest_images(
@@ -48,12 +62,13 @@ def nearest_images(
         unseen = open_companion(config, config.metrics.memory_unseen)
         sources["nearest that was not"] = unseen
 
+    check_cells(1 + len(sources), len(seeds), generator.shape.img_resolution)
     fakes = generator.images(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     rows = [fakes]
     distances = []
     for source in sources.values():
         images: Images = GreyLevels(source)
-        found, index = nearest(shrink_for_comparison(fakes), read_small(images))
+        found, index = _nearest_of_set(shrink_for_comparison(fakes), images)
         rows.append(np.stack([images[i] for i in index]))
         distances.append(found)
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 from PIL import ImageFont
 
+from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import label_grid, make_grid
 
 # Smaller images are enlarged.
@@ -25,6 +26,21 @@ class Figure:
     cells: np.ndarray
     row_labels: list[str]
     col_labels: list[str]
+
+
+def check_cells(rows: int, cols: int, img_resolution: int) -> None:
+    """Refuses, before anything is drawn, more images than one picture holds.
+
+    Raises:
+        ValueError: Says how many are possible.
+    """
+    side = img_resolution * math.ceil(_MIN_CELL_PX / img_resolution)
+    most = most_cells(side, side)
+    if rows * cols > most:
+        raise ValueError(
+            f"The figure would have {rows} rows x {cols} columns, and one picture holds {most} "
+            f"images of {side} px: give fewer seeds."
+        )
 
 
 def enlarge(images: np.ndarray, zoom: int) -> np.ndarray:

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import make_grid
 from stylegan_jax.tools.figures.layers import check_boundaries, choose_copied_styles, span
-from stylegan_jax.tools.figures.picture import Figure, crop, deviation_map, enlarge
+from stylegan_jax.tools.figures.picture import Figure, check_cells, crop, deviation_map, enlarge
 from stylegan_jax.tools.generator import Generator
 
 # Smaller images are seen whole; a crop of a quarter adds nothing.
 _MIN_CROPPED_PX = 128
-# Images that are in memory together.
-_MOST_NOISE = 10_000
 
 
 def _check_styles(generator: Generator, figure: str) -> None:
@@ -69,6 +68,8 @@ def style_mixing(
     """
     # Label and copied styles of each row.
     _check_styles(generator, "style_mixing")
+    resolution = generator.shape.img_resolution
+    check_cells(len(row_seeds) + 1, len(col_seeds) + 1, resolution)
     copied = choose_copied_styles(generator.num_ws, len(row_seeds), boundaries, copied_styles)
 
     # Styles of destinations and sources, and of every pair of them.
@@ -112,6 +113,7 @@ def truncation(
         ValueError: The network has no styles, or an unknown class.
     """
     _check_styles(generator, "truncation")
+    check_cells(len(seeds), len(psis), generator.shape.img_resolution)
 
     # Row after row: each seed with every psi.
     images = generator.images(
@@ -149,6 +151,8 @@ def noise(
         ValueError: The network has no noise, or no layers on one side of the boundary.
     """
     _check_noise(generator, "noise")
+    # With the crops below each row; four kinds of noise.
+    check_cells(2 * len(seeds), 4, generator.shape.img_resolution)
 
     # Noise layers are counted as style layers are, from low resolution up.
     layers = generator.noise_layers()
@@ -202,10 +206,14 @@ def stddev(
         ValueError: The network has no noise, or fewer than 5 realisations are asked for.
     """
     _check_noise(generator, "stddev")
-    if not 5 <= num_noise <= _MOST_NOISE:
+    resolution = generator.shape.img_resolution
+    check_cells(len(seeds), 3, resolution)
+    # They lie in memory together.
+    most = most_cells(resolution, resolution)
+    if not 5 <= num_noise <= most:
         raise ValueError(
-            f"num_noise={num_noise}: 5 images are shown, so give at least 5, and at most "
-            f"{_MOST_NOISE}."
+            f"num_noise={num_noise}: 5 images are shown, so give at least 5, and at most {most} "
+            f"of {resolution} px."
         )
 
     # A row per latent: an image, crops of four more, and how all of them deviate.

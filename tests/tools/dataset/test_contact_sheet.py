@@ -155,3 +155,12 @@ def test_what_cannot_be_shown(tmp_path):
         contact_sheet(archive, labels=True)
     with pytest.raises(ValueError, match="count=0"):
         contact_sheet(archive, count=0)
+
+
+def test_more_than_a_picture_holds_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    archive = write(tmp_path / "x", {f"{i}.png": flag(i) for i in range(3)})
+    monkeypatch.setattr(sheets, "most_cells", lambda height, width: 2)
+    assert contact_sheet(archive, count=2)[0].ndim == 3
+    monkeypatch.setattr(archive, "read_pixels", None)
+    with pytest.raises(ValueError, match="count=64: one picture holds 2 of these"):
+        contact_sheet(archive)

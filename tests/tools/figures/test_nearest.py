@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from stylegan_jax.metrics import memory
 from stylegan_jax.tools.figures.nearest import nearest_images
 from tests.data.foreign import write_folder
 
@@ -40,6 +41,21 @@ def test_unseen_images_have_a_row(generator, shown, tmp_path, monkeypatch):
     sample = figure.cells[0, 0].astype(np.float64)
     far = np.sqrt(np.mean((sample - 127) ** 2))
     assert abs(float(figure.col_labels[0].split(", ")[1]) - far) <= 0.51
+
+
+def test_large_sets_are_compared_in_blocks(generator, shown, monkeypatch):
+    seeds = [5, 4]
+    whole = nearest_images(generator, seeds=seeds, dataset=str(shown))
+    monkeypatch.setattr(memory, "_BLOCK", 2)
+    parts = nearest_images(generator, seeds=seeds, dataset=str(shown))
+    np.testing.assert_array_equal(parts.cells, whole.cells)
+    assert parts.col_labels == whole.col_labels
+
+
+def test_a_figure_that_no_picture_holds(generator, shown, monkeypatch):
+    monkeypatch.setattr(generator, "images", None)
+    with pytest.raises(ValueError, match="2 rows x 4097 columns"):
+        nearest_images(generator, seeds=range(4097), dataset=str(shown))
 
 
 def test_images_that_cannot_be_opened(generator, tmp_path):

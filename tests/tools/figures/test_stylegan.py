@@ -112,6 +112,12 @@ def test_stddev_is_black_where_noise_changes_nothing(make_generator):
         (truncation, dict(class_idx=0), "class=0"),
         (noise, dict(boundaries=(2, 5)), "begin at 5, but the noise layers are 0-4"),
         (stddev, dict(num_noise=4), "num_noise=4"),
+        (stddev, dict(num_noise=16385), "num_noise=16385: .* at most 16384 of 16 px"),
+        # Images are enlarged to 128 px: 8192 of them in a picture.
+        (stddev, dict(seeds=range(2731)), "2731 rows x 3 columns, .* holds 8192 images of 128 px"),
+        (noise, dict(seeds=range(1025)), "2050 rows x 4 columns"),
+        (truncation, dict(seeds=range(100), psis=[1] * 100), "100 rows x 100 columns"),
+        (style_mixing, dict(row_seeds=range(100), col_seeds=range(99)), "101 rows x 100 columns"),
     ],
 )
 def test_bad_options(generator, draw, kwargs, message):

@@ -50,7 +50,8 @@ fi
 check_filled "$IMAGE" "$WORKDIR" "$DATA_DIR"
 errors=$(mktemp)
 trap 'rm -f "$errors"' EXIT
+# Beside its one sentence kubectl logs each try.
 there=$(kubectl get jobset "$NAME" --ignore-not-found --output=name 2>"$errors") ||
-    fail "the first look at the cluster failed: $(words_of "$errors")"
+    fail "the first look at the cluster failed: $(words_of <(grep --invert-match "^E[0-9]* " "$errors"))"
 [[ -z $there ]] || fail "the cluster has $there already: \`kubectl delete jobset $NAME\` stops it, saving first"
 envsubst <"$manifest" | kubectl apply --filename=-

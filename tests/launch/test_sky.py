@@ -54,7 +54,10 @@ def test_run(task, tmp_path):
         "SKYPILOT_NUM_NODES": "2",
         "SKYPILOT_NODE_RANK": "1",
     }
-    env = os.environ | task["envs"] | nodes | {"HOME": str(tmp_path)}
+    given = {"WORKDIR": "gs://BUCKET/runs/ffhq", "DATA_DIR": "gs://BUCKET/data"}
+    # sky asks for what has no value.
+    assert {key for key, value in task["envs"].items() if value is None} == given.keys()
+    env = os.environ | task["envs"] | given | nodes | {"HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-c", task["run"]], env=env, capture_output=True, text=True)
     distributed = ["--coordinator=10.0.0.1:8476", "--num_processes=2", "--process_id=1"]
     assert done.stdout.split() == [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -131,6 +132,26 @@ def test_cancelled_is_final(launch, run_faked, sbatch, tmp_path):
         SLEEP="20",
     )
     assert (done.returncode, asked) == (42, []), done.stderr
+
+
+def test_it_is_not_queued_for_ever(sbatch):
+    done, asked = sbatch(42, 42, SLURM_RESTART_COUNT=100)
+    assert (done.returncode, asked) == (42, [])
+    assert "give the same sbatch" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "env, message",
+    [
+        ({}, "give the script to sbatch"),
+        ({"SLURM_JOB_ID": "77", "PATH": "/nowhere"}, "the command srun is not on"),
+    ],
+)
+def test_what_is_missing_is_said_at_once(launch, run_faked, env, message):
+    script = launch / "slurm" / "train.sbatch"
+    done, asked = run_faked(shutil.which("bash"), script, "--config=a", **env)
+    assert (done.returncode, asked) == (2, [])
+    assert message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_options(launch):

@@ -27,6 +27,18 @@ def test_a_missing_compiler_names_what_installs_it(monkeypatch, name, extra):
     assert extra in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "installed", [{"jax_cuda12_plugin", "nvidia.cuda_nvcc"}, {"jax_cuda13_plugin", "nvidia.cu13"}]
+)
+def test_either_cuda_will_do(monkeypatch, installed):
+    topology = targets.parse_topology("h100:1x8")
+    monkeypatch.setattr(targets, "_is_installed", lambda module: module in installed)
+    targets.check_installed(topology)
+    monkeypatch.setattr(targets, "_is_installed", lambda module: module == min(installed))
+    with pytest.raises(ValueError, match="jax_cuda12_plugin|nvidia.cuda_nvcc"):
+        targets.check_installed(topology)
+
+
 def test_the_limit_is_read_from_the_compilers_words():
     words = "Ran out of memory on HBM: (32.02G) exceeds available HBM (15.75G)."
     assert targets.read_limit(words) == int(15.75 * 2**30)

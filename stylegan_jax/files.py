@@ -97,6 +97,17 @@ def _check_bucket(name: str) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: epath.PathLike) -> Iterator[None]:
+    """Names the file in errors of writing, where the system names it only in those of opening."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path: epath.PathLike) -> Iterator[pathlib.Path]:
     """Yields a local file to fill; it becomes `path` if the block ends without an error.
 
@@ -116,7 +127,8 @@ def replacing(path: epath.PathLike) -> Iterator[pathlib.Path]:
     # Renaming within one folder is atomic; the process number keeps two writers apart.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        yield partial
+        with naming(path):
+            yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ was closed) and saved.
 
 import os
 import sys
+from typing import NoReturn
 
 from stylegan_jax.run.preemption import EXIT_STOPPED, PreemptionGuard
 
@@ -24,6 +25,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from stylegan_jax.errors import UserError
 from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.run.numerics import pin_numerics
 from stylegan_jax.run.processes import any_should_stop, join_processes, leave_after_error
@@ -97,26 +99,31 @@ def main(argv: list[str]) -> None:
     if jax.process_count() > 1:
         _GUARD.share(any_should_stop)
 
-    from stylegan_jax.run.ownership import WorkdirInUseError
     from stylegan_jax.train import train
 
     try:
         overrides = config_flags.get_override_values(flags.FLAGS["config"])
         state = train(config, workdir, profile=_PROFILE.value, overrides=overrides, guard=_GUARD)
     except SystemExit:  # of the guard: it does not wait for compilers that still work
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT_STOPPED)
+        _leave_now(EXIT_STOPPED)
     except Exception as error:
         _GUARD.finish(1)
         leave_after_error()
         # What a user can mend is said in a sentence, all else with its trace.
-        if isinstance(error, SettingsError | WorkdirInUseError):
-            sys.exit(f"{error}")
+        if isinstance(error, UserError):
+            print(error, file=sys.stderr)
+            _leave_now(1)  # what a failed save has left behind would still report itself
         raise
     code = 0 if int(state.nimg) >= round(config.schedule.total_kimg * 1000) else EXIT_STOPPED
     _GUARD.finish(code)
     sys.exit(code)
+
+
+def _leave_now(code: int) -> NoReturn:
+    """Ends the process without the rest of its clean-up; the run's own is done."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

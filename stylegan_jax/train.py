@@ -16,8 +16,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data.sources import ImageSource
-from stylegan_jax.files import as_path
+from stylegan_jax.files import as_path, replacing
 from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.run.disk import explaining_full_disk, warn_of_little_room
 from stylegan_jax.run.health import Diverged, HealthMonitor
 from stylegan_jax.run.images import save_png
 from stylegan_jax.run.input import (
@@ -108,13 +109,18 @@ def train(
     Raises:
         ValueError: Settings or data that cannot work, before anything is compiled or written.
         WorkdirInUseError: Another run writes to `workdir`.
+        DiskFullError: There is no room in `workdir`.
         RuntimeError: The run has diverged, and going back is wanted and does not help.
     """
     # What outlives going back: profile, watchdog, log.
     is_first = jax.process_index() == 0
     profiler = Profiler(workdir, profile, enabled=is_first)
     diverged = None
-    with Watchdog(abort_sec=config.health.abort_sec) as watchdog, contextlib.ExitStack() as stack:
+    with (
+        explaining_full_disk(workdir),
+        Watchdog(abort_sec=config.health.abort_sec) as watchdog,
+        contextlib.ExitStack() as stack,
+    ):
         watchdog.beat("opening the workdir")
         if guard is None:
             guard = PreemptionGuard()
@@ -135,8 +141,10 @@ def train(
         # A run that diverges starts again from its best checkpoint.
         while True:
             try:
-                run = _open(config, as_path(workdir), watchdog, guard, write_log)
-                return _train(run, profiler, diverged)
+                # Within the log, which shall have the sentence and not the trace.
+                with explaining_full_disk(workdir):
+                    run = _open(config, as_path(workdir), watchdog, guard, write_log)
+                    return _train(run, profiler, diverged)
             except Diverged as error:
                 diverged = error.with_traceback(None)  # which holds the state that is given up
                 print(f"ROLLBACK: {diverged}")
@@ -234,6 +242,9 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         best_metric=best_score(config),
     )
     restored, health = _restore(run, store, diverged)
+    if run.is_first:
+        state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.abstract_state))
+        warn_of_little_room(run.workdir, state_bytes, config.io.keep_newest)
     # Randomness comes from these keys and the image counter alone.
     keys = _make_keys(config.seed, health.rollbacks, replicated(mesh))
     watchdog.beat("preparing")
@@ -258,7 +269,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     speed = SpeedMeter(config, run.shape, mesh)
     if run.is_first:
         kept = run.meta["config"] | {"environment": run.meta["environment"]}
-        (run.workdir / "config.json").write_text(json.dumps(kept, indent=2))
+        with replacing(run.workdir / "config.json") as file:
+            file.write_text(json.dumps(kept, indent=2))
         save_png(run.workdir / "reals.png", grid.reals())
 
     # ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "stylegan_jax"
 
 # Part -> the parts of ours that it may import besides itself.
 MAY_IMPORT = {
+    "errors": set(),
     "files": set(),
     "cost": set(),
     "ops": set(),
@@ -19,13 +20,13 @@ MAY_IMPORT = {
     "metrics": {"models", "ops"},
     "convert": {"models", "ops"},
     "data": {"files"},
-    "training": {"models", "losses", "augment", "ops"},
-    "run": {"files", "cost", "training", "data", "metrics", "ops"},
+    "training": {"errors", "models", "losses", "augment", "ops"},
+    "run": {"errors", "files", "cost", "training", "data", "metrics", "ops"},
     "train": {"files", "run", "training", "data"},
     "plan": {"files", "cost", "run", "training", "data", "ops"},
     "configs": set(),
     "recipes": {"configs", "training"},
-    "main": {"train", "plan", "run", "recipes", "training"},
+    "main": {"errors", "train", "plan", "run", "recipes", "training"},
     "tools": {
         "files",
         "run",

@@ -27,6 +27,7 @@ from stylegan_jax.run.checkpoint_format import (
     log_version_changes,
     lowest_step,
     make_record,
+    muted_stragglers,
     nest,
     public_meta,
     read_arrays,
@@ -148,6 +149,7 @@ class CheckpointStore:
         self._written: int | None = None
         _settle_replaced(self.directory)
         self._stack = contextlib.ExitStack()
+        self._stack.enter_context(muted_stragglers())
         self._manager = ocp.CheckpointManager(
             self._stack.enter_context(_without_wildcards(self.directory)),
             # It deletes what a kill cut short, and no step: `_prune` looks first at what is new.

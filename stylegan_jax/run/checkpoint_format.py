@@ -18,6 +18,7 @@ import importlib.metadata
 import json
 import logging as python_logging
 import math
+import re
 import sys
 import time
 import zlib
@@ -303,22 +304,34 @@ def check_same_tree(
 
 
 @contextlib.contextmanager
-def _muted_stragglers() -> Iterator[None]:
-    """Hides the tracebacks of the reads that Orbax abandons when another read fails.
+def muted_stragglers() -> Iterator[None]:
+    """Hides the tracebacks of what Orbax abandons when another of its reads or writes fails.
 
     They end later, report to an event loop that is closed by then, and would bury the one line
-    that matters under a screen for every leaf.
+    that matters under a screen for every leaf. What has failed is raised all the same.
     """
     hook = sys.unraisablehook
-    asyncio_logger = python_logging.getLogger("asyncio")
-    level = asyncio_logger.level
-    sys.unraisablehook = lambda unraisable: None
-    asyncio_logger.setLevel(python_logging.CRITICAL + 1)
+    loggers = [python_logging.getLogger("asyncio"), logging.get_absl_logger()]
+
+    def is_news(record: python_logging.LogRecord) -> bool:
+        is_error = record.levelno >= python_logging.ERROR
+        return not (is_error and re.search("/(orbax|asyncio)/", record.pathname))
+
+    def report_others(unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # of a coroutine
+        is_of_orbax = code is not None and "/orbax/" in code.co_filename
+        if not is_of_orbax and str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = report_others
+    for logger in loggers:
+        logger.addFilter(is_news)
     try:
         yield
     finally:
         sys.unraisablehook = hook
-        asyncio_logger.setLevel(level)
+        for logger in loggers:
+            logger.removeFilter(is_news)
 
 
 @contextlib.contextmanager
@@ -326,7 +339,7 @@ def _blaming(step_dir: epath.Path) -> Iterator[None]:
     """Tells damage of a checkpoint, which may raise anything, from failures around it."""
     problem = None
     is_damage = True
-    with _muted_stragglers():
+    with muted_stragglers():
         try:
             yield
         except _NOT_DAMAGE:

@@ -17,7 +17,7 @@ import numpy as np
 import tensorboardX
 from etils import epath
 
-from stylegan_jax.files import Mirror
+from stylegan_jax.files import Mirror, naming
 
 METRICS_FILE = "metrics.jsonl"
 # Longest time between an event and its file.
@@ -79,7 +79,7 @@ class MetricWriter:
 
         # The line. Opened and closed each time: it is on disk when this returns.
         record = {"kimg": nimg / 1000} | {k: _spell_non_finite(v) for k, v in values.items()}
-        with self._path.open("a", encoding="utf-8") as file:
+        with naming(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
         # The events, whose axis is in images.

@@ -15,7 +15,8 @@ import filelock
 from absl import logging
 from etils import epath
 
-from stylegan_jax.files import CloudObject, as_path, is_cloud
+from stylegan_jax.errors import UserError
+from stylegan_jax.files import CloudObject, as_path, is_cloud, naming
 
 # Who owns the folder; beside it, in a local folder, the lock that the system drops with its owner.
 OWNER_FILE = ".run.json"
@@ -26,7 +27,7 @@ _SILENT_BEATS = 3
 _POLL_SEC = 1.0
 
 
-class WorkdirInUseError(RuntimeError):
+class WorkdirInUseError(UserError, RuntimeError):
     """Another run writes to the folder."""
 
 
@@ -57,7 +58,8 @@ def own_workdir(workdir: epath.PathLike) -> Iterator[None]:
     except NotImplementedError:  # a file system without locks
         logging.warning("%s has no locks: start no second run there", folder)
     try:
-        (folder / OWNER_FILE).write_text(json.dumps(_describe_self()))
+        with naming(folder / OWNER_FILE):
+            (folder / OWNER_FILE).write_text(json.dumps(_describe_self()))
         yield
     finally:
         (folder / OWNER_FILE).unlink(missing_ok=True)

@@ -21,7 +21,8 @@ from absl import logging as absl_logging
 from etils import epath
 from tqdm import tqdm
 
-from stylegan_jax.files import Mirror
+from stylegan_jax.errors import UserError
+from stylegan_jax.files import Mirror, naming
 
 # Name in the run's folder.
 LOG_FILE = "log.txt"
@@ -74,7 +75,7 @@ def prepare_terminal() -> None:
 class _Tee:
     """A text stream that also writes whole lines to a log file."""
 
-    def __init__(self, terminal: Any, log: io.TextIOBase, lock: threading.Lock):
+    def __init__(self, terminal: Any, log: io.TextIOWrapper, lock: threading.Lock):
         """Stores both text streams; the lock is shared with the other tee of the same log."""
         self._terminal = terminal
         self._log = log
@@ -89,8 +90,8 @@ class _Tee:
         # Whole lines go to the log; the rest waits for its end.
         with self._lock:
             *lines, self._line = (self._line + text).replace("\r\n", "\n").split("\n")
-            for line in lines:
-                self._log.write(_as_shown(line) + "\n")
+            with naming(self._log.name):
+                self._log.writelines(_as_shown(line) + "\n" for line in lines)
             self._line = _as_shown(self._line)
         return len(text)
 
@@ -155,14 +156,18 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callab
 
         def write_log(text: str) -> None:
             """Writes to the log what the terminal does not get."""
-            with lock:
+            with lock, naming(log.name):
                 log.write(text.rstrip("\n") + "\n")
 
         try:
             yield write_log
         except BaseException as error:
-            if not isinstance(error, SystemExit):
-                log.write(traceback.format_exc())  # the terminal gets it from Python
+            # The terminal gets it from Python; the log may be what cannot be written.
+            with contextlib.suppress(OSError):
+                if isinstance(error, UserError):
+                    log.write(f"{error}\n")
+                elif not isinstance(error, SystemExit):
+                    log.write(traceback.format_exc())
             raise
         finally:
             out.finish()

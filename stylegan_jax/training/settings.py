@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from stylegan_jax.errors import UserError
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS
 from stylegan_jax.models.layers import block_resolutions
@@ -26,7 +27,7 @@ _MOST_FEATURES = 2**16
 _MOST_TAPS = 64
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """Settings that cannot run; the message is one line that names the key and what would do."""
 
 

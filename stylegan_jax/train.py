@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.errors import in_a_sentence
 from stylegan_jax.files import as_path, replacing
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.disk import explaining_full_disk, warn_of_little_room
@@ -167,6 +168,7 @@ class _Run:
     setup: Setup  # at the first level
     init: Callable[[jax.Array], TrainState]
     levels: tuple[Level, ...]
+    spans: tuple[Span, ...]
     scores: tuple[Score, ...]
     total_nimg: int
     mesh: Mesh
@@ -194,7 +196,7 @@ def _open(
     print(f"devices: {jax.device_count()} x {jax.devices()[0].device_kind}")
     tell_environment(numeric_environment())
     watchdog.beat("opening the data")
-    with all_or_none("opening the data"):
+    with all_or_none("opening the data"), in_a_sentence():
         check_numerics()
         check_config(config, jax.device_count())
         source = open_config_source(config)
@@ -205,6 +207,8 @@ def _open(
         setup, init = make_setup(config, shape)
         levels = make_config_levels(config)
         check_grows(setup, init, levels)
+        total_nimg = round(config.schedule.total_kimg * 1000)
+        spans = make_spans(levels, total_nimg)
         scores = make_scores(config, source)
         choose_grid(config)
     mesh = make_mesh(**config.mesh)
@@ -220,7 +224,8 @@ def _open(
         init=init,
         levels=levels,
         scores=scores,
-        total_nimg=round(config.schedule.total_kimg * 1000),
+        spans=spans,
+        total_nimg=total_nimg,
         mesh=mesh,
         abstract_state=shard_state(mesh, jax.eval_shape(init, jax.random.key(0))),
         is_first=jax.process_index() == 0,
@@ -241,7 +246,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         keep_newest=config.io.keep_newest,
         best_metric=best_score(config),
     )
-    restored, health = _restore(run, store, diverged)
+    with in_a_sentence():
+        restored, health = _restore(run, store, diverged)
     if run.is_first:
         state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(run.abstract_state))
         warn_of_little_room(run.workdir, state_bytes, config.io.keep_newest)
@@ -275,7 +281,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
 
     # ------------------------------------------------------------------------------------------
     # The loop
-    spans = make_spans(run.levels, run.total_nimg)
+    spans = run.spans
     compiled: Level | None = None
     first_nimg = nimg if restored is not None else -1
     with (

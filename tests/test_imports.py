@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "data": {"files"},
     "training": {"errors", "models", "losses", "augment", "ops"},
     "run": {"errors", "files", "cost", "training", "data", "metrics", "ops"},
-    "train": {"files", "run", "training", "data"},
+    "train": {"errors", "files", "run", "training", "data"},
     "plan": {"files", "cost", "run", "training", "data", "ops"},
     "configs": set(),
     "recipes": {"configs", "training"},

@@ -32,6 +32,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
+from stylegan_jax.errors import UserError
 from stylegan_jax.files import as_path, is_cloud
 
 PyTree = Any
@@ -64,7 +65,7 @@ _UNANSWERED = {
 }
 
 
-class CorruptCheckpointError(RuntimeError):
+class CorruptCheckpointError(UserError, RuntimeError):
     """A checkpoint is incomplete, unreadable, or differs from its own checksums."""
 
 

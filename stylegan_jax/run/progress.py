@@ -164,7 +164,7 @@ def tee_log(workdir: epath.PathLike, *, enabled: bool = True) -> Iterator[Callab
         except BaseException as error:
             # The terminal gets it from Python; the log may be what cannot be written.
             with contextlib.suppress(OSError):
-                if isinstance(error, UserError):
+                if isinstance(error, UserError) and error.__cause__ is None:
                     log.write(f"{error}\n")
                 elif not isinstance(error, SystemExit):
                     log.write(traceback.format_exc())

@@ -96,6 +96,9 @@ SIGNALS = """
 import os, signal
 from stylegan_jax.run import watchdog
 
+# As in a terminal, even where the tests run under nohup.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 def beat(self, activity, nimg=None, usual=watchdog.Watchdog.beat):
     if (activity, nimg) == ("training", 96):
         os.kill(os.getpid(), {how})
@@ -130,8 +133,6 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # As in a terminal, even where the tests run under nohup.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     ) as process:
         process.stdout.readline()
         process.stdout.close()

@@ -168,6 +168,9 @@ class CheckpointStore:
 
     def __exit__(self, *exc_info: object) -> None:
         """Waits for the last save, then closes."""
+        # A process that fails alone must not wait for the others' view of what was written.
+        if exc_info[0] is not None:
+            self._written = None
         self.close()
 
     def steps(self) -> list[int]:
@@ -367,14 +370,24 @@ class CheckpointStore:
     def _prune(self, written: int) -> None:
         """Deletes what is neither among the newest nor the best, once the last save is readable."""
         step_dir = self.directory / str(written)
-        error = "another process cannot read it"
-        is_readable = False
+        error: Exception | str = "another process could not read it"
+        is_damaged = is_unanswered = False
         try:
             check_readable(step_dir)
-            is_readable = True
-        except (CorruptCheckpointError, OSError) as e:
-            error = str(e)
-        if not _all_processes(is_readable):
+        except CorruptCheckpointError as e:
+            error, is_damaged = e, True
+        except OSError as e:  # a network that fails says nothing of what was written
+            error, is_unanswered = e, True
+        # All processes delete, or none: each looks twice at the answers, whatever its own was.
+        is_whole, is_answered = _all_processes(not is_damaged), _all_processes(not is_unanswered)
+        if is_whole and not is_answered:
+            logging.warning(
+                "checkpoint %s could not be read back just now; older ones stay until the next: %s",
+                step_dir,
+                error,
+            )
+            return
+        if not is_whole:
             target = _set_aside(step_dir, "corrupt")
             self._best_value_by_step.pop(written, None)
             self._manager.reload()

@@ -171,6 +171,32 @@ def test_what_cannot_be_read_back_deletes_nothing(tmp_path, caplog, lost):
     assert names(tmp_path) == {"2.corrupt", "3"}
 
 
+def test_a_network_that_fails_is_no_damage(tmp_path, monkeypatch, caplog):
+    def fail(step_dir):
+        raise ConnectionError("no answer")
+
+    with CheckpointStore(tmp_path, keep_newest=1) as store:
+        store.save({"w": jnp.ones(3)}, 1, META)
+        store.wait()
+        monkeypatch.setattr(checkpoint, "check_readable", fail)
+        store.save({"w": jnp.ones(3)}, 2, META)
+        store.wait()
+        assert names(tmp_path) == {"1", "2"} and "no answer" in caplog.text
+        monkeypatch.undo()
+        store.save({"w": jnp.ones(3)}, 3, META)
+    assert names(tmp_path) == {"3"}
+
+
+def test_an_error_on_the_way_deletes_nothing(tmp_path):
+    """The other processes of a run may not be there to agree."""
+    with pytest.raises(RuntimeError, match="alone"):
+        with CheckpointStore(tmp_path, keep_newest=1) as store:
+            store.save({"w": jnp.ones(3)}, 1, META)
+            store.save({"w": jnp.ones(3)}, 2, META)
+            raise RuntimeError("alone")
+    assert names(tmp_path) == {"1", "2"}
+
+
 def test_keeping_none_is_refused(tmp_path):
     with pytest.raises(ValueError, match=">= 1"):
         CheckpointStore(tmp_path, keep_newest=0)

@@ -21,6 +21,7 @@ from stylegan_jax.plan.planner import Compiler
 from stylegan_jax.plan.targets import Topology, check_installed, parse_topology
 from stylegan_jax.recipes import define_recipe_flag
 from stylegan_jax.training.build import ImageShape
+from stylegan_jax.training.settings import image_size
 
 _CONFIG = define_recipe_flag()
 _TOPOLOGIES = flags.DEFINE_list(
@@ -35,7 +36,7 @@ def largest_plan(
     config: ConfigDict, target: Topology, per_device: int, formulation: str
 ) -> tuple[int, dict[str, Any]]:
     """Images per device and plan of a formulation at the largest batch that fits."""
-    shape = ImageShape(config.data.resolution, 3, 0)
+    shape = ImageShape(*image_size(config), 3, 0)
     num_devices = math.prod(target.shape) * target.num_slices
     while True:
         config.schedule.batch_size = per_device * num_devices

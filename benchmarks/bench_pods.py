@@ -116,7 +116,7 @@ def plan(name: str, resolution: int, per_device: int, *, whole: bool) -> dict[st
     config.data.resolution = resolution
     config.loss.pl_batch_shrink = 1
     config.schedule.batch_size = per_device * num_devices(name)
-    shape = ImageShape(resolution, 3, 0)
+    shape = ImageShape(resolution, resolution, 3, 0)
     compiler = Compiler(target, config, shape)
     hardware = compiler.survey()
     memory = hardware["memory_bytes"]

@@ -25,6 +25,7 @@ from stylegan_jax.training.build import (
     make_setup,
 )
 from stylegan_jax.training.programs import compile_steps
+from stylegan_jax.training.settings import image_size
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 
 _CONFIG = define_recipe_flag()
@@ -53,7 +54,7 @@ class _Stepper:
     """Runs the programs of a level one at a time, handing the donated state on."""
 
     def __init__(self, config, level):
-        shape = ImageShape(config.data.resolution, 3, 0)
+        shape = ImageShape(*image_size(config), 3, 0)
         setup, init = make_setup(config, shape)
         setup = setup.at(level)
         mesh = make_mesh()
@@ -62,7 +63,7 @@ class _Stepper:
         start = time.perf_counter()
         self.steps = compile_steps(setup, mesh, self.state, shape)
         self.compile_sec = time.perf_counter() - start
-        image = (level.batch_size, level.resolution, level.resolution, 3)
+        image = (level.batch_size, *setup.at(level).size, 3)
         batch = {
             "image": np.random.default_rng(0).integers(0, 256, image, dtype=np.uint8),
             "label": np.zeros((level.batch_size, 0), np.float32),

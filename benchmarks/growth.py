@@ -17,6 +17,7 @@ import numpy as np
 from stylegan_jax.configs import lsun
 from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
 from stylegan_jax.training.programs import compile_steps, run_iteration
+from stylegan_jax.training.settings import image_size
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated
 
 BATCH = 16
@@ -37,7 +38,7 @@ def make_config(model: str, resolution: int):
 
 def compile_level(config, resolution: int, *, seconds: bool) -> dict[str, float]:
     """FLOPs per image, bytes and milliseconds of an iteration at one resolution."""
-    shape = ImageShape(config.data.resolution, 3, 0)
+    shape = ImageShape(*image_size(config), 3, 0)
     setup, init = make_setup(config, shape)
     (level,) = [lv for lv in make_config_levels(config) if lv.resolution == resolution]
     mesh = make_mesh(jax.devices()[:1])

@@ -33,6 +33,11 @@ def size_at(resolution: int, base_grid: Size = SQUARE_BASE) -> Size:
     return resolution * h0 // 4, resolution * w0 // 4
 
 
+def divided(size: Size, factor: int) -> Size:
+    """Returns the size of images that were shrunk by a whole factor."""
+    return size[0] // factor, size[1] // factor
+
+
 def find_base_grid(size: Size) -> tuple[int, Size]:
     """Finds how a network makes images of a size.
 

@@ -53,6 +53,7 @@ from stylegan_jax.run.samples import SampleGrid, choose_grid, write_growth_row
 from stylegan_jax.run.scores import Score, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.run.speed import SpeedMeter
 from stylegan_jax.run.watchdog import Watchdog
+from stylegan_jax.sizes import name_size
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -317,7 +318,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                 watchdog.beat("compiling", nimg)
                 compile_start = time.monotonic()
                 steps, batches = _compile(run, level, nimg, constants)
-                wait_for_all(f"compiled {level.resolution} px")
+                wait_for_all(f"compiled {name_size(run.setup.at(level).size)} px")
                 speed.begin(level)
                 # Compiling is not training: images per second leave it out.
                 tick_start += time.monotonic() - compile_start
@@ -364,7 +365,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
                 if len(run.levels) > 1 and _is_level_done(spans, span, nimg):
                     row = grid.first_row(state, level)
                     if run.is_first:
-                        write_growth_row(run.workdir, level.resolution, row)
+                        base_grid = run.shape.base_grid
+                        write_growth_row(run.workdir, level.resolution, row, base_grid)
                 draw = draw_from(state, level)
                 values = score(draw, nimg, is_due=is_due)
                 _write_scores(writer, health, nimg, values)

@@ -19,6 +19,7 @@ from stylegan_jax.training.build import (
 )
 from stylegan_jax.training.objectives import make_phases
 from stylegan_jax.training.programs import trace_steps
+from stylegan_jax.training.settings import image_size
 from stylegan_jax.training.sharding import make_mesh
 from tests.commands import own_flags
 
@@ -79,7 +80,7 @@ def traces(recipe, arg):
     """What traces each step of each level of a shrunken variant."""
     config = recipe.get_config(f"{arg},smoke")
     check_config(config, num_devices=1)
-    shape = ImageShape(config.data.resolution, 3, 0)
+    shape = ImageShape(*image_size(config), 3, 0)
     setup, init = make_setup(config, shape)
     state = jax.eval_shape(init, jax.random.key(0))
     levels = make_config_levels(config)

@@ -39,7 +39,7 @@ _TOOL = "python -m stylegan_jax.tools.dataset prepare"
 def open_source(
     dataset: str,
     *,
-    resolution: int,
+    size: tuple[int, int],
     labels: bool | str = False,
     channels: int = 0,
     subset: int = 0,
@@ -69,6 +69,7 @@ def open_source(
         ImportError: A package that the data set is made from is missing.
         ValueError: There is no such data set, or its images or labels do not fit.
     """
+    resolution = size[0]
     # The subset is drawn first: images outside it need not fit.
     archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
     if subset:

@@ -120,7 +120,7 @@ def make_dataset(
     mirror: bool = False,
     rows: Sequence[int] | np.ndarray | None = None,
     start: int = 0,
-    resolution: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> grain.MapDataset:
     """Makes the batches, or some rows of each, from an image count on.
 
@@ -155,8 +155,8 @@ def make_dataset(
     if start < 0:
         raise ValueError(f"start is {start}, wanted 0 or more.")
     # Growing networks begin with smaller images.
-    full = source.img_resolution
-    resolution = full if resolution is None else resolution
+    full = source.size[0]
+    resolution = full if size is None else size[0]
     if resolution < 1 or full % resolution:
         raise ValueError(f"resolution is {resolution}, wanted a divisor of the source's {full}.")
     batches = _Batches(
@@ -264,4 +264,4 @@ def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Bat
     if len(indices) == 0:
         raise ValueError("fixed_batch needs at least one index.")
     indices = [int(index) for index in indices]
-    return _stack(source, indices, [False] * len(indices), source.img_resolution)
+    return _stack(source, indices, [False] * len(indices), source.size[0])

@@ -99,9 +99,9 @@ class ImageSource:
         self._cache: dict[int, np.ndarray] = {}
 
     @property
-    def img_resolution(self) -> int:
+    def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.format.height
+        return self.format.height, self.format.width
 
     @property
     def img_channels(self) -> int:

@@ -2,7 +2,8 @@
 
     g_0 = image,  g_{i+1} = down(g_i),  level_i = g_i - up(g_{i+1}),  last level = g itself
 
-The levels add up to the image again. The coarsest is 16 px on its shorter side.
+The levels add up to the image again. The coarsest has 16 px on its shorter side, or up to 31 where
+that is no power of two.
 
 Source: Burt & Adelson 1983; as ProGAN uses it, Karras et al. 2018, section 5.
 """
@@ -19,7 +20,9 @@ MIN_RESOLUTION = 16
 
 
 def num_levels(height: int, width: int) -> int:
-    """Returns how many pyramid levels an image has, the last one 16 px on its shorter side.
+    """Returns how many pyramid levels an image has.
+
+    The last one has 16 to 31 px on its shorter side: 16 where that is a power of two.
 
     Args:
         height: Image height in pixels.
@@ -29,17 +32,16 @@ def num_levels(height: int, width: int) -> int:
         1 at 16 px, 2 at 32 px, ... 7 at 1024 px.
 
     Raises:
-        ValueError: The shorter side is not 16, 32, 64, ..., or the longer one cannot be halved as
-            often.
+        ValueError: A side is shorter than 16 px, or cannot be halved as often.
     """
-    # 16 * 2^halvings = short
-    short, long = sorted((height, width))
-    halvings = max(short // MIN_RESOLUTION, 1).bit_length() - 1
-    if short != MIN_RESOLUTION << halvings or long % (1 << halvings):
+    # 16 * 2^halvings <= short < 32 * 2^halvings
+    short = min(height, width)
+    halvings = (short // MIN_RESOLUTION).bit_length() - 1
+    if halvings < 0 or height % (1 << halvings) or width % (1 << halvings):
         raise ValueError(
             f"Laplacian pyramid (sliced Wasserstein distance) got {height}x{width} images; it "
-            f"wants a shorter side of 16, 32, 64, ... 1024 pixels and a longer side that halves "
-            f"down with it. Resize or crop both sets."
+            f"wants at least 16 px on both sides, and sides that can be halved until the shorter "
+            f"one has 16 to 31 px. Resize or crop both sets."
         )
     return halvings + 1
 

@@ -1,7 +1,7 @@
 """What all networks share, then what all generators do: styles and noise are arguments."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,27 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.ops.partition import split_rows
+from stylegan_jax.sizes import Size, describe_size, size_at
 
-# (block, layer, side) of every noise input, from low resolution to high.
-NoiseLayers = tuple[tuple[str, str, int], ...]
+
+class NoiseLayer(NamedTuple):
+    """A noise input.
+
+    Attributes:
+        block: Name of the block, `b4` and so on.
+        layer: Name of the layer in it.
+        resolution: That of the block.
+        size: Height and width of the noise.
+    """
+
+    block: str
+    layer: str
+    resolution: int
+    size: Size
+
+
+# Those of a network, from low resolution to high.
+NoiseLayers = tuple[NoiseLayer, ...]
 # {"b4": {"conv1": [n, 4, 4, 1]}, "b8": {"conv0": [n, 8, 8, 1], "conv1": ...}, ...}
 Noise = dict[str, dict[str, Any]]
 # Values that a network moves as it works (averages, spectral vectors), nested as its parameters.
@@ -46,15 +64,15 @@ def truncate(
     return jnp.where(layer < truncation_cutoff, truncated, ws)
 
 
-def make_noise(key: Array, num_images: int, layers: NoiseLayers, max_side: int) -> Noise:
+def make_noise(key: Array, num_images: int, layers: NoiseLayers, resolution: int) -> Noise:
     """Draws unit normal noise for the layers up to a resolution from one key."""
     noise: Noise = {}
-    # A layer's key is counted from 4x4 up, so that it stays the same as the network grows.
-    for i, (block, layer, side) in enumerate(layers):
-        if side <= max_side:
-            shape = (num_images, side, side, 1)
+    # A layer's key is counted from the first up, so that it stays the same as the network grows.
+    for i, layer in enumerate(layers):
+        if layer.resolution <= resolution:
+            shape = (num_images, *layer.size, 1)
             drawn = jax.random.normal(jax.random.fold_in(key, i), shape)
-            noise.setdefault(block, {})[layer] = drawn
+            noise.setdefault(layer.block, {})[layer.layer] = drawn
     return noise
 
 
@@ -98,6 +116,31 @@ class Network(nnx.Module):
         return UNPACKED
 
 
+class ImageNetwork(Network):
+    """A network that reads images: a discriminator.
+
+    Attributes:
+        resolutions: Those of the blocks, `(4, 8, ...)`.
+        base_grid: Size of the last feature maps.
+    """
+
+    resolutions: tuple[int, ...]
+    base_grid: Size
+
+    def resolution_of(self, img: Float[Array, "n h w cf"], packing: Packing) -> int:
+        """Returns the resolution of the block that images enter.
+
+        Raises:
+            ValueError: No block takes images of their size.
+        """
+        size = (img.shape[1] * packing[0], img.shape[2] * packing[1])
+        sizes = [size_at(resolution, self.base_grid) for resolution in self.resolutions]
+        if size not in sizes:
+            known = ", ".join(map(describe_size, sizes))
+            raise ValueError(f"Images of {describe_size(size)} px: this network takes {known}.")
+        return self.resolutions[sizes.index(size)]
+
+
 class BaseGenerator(Network):
     """A mapping and a synthesis network, `(z, c, noise) -> img`.
 
@@ -109,7 +152,7 @@ class BaseGenerator(Network):
         z_dim: Length of the latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
-        img_resolution: Side of the image.
+        img_resolution: Resolution of the last block (`sizes.py`).
         has_styles: Whether the layers read styles of their own, as mixing and truncation need.
         noise_layers: The noise inputs; empty where the network has none.
     """
@@ -135,7 +178,7 @@ class BaseGenerator(Network):
         truncation_cutoff: int | None = None,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
-    ) -> Float[Array, "n res res ch"]:
+    ) -> Float[Array, "n h w ch"]:
         """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state.
 
         A network that grows draws at `resolution` (None: its own), with the share `fade` of the

@@ -11,18 +11,22 @@ from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import Grouping, minibatch_stddev, normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing
+from stylegan_jax.sizes import SQUARE_BASE, Size, divided, size_at
 
 
-def block_resolutions(img_resolution: int) -> tuple[int, ...]:
-    """Returns the resolutions of a network's blocks, `(4, 8, ..., img_resolution)`.
+def block_sizes(img_resolution: int, base_grid: Size = SQUARE_BASE) -> dict[int, Size]:
+    """Returns the sizes of a network's blocks, `{4: base_grid, 8: ..., img_resolution: ...}`.
 
     Raises:
-        ValueError: `img_resolution` is not a power of two of at least 4.
+        ValueError: `img_resolution` is not a power of two of at least 4, or the shorter side of
+            `base_grid` not one of 4 to 7.
     """
     log2 = int(np.log2(max(img_resolution, 1)))
     if img_resolution < 4 or 2**log2 != img_resolution:
         raise ValueError(f"img_resolution={img_resolution}: give a power of two, 4 or more.")
-    return tuple(2**r for r in range(2, log2 + 1))
+    if not 4 <= min(base_grid) <= 7:
+        raise ValueError(f"base_grid={base_grid}: give a shorter side of 4 to 7.")
+    return {2**r: size_at(2**r, base_grid) for r in range(2, log2 + 1)}
 
 
 def channels_at(resolution: int, *, channel_base: int, channel_max: int) -> int:
@@ -39,11 +43,11 @@ def compute_dtype(resolution: int, img_resolution: int, num_bf16_res: int) -> jn
 
 
 def image_packing(
-    formulation: Formulation, resolution: int, img_channels: int, channels: int
+    formulation: Formulation, size: Size, img_channels: int, channels: int
 ) -> Packing:
     """Returns how an image is packed beside feature maps of so many channels."""
-    packing = formulation.packing(resolution, channels)
-    return formulation.image_packing(resolution, img_channels, packing)
+    packing = formulation.packing(size, channels)
+    return formulation.image_packing(size, img_channels, packing)
 
 
 def normalized(taps: tuple[float, ...]) -> tuple[float, ...]:
@@ -147,7 +151,7 @@ class Conv2d(nnx.Module):
         down: int = 1,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
-        resolution: int | None = None,
+        size: Size | None = None,
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
     ):
@@ -165,8 +169,8 @@ class Conv2d(nnx.Module):
             down: Integer decimation.
             resample_filter: 1-D FIR taps, any sum; used along both axes.
             conv_clamp: Clamp of the output before `gain`; None: unbounded.
-            resolution: Side of the input after `up`, from which `formulation` knows how input
-                and output are packed (`ops/packing.py`); None: they are not.
+            size: Height and width of the input after `up`, from which `formulation` knows how
+                input and output are packed (`ops/packing.py`); None: they are not.
             formulation: See `conv2d_resample`.
             rngs: Source of the first weights, N(0, 1).
         """
@@ -188,10 +192,10 @@ class Conv2d(nnx.Module):
         # How a platform holds what comes in and goes out: the same numbers in another order.
         self.formulation = formulation
         self.packing = (UNPACKED, UNPACKED)
-        if resolution is not None:
+        if size is not None:
             self.packing = (
-                formulation.packing(resolution // up, in_channels),
-                formulation.packing(resolution // down, out_channels),
+                formulation.packing(divided(size, up), in_channels),
+                formulation.packing(divided(size, down), out_channels),
             )
         # Equalised learning rate, as in `Dense`: fan_in = kernel_size^2 * in_channels.
         self.weight_gain = weight_gain / float(np.sqrt(in_channels * kernel_size**2))

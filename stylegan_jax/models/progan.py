@@ -1,6 +1,7 @@
 """ProGAN generator, grown block by block."""
 
 import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,7 @@ from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
     activate,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
 )
@@ -26,6 +27,7 @@ from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
+from stylegan_jax.sizes import SQUARE_BASE, Size
 
 # Half of a leaky ReLU's variance is lost (He et al. 2015). ProGAN and StyleGAN make up for it on
 # the weight, w_hat = w * sqrt(2 / fan_in); StyleGAN2 does on the activation.
@@ -46,7 +48,7 @@ class Mapping(nnx.Module):
 class SynthesisBlock(nnx.Module):
     """One resolution: up-sampling convolution and convolution, `[n, h, w, in] -> [n, 2h, 2w, out]`.
 
-    The 4x4 block makes its first feature maps from the latent with a dense layer.
+    The first block makes its feature maps from the latent with a dense layer.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class SynthesisBlock(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
+        size: Size,
         img_channels: int,
         has_torgb: bool,
         dtype: jnp.dtype,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block; `in_channels` 0 makes the 4x4 block."""
+        """Builds the block of a size; `in_channels` 0 makes the first one."""
         conv = functools.partial(
             Conv2d,
             kernel_size=3,
@@ -77,7 +80,7 @@ class SynthesisBlock(nnx.Module):
         # Feature maps: from the latent, or those of the block before at twice their size.
         if self.has_fc:
             # A quarter of the usual gain, as the official first layer has it; bias after reshaping.
-            fan_out = 4 * 4 * out_channels
+            fan_out = math.prod(size) * out_channels
             self.fc = Dense(w_dim, fan_out, bias=False, weight_gain=HE_GAIN / 4, rngs=rngs)
             self.bias = nnx.Param(jnp.zeros((out_channels,)))
         else:
@@ -89,12 +92,13 @@ class SynthesisBlock(nnx.Module):
             self.torgb = Conv2d(
                 out_channels, img_channels, kernel_size=1, formulation=formulation, rngs=rngs
             )
+        self.size = size
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "n h w o"]:
-        """Maps the latent `[n, w_dim]` (4x4 block) or feature maps `[n, h, w, i]`."""
+        """Maps the latent `[n, w_dim]` (first block) or feature maps `[n, h, w, i]`."""
         if self.has_fc:
-            x = self.fc(x).reshape(x.shape[0], 4, 4, -1)  # [n, 4, 4, out]
+            x = self.fc(x).reshape(x.shape[0], *self.size, -1)  # [n, h0, w0, out]
             x = x.astype(self.dtype)
             x = activate(x, self.bias[...], act="lrelu", act_gain=1.0)
         else:
@@ -130,7 +134,7 @@ def blend_colors(
 
 
 class Synthesis(nnx.Module):
-    """Synthesis network, `ws [n, 1, w_dim] -> img [n, res, res, img_channels]`."""
+    """Synthesis network, `ws [n, 1, w_dim] -> img [n, h, w, img_channels]`."""
 
     def __init__(
         self,
@@ -138,6 +142,7 @@ class Synthesis(nnx.Module):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size,
         channel_base: int,
         channel_max: int,
         grows: bool,
@@ -146,18 +151,20 @@ class Synthesis(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
-        self.resolutions = block_resolutions(img_resolution)
+        sizes = block_sizes(img_resolution, base_grid)
+        self.resolutions = tuple(sizes)
         self.grows = grows
         self.formulation = formulation
 
         # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
-        for res in self.resolutions:
+        for res, size in sizes.items():
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
             block = SynthesisBlock(
                 in_channels,
                 out_channels,
                 w_dim=w_dim,
+                size=size,
                 img_channels=img_channels,
                 has_torgb=grows or res == img_resolution,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
@@ -180,7 +187,7 @@ class Synthesis(nnx.Module):
     ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images at `resolution`, packed by `packing`; there is no noise input."""
         del noise
-        # The only style is the normalised latent, which the 4x4 block reads.
+        # The only style is the normalised latent, which the first block reads.
         x = ws[:, 0]  # [n, w_dim]
         coarse = None  # what the block before the last gave
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
@@ -208,6 +215,7 @@ class Generator(BaseGenerator):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size = SQUARE_BASE,
         channel_base: int = 16384,
         channel_max: int = 512,
         grows: bool = True,
@@ -220,8 +228,9 @@ class Generator(BaseGenerator):
         Args:
             z_dim: Length of the latent.
             c_dim: Length of the label vector, appended to the latent; 0: unconditional.
-            img_resolution: Side of the image, a power of two.
-            img_channels: Colours of the image.
+            img_resolution: Resolution of the last block, a power of two: the side of a square.
+            img_channels: Colours of the image, 1 to 16.
+            base_grid: Height and width of the first feature maps (`sizes.py`).
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Give every resolution a way to colours; False: only the last.
@@ -236,6 +245,7 @@ class Generator(BaseGenerator):
             z_dim + c_dim,
             img_resolution,
             img_channels,
+            base_grid=base_grid,
             channel_base=channel_base,
             channel_max=channel_max,
             grows=grows,

@@ -1,17 +1,18 @@
 """Discriminator of ProGAN and StyleGAN 1, grown block by block."""
 
 import functools
+import math
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.blocks import Moving, Network, growing_resolutions
+from stylegan_jax.models.blocks import ImageNetwork, Moving, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
     MinibatchStddev,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
 )
@@ -19,9 +20,10 @@ from stylegan_jax.models.progan import HE_GAIN
 from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import Grouping
-from stylegan_jax.ops.packing import depth_to_space, packing_of
+from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
+from stylegan_jax.sizes import SQUARE_BASE, Size
 
 # Convolution and dense layer with a leaky ReLU whose gain sits on the weight.
 _conv2d = functools.partial(Conv2d, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
@@ -77,13 +79,14 @@ class DiscriminatorBlock(nnx.Module):
 
 
 class DiscriminatorEpilogue(nnx.Module):
-    """The 4x4 end: minibatch stddev, convolution, two dense layers, choice by label; float32."""
+    """The end: minibatch stddev, convolution, two dense layers, choice by label; float32."""
 
     def __init__(
         self,
         in_channels: int,
         hidden_features: int,
         *,
+        base_grid: Size,
         num_scores: int,
         img_channels: int,
         has_fromrgb: bool,
@@ -93,29 +96,29 @@ class DiscriminatorEpilogue(nnx.Module):
     ):
         """Builds the end; with several `num_scores`, the label picks one."""
         conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
-        # Colours of 4x4 images.
+        # Colours of images of the base grid.
         if has_fromrgb:
             self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
         # Feature maps -> one vector -> a score for every class, or one for all.
         self.mbstd = mbstd
         self.conv = conv(in_channels + mbstd.num_channels, in_channels, kernel_size=3)
-        self.fc = _dense(in_channels * 4 * 4, hidden_features, rngs=rngs)
+        self.fc = _dense(in_channels * math.prod(base_grid), hidden_features, rngs=rngs)
         self.out = Dense(hidden_features, num_scores, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "n 4 4 i"], c: Float[Array, "n m"] | None
+        self, x: Float[Array, "n h0 w0 i"], c: Float[Array, "n m"] | None
     ) -> Float[Array, "n 1"]:
         """Returns the logits."""
-        # Statistics of the group, then two layers that see the whole 4x4 map (section 3, table 2).
-        x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
-        x = self.conv(x)  # [n, 4, 4, in]
+        # Statistics of the group, then two layers that see the whole map (section 3, table 2).
+        x = self.mbstd(x.astype(jnp.float32))  # [n, h0, w0, in + num_channels]
+        x = self.conv(x)  # [n, h0, w0, in]
         x = self.fc(x.reshape(x.shape[0], -1))  # [n, hidden_features]
         x = self.out(x)  # [n, num_scores]
         # One-hot labels pick the score of their class.
         return x if c is None else jnp.sum(x * c, axis=-1, keepdims=True)
 
 
-class Discriminator(Network):
+class Discriminator(ImageNetwork):
     """Discriminator of ProGAN and StyleGAN 1, `(img, c [n, c_dim], moving) -> (logits, moved)`.
 
     Source: Karras et al. 2018 (ProGAN), table 2 and figure 2; Karras et al. 2019 (StyleGAN).
@@ -128,6 +131,7 @@ class Discriminator(Network):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size = SQUARE_BASE,
         channel_base: int = 16384,
         channel_max: int = 512,
         grows: bool = True,
@@ -145,8 +149,9 @@ class Discriminator(Network):
 
         Args:
             c_dim: Length of the label vector; 0: unconditional.
-            img_resolution: Side of the largest image, a power of two.
-            img_channels: Colours of the image.
+            img_resolution: Resolution of the first block, a power of two: the side of a square.
+            img_channels: Colours of the image, 1 to 16.
+            base_grid: Height and width of the last feature maps (`sizes.py`).
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Let images enter at every resolution; False: only at the largest.
@@ -163,8 +168,9 @@ class Discriminator(Network):
             rngs: Source of the first weights.
         """
         formulation = formulation or platform_formulation()
-        self.resolutions = block_resolutions(img_resolution)
-        self.img_channels = img_channels
+        sizes = block_sizes(img_resolution, base_grid)
+        self.resolutions = tuple(sizes)
+        self.base_grid = base_grid
         self.grows = grows
         # The last dense layer's width follows the same rule, at 2x2.
         channels = {
@@ -187,11 +193,12 @@ class Discriminator(Network):
             )
             setattr(self, f"b{res}", block)
 
-        # The end at 4x4.
+        # The end, on the base grid.
         self.is_conditional = score_by_label and c_dim > 0
         self.b4 = DiscriminatorEpilogue(
             channels[4],
             channels[2],
+            base_grid=base_grid,
             num_scores=c_dim if self.is_conditional else 1,
             has_fromrgb=grows or img_resolution == 4,
             img_channels=img_channels,
@@ -211,22 +218,26 @@ class Discriminator(Network):
         moving: Moving,
         *,
         fade: Float[Array, ""] | None = None,
+        packing: Packing = UNPACKED,
     ) -> tuple[Float[Array, "n 1"], Moving]:
-        """Scores images in [-1, 1], packed or not; higher is more real.
+        """Scores images in [-1, 1], packed by `packing`; higher is more real.
 
         The image's own size says which blocks work; `fade` is the share of the path that enters
         at half the size (None: not computed).
-        """
-        # Nothing here is packed: an image that came packed is unpacked first.
-        img = depth_to_space(img, packing_of(img, self.img_channels))
-        side = img.shape[1]
-        blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
 
-        # From the image's own size down.
-        x = getattr(self, f"b{side}").fromrgb(split_rows(img.astype(self._dtype(side))))
+        Raises:
+            ValueError: Images of a size that no block takes.
+        """
+        resolution = self.resolution_of(img, packing)
+        blocks = growing_resolutions(self.resolutions, resolution, grows=self.grows)
+
+        # From the image's own size down. Nothing here is packed.
+        img = depth_to_space(img, packing)
+        first = getattr(self, f"b{resolution}")
+        x = first.fromrgb(split_rows(img.astype(self._dtype(resolution))))
         for res in reversed(blocks[1:]):
             x = split_rows(getattr(self, f"b{res}")(x))
-            if res == side and fade is not None:
+            if res == resolution and fade is not None:
                 # While the first block grows in: the next one reads its output mixed with the
                 # colours of the image at half the size (Karras et al. 2018, figure 2).
                 small = average_pixels(img, 2).astype(x.dtype)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from stylegan_jax.models.blocks import (
     BaseGenerator,
     Moving,
     Noise,
+    NoiseLayer,
     apply_block,
     growing_resolutions,
 )
@@ -19,7 +21,7 @@ from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
     activate,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
 )
@@ -28,6 +30,7 @@ from stylegan_jax.ops.fir import blur2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import instance_norm, normalize_2nd_moment
 from stylegan_jax.ops.packing import UNPACKED, Packing, space_to_depth
+from stylegan_jax.sizes import SQUARE_BASE, Size
 
 
 class Mapping(nnx.Module):
@@ -148,7 +151,7 @@ class Epilogue(nnx.Module):
 class SynthesisBlock(nnx.Module):
     """One resolution: up-sampling convolution and convolution, each with its epilogue.
 
-    The 4x4 block starts from a learned constant, or from the latent through a dense layer.
+    The first block starts from a learned constant, or from the latent through a dense layer.
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class SynthesisBlock(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
+        size: Size,
         img_channels: int,
         has_torgb: bool,
         switches: Switches,
@@ -164,7 +168,10 @@ class SynthesisBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block; `in_channels` 0 makes the 4x4 block. Arguments as in `Generator`."""
+        """Builds the block of a size; `in_channels` 0 makes the first one.
+
+        The other arguments are those of `Generator`.
+        """
         # The bias belongs to the epilogue, after the noise.
         conv = functools.partial(
             Conv2d,
@@ -183,10 +190,10 @@ class SynthesisBlock(nnx.Module):
         # those of the block before at twice their size.
         self.start = "conv" if in_channels > 0 else "const" if switches.const_input else "fc"
         if self.start == "const":
-            self.const = nnx.Param(jnp.ones((4, 4, out_channels)))
+            self.const = nnx.Param(jnp.ones((*size, out_channels)))
         elif self.start == "fc":
             # A quarter of the usual gain, as in ProGAN's first layer.
-            fan_out = 4 * 4 * out_channels
+            fan_out = math.prod(size) * out_channels
             self.fc = Dense(w_dim, fan_out, bias=False, weight_gain=HE_GAIN / 4, rngs=rngs)
         else:
             self.conv0 = conv(in_channels, out_channels, up=2)
@@ -201,6 +208,7 @@ class SynthesisBlock(nnx.Module):
             )
         self.blur_filter = switches.blur_filter
         self.formulation = formulation
+        self.size = size
         self.dtype = dtype
 
     def __call__(
@@ -211,10 +219,10 @@ class SynthesisBlock(nnx.Module):
     ) -> Float[Array, "n p q o"]:
         """Applies the block with the first two of `ws`."""
         if self.start == "const":
-            const = self.const[...].astype(self.dtype)  # [4, 4, out]
+            const = self.const[...].astype(self.dtype)  # [h0, w0, out]
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
         elif self.start == "fc":
-            x = self.fc(ws[:, 0]).reshape(ws.shape[0], 4, 4, -1)  # [n, 4, 4, out]
+            x = self.fc(ws[:, 0]).reshape(ws.shape[0], *self.size, -1)  # [n, h0, w0, out]
             x = x.astype(self.dtype)
         else:
             assert x is not None
@@ -233,7 +241,7 @@ class SynthesisBlock(nnx.Module):
 
 
 class Synthesis(nnx.Module):
-    """Synthesis network, `ws [n, num_ws, w_dim] -> img [n, res, res, img_channels]`."""
+    """Synthesis network, `ws [n, num_ws, w_dim] -> img [n, h, w, img_channels]`."""
 
     def __init__(
         self,
@@ -241,6 +249,7 @@ class Synthesis(nnx.Module):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size,
         channel_base: int,
         channel_max: int,
         grows: bool,
@@ -250,19 +259,21 @@ class Synthesis(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the network; arguments as in `Generator`."""
-        self.resolutions = block_resolutions(img_resolution)
+        sizes = block_sizes(img_resolution, base_grid)
+        self.resolutions = tuple(sizes)
         self.num_ws = 2 * len(self.resolutions)
         self.grows = grows
         self.formulation = formulation
 
         # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
-        for res in self.resolutions:
+        for res, size in sizes.items():
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
             block = SynthesisBlock(
                 in_channels,
                 out_channels,
                 w_dim=w_dim,
+                size=size,
                 img_channels=img_channels,
                 has_torgb=grows or res == img_resolution,
                 switches=switches,
@@ -292,7 +303,7 @@ class Synthesis(nnx.Module):
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
 
-        # From 4x4 up, two styles per block; `coarse` is what the block before the last gave.
+        # From the base grid up, two styles per block; `coarse` is of the block before the last.
         x = coarse = None
         working = growing_resolutions(self.resolutions, resolution, grows=self.grows)
         for i, res in enumerate(working):
@@ -324,6 +335,7 @@ class Generator(BaseGenerator):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size = SQUARE_BASE,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
         layer_features: int | None = None,
@@ -347,8 +359,9 @@ class Generator(BaseGenerator):
             z_dim: Length of the latent, and of the label's embedding.
             c_dim: Length of the label vector; 0: unconditional.
             w_dim: Length of a style; without mapping layers it is that of the mapping's input.
-            img_resolution: Side of the image, a power of two.
-            img_channels: Colours of the image.
+            img_resolution: Resolution of the last block, a power of two: the side of a square.
+            img_channels: Colours of the image, 1 to 16.
+            base_grid: Height and width of the first feature maps (`sizes.py`).
             mapping_layers: Layers of the mapping network; 0: styles are normalised latents.
             mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
             layer_features: Width of the mapping's hidden layers; default w_dim.
@@ -382,6 +395,7 @@ class Generator(BaseGenerator):
             self.mapping.w_dim,
             img_resolution,
             img_channels,
+            base_grid=base_grid,
             channel_base=channel_base,
             channel_max=channel_max,
             grows=grows,
@@ -406,8 +420,8 @@ class Generator(BaseGenerator):
         self.img_resolution = img_resolution
         self.has_styles = use_styles
         self.noise_layers = tuple(
-            (f"b{res}", layer, res)
-            for res in self.synthesis.resolutions
+            NoiseLayer(f"b{res}", layer, res, size)
+            for res, size in block_sizes(img_resolution, base_grid).items()
             for layer in ("conv0", "conv1")
             if use_noise
         )

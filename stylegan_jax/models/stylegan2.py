@@ -13,6 +13,7 @@ from stylegan_jax.models.blocks import (
     BaseGenerator,
     Moving,
     Noise,
+    NoiseLayer,
     apply_block,
     growing_resolutions,
 )
@@ -21,7 +22,7 @@ from stylegan_jax.models.layers import (
     Dense,
     Mapping,
     activate,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
     image_packing,
@@ -32,6 +33,7 @@ from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.modulated_conv import modulated_conv2d
 from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, repack, space_to_depth
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
+from stylegan_jax.sizes import SQUARE_BASE, Size, divided
 
 # Karras et al. 2020, figure 7. orig: the last block alone makes the image. skip (b): the image is
 # a sum over resolutions. resnet (c): the feature maps are. progressive: ProGAN's, grown in steps.
@@ -59,7 +61,7 @@ class SynthesisLayer(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
-        resolution: int,
+        size: Size,
         up: int = 1,
         use_noise: bool = True,
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
@@ -86,8 +88,8 @@ class SynthesisLayer(nnx.Module):
         # As in `Conv2d`: the same numbers in another order.
         self.formulation = formulation
         self.packing = (
-            formulation.packing(resolution // up, in_channels),
-            formulation.packing(resolution, out_channels),
+            formulation.packing(divided(size, up), in_channels),
+            formulation.packing(size, out_channels),
         )
 
     def __call__(
@@ -125,7 +127,7 @@ class ToRGB(nnx.Module):
         img_channels: int,
         *,
         w_dim: int,
-        resolution: int,
+        size: Size,
         conv_clamp: float | None = None,
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
@@ -142,8 +144,8 @@ class ToRGB(nnx.Module):
         self.conv_clamp = conv_clamp
         self.formulation = formulation
         self.packing = (
-            formulation.packing(resolution, in_channels),
-            image_packing(formulation, resolution, img_channels, in_channels),
+            formulation.packing(size, in_channels),
+            image_packing(formulation, size, img_channels, in_channels),
         )
 
     def __call__(
@@ -167,7 +169,7 @@ class ToRGB(nnx.Module):
 class SynthesisBlock(nnx.Module):
     """One resolution: up-sampling convolution, convolution and, where wanted, ToRGB.
 
-    The 4x4 block starts from the learned constant and has a single convolution.
+    The first block starts from the learned constant and has a single convolution.
 
     Source: Karras et al. 2020 (StyleGAN2), figure 7: skip (b), residual (c).
     """
@@ -178,7 +180,7 @@ class SynthesisBlock(nnx.Module):
         out_channels: int,
         *,
         w_dim: int,
-        resolution: int,
+        size: Size,
         img_channels: int,
         is_last: bool,
         architecture: str,
@@ -189,9 +191,9 @@ class SynthesisBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block whose feature maps have the side `resolution`.
+        """Builds the block whose feature maps have the height and width `size`.
 
-        `in_channels` are those of the block before, 0 in the 4x4 block; `is_last`: the block ends
+        `in_channels` are those of the block before, 0 in the first block; `is_last`: the block ends
         the network and always has a ToRGB; `dtype` is that of the feature maps. The other
         arguments are those of `Generator`.
         """
@@ -203,7 +205,7 @@ class SynthesisBlock(nnx.Module):
         conv = functools.partial(
             SynthesisLayer,
             w_dim=w_dim,
-            resolution=resolution,
+            size=size,
             use_noise=use_noise,
             resample_filter=resample_filter,
             conv_clamp=conv_clamp,
@@ -213,7 +215,7 @@ class SynthesisBlock(nnx.Module):
 
         # Feature maps: the learned constant, or those of the block before at twice their size.
         if self.has_const:
-            shape = (resolution, resolution, out_channels)
+            shape = (*size, out_channels)
             self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
         else:
             self.conv0 = conv(in_channels, out_channels, up=2)
@@ -225,7 +227,7 @@ class SynthesisBlock(nnx.Module):
                 out_channels,
                 img_channels,
                 w_dim=w_dim,
-                resolution=resolution,
+                size=size,
                 conv_clamp=conv_clamp,
                 formulation=formulation,
                 rngs=rngs,
@@ -239,14 +241,15 @@ class SynthesisBlock(nnx.Module):
                 bias=False,
                 up=2,
                 resample_filter=resample_filter,
-                resolution=resolution,
+                size=size,
                 formulation=formulation,
                 rngs=rngs,
             )
 
         # How the image is held that this block returns, and the one that it is given.
-        self.img_packing = image_packing(formulation, resolution, img_channels, out_channels)
-        self.coarse_packing = image_packing(formulation, resolution // 2, img_channels, in_channels)
+        self.img_packing = image_packing(formulation, size, img_channels, out_channels)
+        coarse_size = divided(size, 2)
+        self.coarse_packing = image_packing(formulation, coarse_size, img_channels, in_channels)
         self.taps = normalized(resample_filter)
         self.dtype = dtype
         self.formulation = formulation
@@ -265,7 +268,7 @@ class SynthesisBlock(nnx.Module):
         """
         # Feature maps; a layer that is missing in `noise` gets none.
         if self.has_const:
-            const = self.const[...].astype(self.dtype)  # [4, 4, out]
+            const = self.const[...].astype(self.dtype)  # [h0, w0, out]
             x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
             x = self.conv1(x, ws[:, 0], noise.get("conv1"))
         else:
@@ -292,7 +295,7 @@ class SynthesisBlock(nnx.Module):
 
 
 class Synthesis(nnx.Module):
-    """Synthesis network, `ws [n, num_ws, w_dim] -> img [n, res, res, img_channels]` in [-1, 1].
+    """Synthesis network, `ws [n, num_ws, w_dim] -> img [n, h, w, img_channels]` in [-1, 1].
 
     Source: Karras et al. 2020 (StyleGAN2), figures 2 and 7.
     """
@@ -303,6 +306,7 @@ class Synthesis(nnx.Module):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size,
         channel_base: int,
         channel_max: int,
         architecture: str,
@@ -317,18 +321,19 @@ class Synthesis(nnx.Module):
         check_architecture(architecture)
         self.grows = architecture == "progressive"
         self.formulation = formulation
-        self.resolutions = block_resolutions(img_resolution)
+        sizes = block_sizes(img_resolution, base_grid)
+        self.resolutions = tuple(sizes)
 
         # Blocks b4, b8, ..., each reading the feature maps of the one before.
         in_channels = 0
         self.num_ws = 0
-        for res in self.resolutions:
+        for res, size in sizes.items():
             out_channels = channels_at(res, channel_base=channel_base, channel_max=channel_max)
             block = SynthesisBlock(
                 in_channels,
                 out_channels,
                 w_dim=w_dim,
-                resolution=res,
+                size=size,
                 img_channels=img_channels,
                 is_last=res == img_resolution,
                 architecture=architecture,
@@ -364,7 +369,7 @@ class Synthesis(nnx.Module):
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
 
-        # From 4x4 up; `index` counts the styles that convolutions have read.
+        # From the base grid up; `index` counts the styles that convolutions have read.
         x = img = coarse_img = block = None
         index = 0
         for res in growing_resolutions(self.resolutions, resolution, grows=self.grows):
@@ -405,6 +410,7 @@ class Generator(BaseGenerator):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size = SQUARE_BASE,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
         embed_features: int | None = None,
@@ -425,8 +431,9 @@ class Generator(BaseGenerator):
             z_dim: Length of the latent.
             c_dim: Length of the label vector; 0: unconditional.
             w_dim: Length of a style.
-            img_resolution: Side of the image, a power of two.
-            img_channels: Colours of the image.
+            img_resolution: Resolution of the last block, a power of two: the side of a square.
+            img_channels: Colours of the image, 1 to 16.
+            base_grid: Height and width of the first feature maps (`sizes.py`).
             mapping_layers: Layers of the mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
             embed_features: Length of the label's embedding; default w_dim.
@@ -458,6 +465,7 @@ class Generator(BaseGenerator):
             w_dim,
             img_resolution,
             img_channels,
+            base_grid=base_grid,
             channel_base=channel_base,
             channel_max=channel_max,
             architecture=architecture,
@@ -475,10 +483,10 @@ class Generator(BaseGenerator):
         self.num_ws = self.synthesis.num_ws
         self.img_resolution = img_resolution
         self.has_styles = True
-        # Every convolution but the one that the 4x4 block does not have.
+        # Every convolution but the one that the first block does not have.
         self.noise_layers = tuple(
-            (f"b{res}", layer, res)
-            for res in self.synthesis.resolutions
+            NoiseLayer(f"b{res}", layer, res, size)
+            for res, size in block_sizes(img_resolution, base_grid).items()
             for layer in ("conv0", "conv1")
             if use_noise and (res, layer) != (4, "conv0")
         )

@@ -1,6 +1,7 @@
 """StyleGAN2 discriminator in the original, skip, residual or progressive architecture."""
 
 import functools
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,13 +9,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.models.blocks import Moving, Network, growing_resolutions
+from stylegan_jax.models.blocks import ImageNetwork, Moving, growing_resolutions
 from stylegan_jax.models.layers import (
     Conv2d,
     Dense,
     Mapping,
     MinibatchStddev,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
     image_packing,
@@ -28,12 +29,12 @@ from stylegan_jax.ops.packing import (
     UNPACKED,
     Packing,
     depth_to_space,
-    packing_of,
     repack,
     space_to_depth,
 )
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
+from stylegan_jax.sizes import SQUARE_BASE, Size, divided
 
 
 class FromRGB(Conv2d):
@@ -44,7 +45,7 @@ class FromRGB(Conv2d):
         img_channels: int,
         out_channels: int,
         *,
-        resolution: int,
+        size: Size,
         conv_clamp: float | None = None,
         formulation: Formulation,
         rngs: nnx.Rngs,
@@ -61,8 +62,8 @@ class FromRGB(Conv2d):
         )
         # Images are packed otherwise than feature maps of as many channels.
         self.packing = (
-            image_packing(formulation, resolution, img_channels, out_channels),
-            formulation.packing(resolution, out_channels),
+            image_packing(formulation, size, img_channels, out_channels),
+            formulation.packing(size, out_channels),
         )
 
 
@@ -79,7 +80,7 @@ class DiscriminatorBlock(nnx.Module):
         in_channels: int,
         out_channels: int,
         *,
-        resolution: int,
+        size: Size,
         img_channels: int,
         is_first: bool,
         architecture: str,
@@ -89,14 +90,14 @@ class DiscriminatorBlock(nnx.Module):
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
-        """Builds the block of `resolution`; `is_first`: the image enters here at full size."""
+        """Builds the block of a size; `is_first`: the image enters here at full size."""
         self.has_fromrgb = is_first or architecture in ("skip", "progressive")
         self.adds_fromrgb = architecture == "skip"
         self.has_skip = architecture == "resnet"
         conv = functools.partial(
             Conv2d,
             resample_filter=resample_filter,
-            resolution=resolution,
+            size=size,
             formulation=formulation,
             rngs=rngs,
         )
@@ -107,7 +108,7 @@ class DiscriminatorBlock(nnx.Module):
             self.fromrgb = FromRGB(
                 img_channels,
                 in_channels,
-                resolution=resolution,
+                size=size,
                 conv_clamp=conv_clamp,
                 formulation=formulation,
                 rngs=rngs,
@@ -120,10 +121,9 @@ class DiscriminatorBlock(nnx.Module):
             self.skip = conv(in_channels, out_channels, kernel_size=1, bias=False, down=2)
 
         # How the image is held that comes in, and the one that goes on to the next block.
-        self.img_packing = image_packing(formulation, resolution, img_channels, in_channels)
-        self.coarse_packing = image_packing(
-            formulation, resolution // 2, img_channels, out_channels
-        )
+        self.img_packing = image_packing(formulation, size, img_channels, in_channels)
+        coarse_size = divided(size, 2)
+        self.coarse_packing = image_packing(formulation, coarse_size, img_channels, out_channels)
         self.taps = normalized(resample_filter)
         self.formulation = formulation
         self.dtype = dtype
@@ -157,12 +157,13 @@ class DiscriminatorBlock(nnx.Module):
 
 
 class DiscriminatorEpilogue(nnx.Module):
-    """The 4x4 end: minibatch stddev, convolution, two dense layers, label projection; float32."""
+    """The end: minibatch stddev, convolution, two dense layers, label projection; float32."""
 
     def __init__(
         self,
         in_channels: int,
         *,
+        base_grid: Size,
         cmap_dim: int,
         img_channels: int,
         architecture: str,
@@ -172,10 +173,10 @@ class DiscriminatorEpilogue(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the end; `cmap_dim` 0 gives one logit per image without a label."""
-        # Colours, in the architectures whose image reaches 4x4.
+        # Colours, in the architectures whose image reaches the base grid.
         if architecture in ("skip", "progressive"):
             self.fromrgb = FromRGB(
-                img_channels, in_channels, resolution=4, formulation=formulation, rngs=rngs
+                img_channels, in_channels, size=base_grid, formulation=formulation, rngs=rngs
             )
         self.adds_fromrgb = architecture == "skip"
 
@@ -190,14 +191,14 @@ class DiscriminatorEpilogue(nnx.Module):
             formulation=formulation,
             rngs=rngs,
         )
-        self.fc = Dense(in_channels * 4 * 4, in_channels, act="lrelu", rngs=rngs)
+        self.fc = Dense(in_channels * math.prod(base_grid), in_channels, act="lrelu", rngs=rngs)
         self.out = Dense(in_channels, cmap_dim if cmap_dim > 0 else 1, rngs=rngs)
         self.cmap_dim = cmap_dim
 
     def __call__(
         self,
-        x: Float[Array, "n 4 4 i"] | None,
-        img: Float[Array, "n 4 4 c"] | None,
+        x: Float[Array, "n h0 w0 i"] | None,
+        img: Float[Array, "n h0 w0 c"] | None,
         cmap: Float[Array, "n m"] | None,
     ) -> Float[Array, "n 1"]:
         """Returns the logits."""
@@ -207,8 +208,8 @@ class DiscriminatorEpilogue(nnx.Module):
             x = y if x is None else x.astype(jnp.float32) + y
 
         # Feature maps -> one vector per image (Karras et al. 2018, section 3 and table 2).
-        x = self.mbstd(x.astype(jnp.float32))  # [n, 4, 4, in + num_channels]
-        x = self.conv(x)  # [n, 4, 4, in]
+        x = self.mbstd(x.astype(jnp.float32))  # [n, h0, w0, in + num_channels]
+        x = self.conv(x)  # [n, h0, w0, in]
         x = self.fc(x.reshape(x.shape[0], -1))  # [n, in]
         x = self.out(x)  # [n, cmap_dim or 1]
 
@@ -218,8 +219,8 @@ class DiscriminatorEpilogue(nnx.Module):
         return jnp.sum(x * cmap, axis=-1, keepdims=True) / float(np.sqrt(self.cmap_dim))
 
 
-class Discriminator(Network):
-    """StyleGAN2 discriminator, `(img [n, res, res, c], c [n, c_dim], moving) -> (logits, moved)`.
+class Discriminator(ImageNetwork):
+    """StyleGAN2 discriminator, `(img [n, h, w, ch], c [n, c_dim], moving) -> (logits, moved)`.
 
     Source: Karras et al. 2020 (StyleGAN2), figure 7; label projection as in StyleGAN2-ADA.
     Checked: tests/parity, cases `sg2_D_*`.
@@ -231,6 +232,7 @@ class Discriminator(Network):
         img_resolution: int,
         img_channels: int,
         *,
+        base_grid: Size = SQUARE_BASE,
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: str = "resnet",
@@ -252,13 +254,14 @@ class Discriminator(Network):
 
         Args:
             c_dim: Length of the label vector; 0: unconditional.
-            img_resolution: Side of the image, a power of two.
-            img_channels: Colours of the image.
+            img_resolution: Resolution of the first block, a power of two: the side of a square.
+            img_channels: Colours of the image, 1 to 16.
+            base_grid: Height and width of the last feature maps (`sizes.py`).
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             architecture: `resnet` (configs E, F), `skip`, `orig` or `progressive` (configs B to D).
             resample_filter: 1-D FIR taps of all resampling.
-            cmap_dim: Length of the mapped label; default the channels at 4x4.
+            cmap_dim: Length of the mapped label; default the channels of the last block.
             mapping_layers: Layers of the label's mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of that network.
             embed_features: Length of the label's embedding; default cmap_dim.
@@ -273,8 +276,9 @@ class Discriminator(Network):
         """
         formulation = formulation or platform_formulation()
         check_architecture(architecture)
-        self.resolutions = block_resolutions(img_resolution)
-        self.img_channels = img_channels
+        sizes = block_sizes(img_resolution, base_grid)
+        self.resolutions = tuple(sizes)
+        self.base_grid = base_grid
         self.grows = architecture == "progressive"
         channels = {
             res: channels_at(res, channel_base=channel_base, channel_max=channel_max)
@@ -293,7 +297,7 @@ class Discriminator(Network):
             block = DiscriminatorBlock(
                 channels[res],
                 channels[res // 2],
-                resolution=res,
+                size=sizes[res],
                 is_first=res == img_resolution,
                 resample_filter=resample_filter,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
@@ -315,13 +319,15 @@ class Discriminator(Network):
                 rngs=rngs,
             )
 
-        # The end at 4x4.
+        # The end, on the base grid.
         mbstd = MinibatchStddev(
             group_size=mbstd_group_size,
             num_channels=mbstd_num_channels,
             grouping=mbstd_grouping,
         )
-        self.b4 = DiscriminatorEpilogue(channels[4], cmap_dim=self.cmap_dim, mbstd=mbstd, **shared)
+        self.b4 = DiscriminatorEpilogue(
+            channels[4], base_grid=base_grid, cmap_dim=self.cmap_dim, mbstd=mbstd, **shared
+        )
 
     def __call__(
         self,
@@ -330,26 +336,28 @@ class Discriminator(Network):
         moving: Moving,
         *,
         fade: Float[Array, ""] | None = None,
+        packing: Packing = UNPACKED,
     ) -> tuple[Float[Array, "n 1"], Moving]:
-        """Scores images in [-1, 1], packed or not; higher is more real.
+        """Scores images in [-1, 1], packed by `packing`; higher is more real.
 
         In the progressive architecture the image's own size says which blocks work, and `fade` is
         the share of the path that enters at half the size (None: not computed).
+
+        Raises:
+            ValueError: Images of a size that no block takes.
         """
-        # Callers hold images as `packing_at` says, or do not pack them; the shape tells which.
-        packed = packing_of(img, self.img_channels)
-        side = img.shape[1] * packed[0]
-        blocks = growing_resolutions(self.resolutions, side, grows=self.grows)
+        resolution = self.resolution_of(img, packing)
+        blocks = growing_resolutions(self.resolutions, resolution, grows=self.grows)
 
         # From the image's own size down; `rest` is what skip blocks still read of the image.
         x = None
-        rest = split_rows(repack(img, packed, self.packing_at(side)))
+        rest = split_rows(repack(img, packing, self.packing_at(resolution)))
         for res in reversed(blocks[1:]):
             x, rest = split_rows(getattr(self, f"b{res}")(x, rest))
-            if res == side and fade is not None:
+            if res == resolution and fade is not None:
                 # While the first block grows in: the next one reads its output mixed with the
                 # colours of the image at half the size (Karras et al. 2018, figure 2).
-                small = average_pixels(depth_to_space(img, packed), 2)
+                small = average_pixels(depth_to_space(img, packing), 2)
                 small = space_to_depth(small.astype(x.dtype), self.packing_at(res // 2))
                 x = fade_to(x, getattr(self, f"b{res // 2}").fromrgb(small), fade)
 

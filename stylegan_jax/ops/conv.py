@@ -170,7 +170,7 @@ def _choose_form(
     """The form that is fastest for these shapes on this platform; the result is the same."""
     is_pointwise = weight.shape[:2] == (1, 1)
     is_separable = how.groups == 1 and _is_separable(how.taps)
-    finer_side = x.shape[1] * how.up
+    finer_side = min(x.shape[1:3]) * how.up
 
     # Between packed maps everything is one plain convolution.
     if how.packing != (UNPACKED, UNPACKED):

@@ -6,6 +6,7 @@ from typing import Literal
 import jax
 
 from stylegan_jax.ops.packing import UNPACKED, Packing
+from stylegan_jax.sizes import Size
 
 Filter = Literal["matrix", "shifts", "depthwise"]
 
@@ -39,27 +40,29 @@ class Formulation:
     longer_fir: Filter
     recomputed_from: int | None = None
 
-    def packing(self, resolution: int, channels: int) -> Packing:
-        """How the feature maps of a block are packed, `(y, x)`."""
+    def packing(self, size: Size, channels: int) -> Packing:
+        """How feature maps are packed, `(y, x)`; what they are packed by divides their size."""
         py, px = UNPACKED
         while (
-            resolution >= _MIN_PACKED_SIDE
+            min(size) >= _MIN_PACKED_SIDE
             and py * px * channels * 2 <= self.packed_channels
             and py * px * 2 <= self.max_packing
         ):
             # Columns first: (1, 2), (2, 2), (2, 4), ...
-            if py == px:
-                px *= 2
-            else:
-                py *= 2
+            wider = (py, px * 2) if py == px else (py * 2, px)
+            if size[0] % wider[0] or size[1] % wider[1]:
+                break
+            py, px = wider
         return py, px
 
-    def image_packing(self, resolution: int, channels: int, packing: Packing) -> Packing:
+    def image_packing(self, size: Size, channels: int, packing: Packing) -> Packing:
         """How images are packed beside feature maps packed by `packing`: wider, for few colours."""
         py, px = packing
+        width = size[1]
         while (
             py * px * channels * 2 <= self.packed_channels
-            and resolution >= px * 2 * _MIN_PACKED_SIDE
+            and width >= px * 2 * _MIN_PACKED_SIDE
+            and width % (px * 2) == 0
         ):
             px *= 2
         return py, px

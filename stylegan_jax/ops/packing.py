@@ -66,14 +66,6 @@ def repack(
     return x if packed == wanted else space_to_depth(depth_to_space(x, packed), wanted)
 
 
-def packing_of(x: Float[Array, "n h w cf"], channels: int) -> Packing:
-    """How square feature maps of so many channels are packed, by their shape."""
-    # c = py * px * channels, and unpacked maps are square: h * py = w * px.
-    _, h, w, c = x.shape
-    py = math.isqrt(c * w // (channels * h))
-    return py, c // (channels * py)
-
-
 def tile_channels(x: Float[Array, "*b c"], packing: Packing) -> Float[Array, "*b cf"]:
     """Repeats per-channel numbers (styles, biases) for every phase of packed feature maps."""
     return x if packing == UNPACKED else jnp.tile(x, (1,) * (x.ndim - 1) + (math.prod(packing),))

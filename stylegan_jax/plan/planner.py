@@ -25,6 +25,7 @@ from stylegan_jax.plan.targets import (
 from stylegan_jax.run.input import image_shape, open_config_source
 from stylegan_jax.run.progress import describe_duration
 from stylegan_jax.training.build import ImageShape, check_config
+from stylegan_jax.training.settings import image_size
 
 # The efficient number of images per device: a TPU holds the batch in eight sublanes.
 _UNIT = 8
@@ -257,7 +258,7 @@ def _image_shape(config: ConfigDict) -> ImageShape:
             f"data.dataset={config.data.dataset!r} cannot be opened here: planned for 3 colours, "
             "without labels."
         )
-        return ImageShape(config.data.resolution, 3, 0)
+        return ImageShape(*image_size(config), 3, 0)
     return image_shape(source)
 
 

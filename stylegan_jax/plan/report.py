@@ -1,11 +1,13 @@
 """The plan's numbers: per program, over the lazy cycle, and the table that shows them."""
 
+import math
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from stylegan_jax.plan.targets import Topology
 from stylegan_jax.run.progress import describe_duration
+from stylegan_jax.sizes import name_size, size_at
 from stylegan_jax.training.build import ImageShape, make_config_levels
 from stylegan_jax.training.schedules import make_spans
 
@@ -44,10 +46,12 @@ def assemble(
     levels = make_config_levels(config)
     for program in programs:
         level = levels[program["level"]]
+        size = size_at(level.resolution, shape.base_grid)
         program["resolution"] = level.resolution
+        program["size"] = name_size(size)
 
         # Memory by what lies in it; what is left over are activations.
-        image = level.resolution**2 * shape.img_channels
+        image = math.prod(size) * shape.channels
         batch = level.batch_size // hardware["num_batch_devices"] * image  # one byte per number
         program["state_bytes"] = hardware["state_bytes"]
         program["batch_bytes"] = batch if program["reads_batch"] else 0
@@ -86,7 +90,11 @@ def _cycle(planned: dict[str, Any], levels: Any, index: int) -> dict[str, Any]:
     level = levels[index]
     num_devices = planned["hardware"]["num_devices"]
     programs = [p for p in planned["programs"] if p["level"] == index]
-    cycle: dict[str, Any] = {"resolution": level.resolution, "batch_size": level.batch_size}
+    cycle: dict[str, Any] = {
+        "resolution": level.resolution,
+        "size": programs[0]["size"],
+        "batch_size": level.batch_size,
+    }
     cycle["model_flops"] = sum(p.get("model_flops", 0) / p["interval"] for p in programs)
 
     # The wire, entry by entry.
@@ -169,7 +177,7 @@ def _level_lines(planned: dict[str, Any]) -> list[str]:
         # Title, heads of the columns, a row per program.
         per_device = cycle["batch_size"] / planned["hardware"]["num_devices"]
         lines.append(
-            f"{cycle['resolution']} px, batch {cycle['batch_size']} ({per_device:g} per device); "
+            f"{cycle['size']} px, batch {cycle['batch_size']} ({per_device:g} per device); "
             "per device:"
         )
         lines.append(" ".join(form.format(name) for name, form in _COLUMNS))
@@ -193,7 +201,7 @@ def _memory_lines(planned: dict[str, Any]) -> list[str]:
     memory = planned["hardware"]["memory_bytes"]
     worst = max(planned["programs"], key=lambda program: program["total_bytes"])
     room = (memory - worst["total_bytes"]) / 2**30
-    name = f"{worst['program']} at {worst['resolution']} px"
+    name = f"{worst['program']} at {worst['size']} px"
     lines = [
         f"Everything fits; {name} is the largest and leaves {room:.2f} GiB."
         if planned["fits"]

@@ -26,6 +26,7 @@ from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo, wire
 from stylegan_jax.plan.targets import Topology, parse_topology, topology_devices, usable_memory
+from stylegan_jax.sizes import name_size
 from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
 from stylegan_jax.training.objectives import make_steps
 from stylegan_jax.training.programs import trace_steps
@@ -46,7 +47,7 @@ def survey(job: dict[str, Any]) -> dict[str, Any]:
         {
             "level": index,
             "program": step.name,
-            "label": f"{step.name} {level.resolution} px",
+            "label": f"{step.name} {name_size(setup.at(level).size)} px",
             "interval": step.interval,
             "reads_batch": step.reads_batch,
         }

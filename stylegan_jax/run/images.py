@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from stylegan_jax.files import replacing
+from stylegan_jax.sizes import Size
 
 # PIL's modes by number of channels.
 _CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -52,7 +53,7 @@ def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
 
 
 def grid_size(
-    img_resolution: int | tuple[int, int],
+    size: Size,
     *,
     num_images: int | None = None,
     canvas_px: tuple[int, int] = (7680, 4320),
@@ -64,7 +65,7 @@ def grid_size(
     cols = clip(canvas width // image width, 7, 32), rows = clip(canvas height // height, 4, 32).
 
     Args:
-        img_resolution: Side of a square image in pixels, or (height, width).
+        size: Height and width of an image in pixels.
         num_images: If given, the grid holds at most this many images and is made squarer.
         canvas_px: (width, height) of the screen. StyleGAN 2 and later use 8K; StyleGAN 1 used
             (3840, 2160), ProGAN (1920, 1080) with min_cells=(3, 2).
@@ -78,8 +79,7 @@ def grid_size(
         ValueError: num_images below 1.
     """
     # As many as the canvas holds, within limits.
-    square = isinstance(img_resolution, int)
-    height, width = (img_resolution, img_resolution) if square else img_resolution
+    height, width = size
     cols = int(np.clip(canvas_px[0] // width, min_cells[0], max_cells[0]))
     rows = int(np.clip(canvas_px[1] // height, min_cells[1], max_cells[1]))
     if num_images is None:

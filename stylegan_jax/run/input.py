@@ -10,9 +10,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
+from stylegan_jax.sizes import find_base_grid, size_at
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.inputs import Constants
 from stylegan_jax.training.schedules import Level
+from stylegan_jax.training.settings import image_size
 from stylegan_jax.training.sharding import local_rows, put_everywhere
 
 # Labels of a whole data set lie on every device up to this size; above, fakes get those of a batch.
@@ -30,7 +32,7 @@ def open_config_source(config: ConfigDict) -> ImageSource:
     data = config.data
     return open_source(
         data.dataset,
-        resolution=data.resolution,
+        size=image_size(config),
         labels=data.labels,
         channels=data.channels,
         subset=data.subset,
@@ -48,7 +50,7 @@ def open_companion(config: ConfigDict, name: str) -> ImageSource:
     data = config.data
     return open_source(
         name,
-        resolution=data.resolution,
+        size=image_size(config),
         channels=data.channels,
         data_dir=os.path.expanduser(data.data_dir),
     )
@@ -70,7 +72,7 @@ def tell_what_is_not_used(source: ImageSource) -> None:
 
 def image_shape(source: ImageSource) -> ImageShape:
     """Returns what networks and programs must know of the data."""
-    return ImageShape(source.img_resolution, source.img_channels, source.c_dim, source.format.dtype)
+    return ImageShape(*source.size, source.img_channels, source.c_dim, source.format.dtype)
 
 
 def make_constants(source: ImageSource, mesh: Mesh) -> Constants:
@@ -97,7 +99,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
         dataset = make_dataset(
             source,
             batch_size=level.batch_size,
-            resolution=level.resolution,
+            size=size_at(level.resolution, find_base_grid(source.size)[1]),
             seed=config.seed,
             mirror=config.data.mirror,
             rows=local_rows(mesh, level.batch_size).tolist(),
@@ -141,12 +143,29 @@ def data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
         "batch_size": config.schedule.batch_size,
         "growth": config.growth.to_dict(),
         "mirror": config.data.mirror,
-        "img_resolution": source.img_resolution,
+        "height": source.size[0],
+        "width": source.size[1],
         "img_channels": source.img_channels,
         "img_dtype": source.format.dtype,
         "c_dim": source.c_dim,
         "class_names": list(source.class_names),
     }
+
+
+def saved_shape(data: dict[str, Any]) -> ImageShape:
+    """Returns what networks must know of the data that a run was trained on.
+
+    Args:
+        data: What `data_position` gave when a checkpoint was written.
+    """
+    data = _with_size(data)
+    return ImageShape(data["height"], data["width"], data["img_channels"], data["c_dim"])
+
+
+def _with_size(data: dict[str, Any]) -> dict[str, Any]:
+    """Adds height and width where an older checkpoint has the side of squares."""
+    side = data.get("img_resolution")
+    return data if side is None else {**data, "height": side, "width": side}
 
 
 def check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -156,6 +175,7 @@ def check_same_data(saved: dict[str, Any], wanted: dict[str, Any]) -> None:
         ValueError: Names what differs.
     """
     # What older checkpoints do not have counts as None.
+    saved = _with_size(saved)
     changed = [
         f"{name}: {saved.get(name)!r} then, {value!r} now"
         for name, value in wanted.items()

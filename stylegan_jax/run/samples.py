@@ -22,9 +22,10 @@ from stylegan_jax.run.images import (
     save_png,
     to_uint8,
 )
+from stylegan_jax.sizes import SQUARE_BASE, Size, name_size, size_at
 from stylegan_jax.training.programs import make_sampler
 from stylegan_jax.training.schedules import Level
-from stylegan_jax.training.settings import SettingsError
+from stylegan_jax.training.settings import SettingsError, image_size
 from stylegan_jax.training.setup import Networks
 from stylegan_jax.training.sharding import num_batch_devices, replicated
 from stylegan_jax.training.state import TrainState
@@ -42,17 +43,18 @@ def choose_grid(config: ConfigDict) -> tuple[int, int]:
         SettingsError: The config asks for more than a picture holds; says how many are possible.
     """
     # As many images as fill a screen, unless the config says how many.
-    resolution = config.data.resolution
-    cols, rows = grid_size(resolution)
+    size = image_size(config)
+    cols, rows = grid_size(size)
     cols = config.io.grid_cols or cols
     rows = config.io.grid_rows or rows
-    most = most_cells(resolution, resolution)
+    most = most_cells(*size)
     if cols * rows > most:
         wide = min(cols, math.isqrt(most))
         raise SettingsError(
             f"io.grid_cols={config.io.grid_cols}, io.grid_rows={config.io.grid_rows}, "
-            f"data.resolution={resolution}: the sample grid would have {cols} x {rows} images, and "
-            f"one picture holds {most}: give {wide} x {min(rows, most // wide)} or fewer."
+            f"data.resolution={config.data.resolution}: the sample grid would have {cols} x "
+            f"{rows} images, and one picture holds {most}: give {wide} x "
+            f"{min(rows, most // wide)} or fewer."
         )
     return cols, rows
 
@@ -111,10 +113,13 @@ class SampleGrid:
         return np.concatenate(images)
 
 
-def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> None:
+def write_growth_row(
+    workdir: epath.Path, resolution: int, row: np.ndarray, base_grid: Size = SQUARE_BASE
+) -> None:
     """Adds a row of samples to `growth.png`, which has one per resolution that has been grown.
 
-    The rows lie in `samples/grown_*.png`, so that the strip goes on after a restart.
+    `base_grid` tells their sizes, which stand beside the rows. The rows lie in
+    `samples/grown_*.png`, so that the strip goes on after a restart.
     """
     # The new row, and those of lower resolutions that lie there.
     folder = workdir / "samples"
@@ -128,7 +133,8 @@ def write_growth_row(workdir: epath.Path, resolution: int, row: np.ndarray) -> N
     # Small images are enlarged until the names fit beside them.
     zoom = max(1, _MIN_ROW_PX // row.shape[0])
     strip = strip.repeat(zoom, axis=0).repeat(zoom, axis=1)
-    save_png(workdir / "growth.png", label_grid(strip, [f"{side} px" for side in sides]))
+    labels = [f"{name_size(size_at(side, base_grid))} px" for side in sides]
+    save_png(workdir / "growth.png", label_grid(strip, labels))
 
 
 def _read_png(path: epath.Path) -> np.ndarray:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from stylegan_jax.models.blocks import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
 from stylegan_jax.ops.pyramid import repeat_pixels
 from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.input import saved_shape
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.training.build import (
     ImageShape,
@@ -70,7 +71,7 @@ class Generator:
         self.config = ConfigDict(meta["config"])
         data = meta["data"]
         self.class_names: list[str] = data["class_names"]
-        self.shape = ImageShape(data["img_resolution"], data["img_channels"], data["c_dim"])
+        self.shape: ImageShape = saved_shape(data)
 
         # The network of that config. The parameters are an argument of the programs, no part of
         # them: a constant of their size would be compiled in.
@@ -97,7 +98,7 @@ class Generator:
 
     def noise_layers(self) -> list[tuple[str, str]]:
         """Lists the noise inputs as `(block, layer)`, low resolution first; empty if none."""
-        return [(block, layer) for block, layer, _ in self._layers]
+        return [(layer.block, layer.layer) for layer in self._layers]
 
     def stored_noise(self, layers: Sequence[tuple[str, str]] | None = None) -> Noise:
         """Returns the noise that was drawn with the network, one for all images.

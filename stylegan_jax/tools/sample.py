@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import make_grid, save_png
+from stylegan_jax.sizes import name_size
 from stylegan_jax.tools import command
 from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, parse_seeds
 
@@ -48,16 +49,19 @@ def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike
 
 
 def _write_grid(generator: Generator, seeds: Sequence[int], out: epath.Path, **kwargs) -> None:
-    """Writes one square picture."""
-    side = generator.shape.img_resolution
-    most = most_cells(side, side)
+    """Writes one picture, about as wide as high."""
+    height, width = generator.shape.size
+    most = most_cells(height, width)
     if len(seeds) > most:
         raise ValueError(
-            f"{len(seeds)} seeds for one picture, which holds {most} images of {side} px: give at "
-            "most so many, or a folder as --out for single files."
+            f"{len(seeds)} seeds for one picture, which holds {most} images of "
+            f"{name_size(generator.shape.size)} px: give at most so many, or a folder as --out for "
+            "single files."
         )
     images = generator.images(seeds, **kwargs)
-    save_png(out, make_grid(images, math.ceil(math.sqrt(len(images)))))
+    # cols * width = rows * height, with cols * rows = n; of squares as many columns as rows.
+    cols = math.ceil(math.sqrt(len(images) * height / width))
+    save_png(out, make_grid(images, min(cols, len(images))))
     print(f"wrote {out}: {len(images)} images")
 
 

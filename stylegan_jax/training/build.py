@@ -11,29 +11,50 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
 from stylegan_jax.models.blocks import BaseGenerator, make_noise
-from stylegan_jax.models.layers import block_resolutions
 from stylegan_jax.ops.formulation import Formulation
+from stylegan_jax.sizes import RESOLUTIONS, Size, find_base_grid
 from stylegan_jax.training.objectives import init_stats
 from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
-from stylegan_jax.training.settings import SettingsError, check_settings
+from stylegan_jax.training.settings import SettingsError, check_settings, img_resolution
 from stylegan_jax.training.setup import Hyperparameters, Networks, Setup
 from stylegan_jax.training.state import TrainState, init_state
 
 # Arguments of a network that are no settings of a recipe.
 _NOT_SETTINGS = {"self", "rngs", "formulation"}
 # Arguments of a network that the data decides.
-_FROM_DATA = ("img_resolution", "img_channels", "c_dim")
+_FROM_DATA = ("img_resolution", "base_grid", "img_channels", "c_dim")
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageShape:
-    """What the data says about the networks, and the type of its pixels."""
+    """What the data says about the networks: sizes of images and labels, the type of pixels."""
 
-    img_resolution: int
-    img_channels: int
+    height: int
+    width: int
+    channels: int
     c_dim: int
-    img_dtype: str = "uint8"
+    dtype: str = "uint8"
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the images."""
+        return self.height, self.width
+
+    @property
+    def img_resolution(self) -> int:
+        """Resolution of the block that draws such images."""
+        return find_base_grid(self.size)[0]
+
+    @property
+    def base_grid(self) -> Size:
+        """Size of the first block."""
+        return find_base_grid(self.size)[1]
+
+    @property
+    def img_channels(self) -> int:
+        """Channels, as networks call them."""
+        return self.channels
 
 
 def make_generator(
@@ -73,8 +94,9 @@ def make_setup(
         z_dim=generator.z_dim,
         num_ws=generator.num_ws,
         noise_layers=generator.noise_layers,
+        base_grid=shape.base_grid,
         packings=tuple(
-            (res, discriminator.packing_at(res)) for res in block_resolutions(shape.img_resolution)
+            (res, discriminator.packing_at(res)) for res in generator.synthesis.resolutions
         ),
     )
 
@@ -122,10 +144,10 @@ def make_config_levels(config: ConfigDict) -> tuple[Level, ...]:
     overrides = {}
     for name in ("batch_sizes", "learning_rates"):
         # Recipes name more resolutions than a small run has.
-        known = {f"b{res}": res for res in block_resolutions(2**14)}
+        known = {f"b{res}": res for res in RESOLUTIONS}
         overrides[name] = {known[block]: value for block, value in growth[name].items()}
     return make_levels(
-        config.data.resolution,
+        img_resolution(config),
         init_resolution=growth.init_resolution,
         training_nimg=round(growth.training_kimg * 1000),
         transition_nimg=round(growth.transition_kimg * 1000),

@@ -110,9 +110,7 @@ def draw_inputs(
     if phase.net == "G" and phase.reg:
         m = n // hyper.pl_batch_shrink
         found["pl"] = _draw_latents(key_pl, m, batch, constants, setup)
-        resolution = setup.level.resolution
-        img_channels = _img_channels(batch, setup)
-        shape = (m, resolution, resolution, img_channels)
+        shape = (m, *setup.size, _img_channels(batch, setup))
         found["directions"] = jax.random.normal(key_directions, shape)
 
     # Reals, and the points between them and the fakes (WGAN-GP).

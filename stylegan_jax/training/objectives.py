@@ -5,6 +5,7 @@ Another paper is another file like this one: its losses, and `make_steps`, the l
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,7 +96,7 @@ def generator_loss(
             functools.partial(draw, noise=pl.noise, stats=stats),
             ws,
             space_to_depth(inputs.directions, setup.packing),
-            num_pixels=setup.level.resolution**2,
+            num_pixels=math.prod(setup.size),
         )
         penalty, pl_mean = path_length_penalty(lengths, stats["pl_mean"], pl_decay=hyper.pl_decay)
         stats = stats | {"pl_mean": pl_mean}
@@ -261,7 +262,7 @@ def make_judge(state: TrainState, setup: Setup) -> Judge:
             img = depth_to_space(img, setup.packing)
             img = setup.augmentation.apply(img, draws, stats)
             img = space_to_depth(img, setup.packing)
-        logits, moved = D(img, c, stats["D"], fade=fade)
+        logits, moved = D(img, c, stats["D"], fade=fade, packing=setup.packing)
         return logits, stats | {"D": moved}
 
     return judge

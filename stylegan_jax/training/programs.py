@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.pyramid import repeat_pixels
+from stylegan_jax.sizes import name_size
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.inputs import Batch, Constants
 from stylegan_jax.training.objectives import make_steps
@@ -85,11 +86,11 @@ def trace_steps(
     whole = replicated(mesh)
     split = batch_sharding(mesh)
     n = setup.level.batch_size
-    side = setup.level.resolution
+    height, width = setup.size
     py, px = setup.packing
-    image = (n, side // py, side // px, py * px * shape.img_channels)
+    image = (n, height // py, width // px, py * px * shape.channels)
     batch = {
-        "image": jax.ShapeDtypeStruct(image, shape.img_dtype, sharding=split),
+        "image": jax.ShapeDtypeStruct(image, shape.dtype, sharding=split),
         "label": jax.ShapeDtypeStruct((n, shape.c_dim), jnp.float32, sharding=split),
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -154,7 +155,7 @@ def compile_steps(
     options = _COMPILER_OPTIONS.get(mesh.devices.flat[0].platform)
 
     def compile_one(number: int, step: Step, trace: Callable[[], jax.stages.Traced]) -> Step:
-        with announce(f"{step.name} {setup.level.resolution} px", number, len(jobs)):
+        with announce(f"{step.name} {name_size(setup.size)} px", number, len(jobs)):
             program = trace().lower().compile(compiler_options=options)
         return step._replace(run=program)
 

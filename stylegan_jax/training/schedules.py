@@ -53,7 +53,7 @@ class Level:
     Networks that do not grow have a single level.
 
     Attributes:
-        resolution: Side of the images that are made and judged.
+        resolution: That of the block whose images are made and judged.
         lod: Level of detail: halvings of the full resolution.
         batch_size: Real images per iteration, over all devices.
         G_lr: Learning rate of G.
@@ -124,8 +124,8 @@ def make_levels(
     Each resolution is trained for a while, then the next one is faded in, and so on.
 
     Args:
-        img_resolution: Side of the images in the end.
-        init_resolution: Side of the first ones; None: no growing.
+        img_resolution: Resolution of the last block.
+        init_resolution: That of the first one that draws; None: no growing.
         training_nimg: Images between two fades.
         transition_nimg: Images of a fade.
         batch_size: Images per iteration, at resolutions that `batch_sizes` does not name.
@@ -145,7 +145,7 @@ def make_levels(
     lod = (img_resolution // max(first, 1)).bit_length() - 1
     if first < 4 or first << max(lod, 0) != img_resolution:
         raise ValueError(
-            f"Growing from {first} px does not reach {img_resolution} px by doubling: "
+            f"Growing from resolution {first} does not reach {img_resolution} by doubling: "
             "give a power of two from 4 to the full resolution."
         )
     if training_nimg < 0 or transition_nimg < 0:
@@ -185,15 +185,16 @@ def make_spans(levels: Sequence[Level], total_nimg: int) -> tuple[Span, ...]:
     for level in levels:
         if level.batch_size < 1:
             raise ValueError(
-                f"Batch of {level.batch_size} images at {level.resolution} px: give 1 or more."
+                f"Batch of {level.batch_size} images at resolution {level.resolution}: give 1 "
+                "or more."
             )
     # Networks must be whole before the run ends.
     whole = levels[-1].fade_start + levels[-1].fade_nimg
     if total_nimg <= whole > 0:
         raise ValueError(
             f"A run of {total_nimg / 1000:g} kimg ends before the networks have grown to "
-            f"{levels[-1].resolution} px, at {whole / 1000:g} kimg: train for longer, or shorten "
-            "the training and transition per resolution."
+            f"resolution {levels[-1].resolution}, at {whole / 1000:g} kimg: train for longer, or "
+            "shorten the training and transition per resolution."
         )
 
     # Events need not fall between two batches: the iteration that passes one ends the span.
@@ -210,8 +211,9 @@ def make_spans(levels: Sequence[Level], total_nimg: int) -> tuple[Span, ...]:
             iteration += count
         if not any(span.level is level for span in spans):
             raise ValueError(
-                f"No iteration falls to {level.resolution} px: batches of {level.batch_size} "
-                "images leap over it. Train longer per resolution or make batches smaller."
+                f"No iteration falls to resolution {level.resolution}: batches of "
+                f"{level.batch_size} images leap over it. Train longer per resolution or make "
+                "batches smaller."
             )
     return tuple(spans)
 

@@ -15,8 +15,16 @@ from ml_collections import ConfigDict
 from stylegan_jax.errors import UserError
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS
-from stylegan_jax.models.layers import block_resolutions
 from stylegan_jax.ops.bias_act import ACTIVATIONS
+from stylegan_jax.sizes import (
+    RESOLUTIONS,
+    Size,
+    describe_size,
+    find_base_grid,
+    is_made,
+    nearest_sizes,
+    parse_size,
+)
 
 # The image counter is a signed number of 32 bits.
 _MOST_KIMG = 2e6
@@ -36,8 +44,8 @@ class Setting:
     """What one key may be.
 
     Attributes:
-        kind: `int`, `float`, `bool`, `str`, `taps` (a tuple of finite numbers) or `labels` (a bool
-            or a name).
+        kind: `int`, `float`, `bool`, `str`, `taps` (a tuple of finite numbers), `labels` (a bool
+            or a name) or `size` (the side of a square, or text such as `48x32`).
         text: What it is, for the docs.
         unit: Of a number; empty: none.
         low: Least number.
@@ -68,6 +76,9 @@ class Setting:
             return self._is_number(value) and self._is_in_range(value)
         if self.kind == "taps":
             return self._are_taps(value)
+        if self.kind == "size":
+            size = _read_size(value)
+            return size is not None and is_made(size)
         return isinstance(value, {"bool": bool, "str": str, "labels": (bool, str)}[self.kind])
 
     def _is_number(self, value: Any) -> bool:
@@ -98,10 +109,20 @@ class Setting:
         elif self.kind in ("int", "float"):
             words = self._describe_range()
         else:
-            words = {"bool": "true or false", "str": "text", "labels": "true, false or a name"}[
-                self.kind
-            ]
+            words = {
+                "bool": "true or false",
+                "str": "text",
+                "labels": "true, false or a name",
+                "size": "the side of squares, such as 256, or height x width, such as 48x32, of a "
+                "size that networks make",
+            }[self.kind]
         return words + (", or none" if self.optional else "")
+
+    def hint(self, value: Any) -> str:
+        """Says which values near a wrong one are right; nothing where that is not known."""
+        size = _read_size(value) if self.kind == "size" else None
+        near = nearest_sizes(size) if size else []
+        return f" (the nearest are {' and '.join(map(describe_size, near))})" if near else ""
 
     def _describe_range(self) -> str:
         """Says the kind of number, its range and its unit."""
@@ -109,6 +130,14 @@ class Setting:
         low = f"above {_number(self.low)}" if self.above_low else f"from {_number(self.low)}"
         high = f"below {_number(self.high)}" if self.below_high else f"to {_number(self.high)}"
         return f"{name} {low} {high}" + (f" ({self.unit})" if self.unit else "")
+
+
+def _read_size(value: Any) -> Size | None:
+    """A size; None where it is none."""
+    try:
+        return parse_size(value)
+    except ValueError:
+        return None
 
 
 def _number(value: float) -> str:
@@ -142,8 +171,6 @@ def _weight(text: str) -> Setting:
     return _float(text + "; 0: none", 0, _MOST_WEIGHT)
 
 
-_SIDES = block_resolutions(2**14)
-
 _RUN = {
     "seed": _int("of everything random", 0, 2**32 - 1),
     "cpu_devices": _int("virtual devices where there is no accelerator; 0: one", 0, 256),
@@ -151,7 +178,7 @@ _RUN = {
     "mesh.spatial": _int("devices that share the rows of an image", 1, 2**16),
     "data.dataset": _str("name of a prepared or built-in data set, or a path"),
     "data.data_dir": _str("folder of prepared data sets, local or gs://"),
-    "data.resolution": _int("side of the images", 4, 2**14, "px", choices=_SIDES),
+    "data.resolution": Setting("size", "size of the images", "px"),
     "data.labels": Setting("labels", "train with labels, or with those of a name"),
     "data.channels": _int(
         "drop channels that say nothing; 0: as stored", 0, 4, choices=(0, 1, 3, 4)
@@ -199,11 +226,11 @@ _RUN = {
     "schedule.w_avg_beta": _float("decay of the mean style", 0, 1),
     "schedule.w_avg_update": _str("when it moves", ("every_pass", "Dmain")),
     "growth.init_resolution": _int(
-        "first resolution; none: whole from the start",
+        "resolution of the first block that draws; none: whole from the start",
         4,
         2**14,
         "px",
-        choices=_SIDES,
+        choices=RESOLUTIONS,
         optional=True,
     ),
     "growth.training_kimg": _float("images between two fades", 0, _MOST_KIMG, "kimg"),
@@ -296,9 +323,19 @@ class Pair:
     text: str
 
 
+def image_size(config: ConfigDict) -> Size:
+    """Returns height and width of the config's images."""
+    return parse_size(config.data.resolution)
+
+
+def img_resolution(config: ConfigDict) -> int:
+    """Returns the resolution of the block that draws the config's images."""
+    return find_base_grid(image_size(config))[0]
+
+
 def _is_too_small_for_D(config: ConfigDict) -> bool:
     plain = config.D.get("architecture") in ("orig", "resnet")
-    return config.data.resolution == 4 and config.D.name == "stylegan2" and plain
+    return img_resolution(config) == 4 and config.D.name == "stylegan2" and plain
 
 
 def _smallest_batch(config: ConfigDict) -> int:
@@ -312,18 +349,18 @@ def _smallest_batch(config: ConfigDict) -> int:
 PAIRS = (
     Pair(
         ("growth.init_resolution", "data.resolution"),
-        lambda c: (c.growth.init_resolution or 4) > c.data.resolution,
+        lambda c: (c.growth.init_resolution or 4) > img_resolution(c),
         "growing begins above the full size: give a smaller first resolution",
     ),
     Pair(
         ("data.resolution", "D.architecture"),
         _is_too_small_for_D,
-        "4 px are a single block: give skip or progressive, or larger images",
+        "such images are a single block: give skip or progressive, or larger images",
     ),
     *(
         Pair(
             (f"{net}.channel_base", "data.resolution"),
-            lambda c, net=net: c[net].channel_base < c.data.resolution,
+            lambda c, net=net: c[net].channel_base < img_resolution(c),
             "no feature map is left at full size: give a base of at least the resolution",
         )
         for net in ("G", "D")
@@ -350,8 +387,8 @@ PAIRS = (
     ),
     Pair(
         ("metrics.swd_kimg", "data.resolution"),
-        lambda c: c.metrics.swd_kimg > 0 and c.data.resolution < 16,
-        "the score needs 16 px: leave it out with metrics.swd_kimg=0",
+        lambda c: c.metrics.swd_kimg > 0 and min(image_size(c)) < 16,
+        "the score needs 16 px on both sides: leave it out with metrics.swd_kimg=0",
     ),
     Pair(
         ("metrics.memory_kimg", "metrics.memory_unseen"),
@@ -383,7 +420,8 @@ def check_settings(config: ConfigDict) -> None:
         if setting is None:
             raise SettingsError(describe_unknown(key, values))
         if not setting.accepts(value):
-            raise SettingsError(f"{key}={value!r}: give {setting.describe()}.")
+            wanted = setting.describe() + setting.hint(value)
+            raise SettingsError(f"{key}={value!r}: give {wanted}.")
     for pair in PAIRS:
         if all(key in values for key in pair.keys) and pair.is_wrong(config):
             given = ", ".join(f"{key}={values[key]!r}" for key in pair.keys)
@@ -393,7 +431,7 @@ def check_settings(config: ConfigDict) -> None:
 def find_setting(key: str) -> Setting | None:
     """Returns what a key may be; None: there is none of that name."""
     by_resolution = re.fullmatch(r"(growth\.\w+)\.b(\d+)", key)
-    if by_resolution and int(by_resolution[2]) in _SIDES:
+    if by_resolution and int(by_resolution[2]) in RESOLUTIONS:
         return SETTINGS.get(f"{by_resolution[1]}.*")
     return None if key.endswith("*") else SETTINGS.get(key)
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from stylegan_jax.models.blocks import BaseGenerator, NoiseLayers
 from stylegan_jax.ops.packing import UNPACKED, Packing
+from stylegan_jax.sizes import SQUARE_BASE, Size, size_at
 from stylegan_jax.training.optimizer import Optimizer
 from stylegan_jax.training.schedules import Level
 
@@ -19,7 +20,8 @@ Net = Literal["G", "D"]
 class Networks:
     """The static half of a training run: network structures, their sizes, their optimisers.
 
-    `packings` are those of D's images by resolution; none is named: unpacked.
+    `base_grid` is the size of the first block; `packings` are those of D's images by resolution;
+    none is named: unpacked.
     """
 
     G: nnx.GraphDef[BaseGenerator]
@@ -29,6 +31,7 @@ class Networks:
     z_dim: int
     num_ws: int
     noise_layers: NoiseLayers
+    base_grid: Size = SQUARE_BASE
     packings: tuple[tuple[int, Packing], ...] = ()
 
     def packing(self, resolution: int) -> Packing:
@@ -118,6 +121,11 @@ class Setup:
     hyper: Hyperparameters
     level: Level
     augmentation: Augmentation | None = None
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the level's images."""
+        return size_at(self.level.resolution, self.networks.base_grid)
 
     @property
     def packing(self) -> Packing:

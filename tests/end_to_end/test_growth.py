@@ -97,7 +97,7 @@ def test_the_other_families_grow(tmp_path, data_dir, recipe):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(growth__transition_kimg=0.2), "ends before the networks have grown to 16 px"),
+        (dict(growth__transition_kimg=0.2), "ends before the networks have grown to resolution 16"),
         (dict(growth__batch_sizes={"b16": 6}), "growth.batch_sizes.b16=6"),
         (dict(growth__batch_sizes={"b12": 6}), "growth.batch_sizes.b12: .*b4, b8, b16"),
         (dict(growth__init_resolution=32), "growing begins above the full size"),

@@ -179,7 +179,7 @@ def test_the_exported_state_is_the_averaged_generator(run):
     workdir, state = run
     trees, meta = restore_subtree(str(workdir), ["G_ema"])
     assert_same_bits(trees["G_ema"], state.G_ema)
-    assert meta["data"]["img_resolution"] == 16
+    assert (meta["data"]["height"], meta["data"]["width"]) == (16, 16)
 
 
 def save_images(folder, sizes, mode="RGB"):

@@ -11,6 +11,7 @@ from flax import nnx
 from stylegan_jax.models import GENERATORS, make_model
 from stylegan_jax.models.blocks import (
     BaseGenerator,
+    NoiseLayer,
     apply_block,
     broadcast_ws,
     growing_resolutions,
@@ -38,10 +39,15 @@ def test_truncation():
 
 
 def test_noise_is_made_from_one_key_and_stays_the_same_as_the_network_grows():
-    layers = (("b4", "conv1", 4), ("b8", "conv0", 8), ("b8", "conv1", 8), ("b16", "conv0", 16))
+    layers = (
+        NoiseLayer("b4", "conv1", 4, (6, 4)),
+        NoiseLayer("b8", "conv0", 8, (12, 8)),
+        NoiseLayer("b8", "conv1", 8, (12, 8)),
+        NoiseLayer("b16", "conv0", 16, (24, 16)),
+    )
     noise = make_noise(jax.random.key(0), 3, layers, 16)
     assert list(noise) == ["b4", "b8", "b16"] and list(noise["b4"]) == ["conv1"]
-    assert noise["b16"]["conv0"].shape == (3, 16, 16, 1)
+    assert noise["b16"]["conv0"].shape == (3, 24, 16, 1)
     flat = [float(x[0, 0, 0, 0]) for x in jax.tree.leaves(noise)]
     assert len(set(flat)) == len(flat), "every layer draws its own"
     small = make_noise(jax.random.key(0), 3, layers, 8)

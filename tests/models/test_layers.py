@@ -10,7 +10,7 @@ from stylegan_jax.models.layers import (
     Mapping,
     MinibatchStddev,
     activate,
-    block_resolutions,
+    block_sizes,
     channels_at,
     compute_dtype,
     image_packing,
@@ -21,10 +21,15 @@ from stylegan_jax.ops.packing import UNPACKED
 
 
 def test_sizes_of_blocks():
-    assert block_resolutions(32) == (4, 8, 16, 32)
+    assert block_sizes(16) == {4: (4, 4), 8: (8, 8), 16: (16, 16)}
+    assert block_sizes(8, (6, 4)) == {4: (6, 4), 8: (12, 8)}
     for bad in (48, 2, 0):
         with pytest.raises(ValueError, match=f"img_resolution={bad}: give a power of two"):
-            block_resolutions(bad)
+            block_sizes(bad)
+    # Each size has one base: these are larger or smaller than it.
+    for bad in ((8, 8), (3, 4), (9, 12)):
+        with pytest.raises(ValueError, match="give a shorter side of 4 to 7"):
+            block_sizes(8, bad)
     sizes = dict(channel_base=16384, channel_max=512)
     assert [channels_at(res, **sizes) for res in (4, 32, 64, 1024)] == [512, 512, 256, 16]
 
@@ -77,16 +82,16 @@ def test_convolution_scales_its_weight_and_keeps_the_size():
     np.testing.assert_allclose(y[0], want, atol=1e-5)
 
 
-def test_layers_know_how_their_resolution_is_packed():
+def test_layers_know_how_their_size_is_packed():
     tpu = FORMULATIONS["tpu"]
-    up = Conv2d(64, 32, kernel_size=1, up=2, resolution=64, formulation=tpu, rngs=nnx.Rngs(0))
-    assert up.packing == (tpu.packing(32, 64), tpu.packing(64, 32))
-    down = Conv2d(32, 64, kernel_size=1, down=2, resolution=64, formulation=tpu, rngs=nnx.Rngs(0))
+    up = Conv2d(64, 32, kernel_size=1, up=2, size=(64, 96), formulation=tpu, rngs=nnx.Rngs(0))
+    assert up.packing == (tpu.packing((32, 48), 64), tpu.packing((64, 96), 32))
+    down = Conv2d(32, 64, kernel_size=1, down=2, size=(64, 96), formulation=tpu, rngs=nnx.Rngs(0))
     assert down.packing == up.packing[::-1] and up.packing[0] != up.packing[1]
     bare = Conv2d(32, 64, kernel_size=1, formulation=tpu, rngs=nnx.Rngs(0))
     assert bare.packing == (UNPACKED, UNPACKED)
     # Few colours: an image is packed wider than the feature maps beside it.
-    assert image_packing(tpu, 64, 3, 32)[1] > tpu.packing(64, 32)[1]
+    assert image_packing(tpu, (64, 96), 3, 32)[1] > tpu.packing((64, 96), 32)[1]
 
 
 def test_minibatch_stddev_shows_how_a_group_differs():

@@ -1,6 +1,7 @@
 """Packed networks are the same functions, with the same derivatives, as unpacked ones."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from stylegan_jax.models import DISCRIMINATORS, GENERATORS, make_model
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.ops.packing import space_to_depth
+from stylegan_jax.sizes import size_at
 
 SIZES = dict(img_resolution=16, img_channels=3, c_dim=0, channel_base=128, channel_max=16)
 # Channels are 16 at 4 and 8 px, and 8 at 16 px; packings there at 16 and at 8 px.
@@ -44,21 +46,21 @@ def make(models, name, **settings):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "names"),
+    ("architecture", "base_grid", "names"),
     [
-        ("skip", ("columns", "squares", "images")),
-        ("resnet", ("squares", "images")),
-        ("progressive", ("columns", "images")),
+        ("skip", (4, 5), ("columns", "squares", "images")),
+        ("resnet", (4, 4), ("squares", "images")),
+        ("progressive", (6, 4), ("columns", "images")),
     ],
 )
-def test_generator_and_path_lengths(architecture, names):
+def test_generator_and_path_lengths(architecture, base_grid, names):
+    height, width = size_at(16, base_grid)
     ws_shape, fade = (2, 6, 8), jnp.float32(0.3)
-    directions = jax.random.normal(jax.random.key(3), (2, 16, 16, 3))
+    directions = jax.random.normal(jax.random.key(3), (2, height, width, 3))
     results = {}
     for name in ("plain", *names):
-        graphdef, init = make(
-            GENERATORS, name, architecture=architecture, z_dim=8, w_dim=8, mapping_layers=1
-        )
+        sizes = dict(base_grid=base_grid, z_dim=8, w_dim=8, mapping_layers=1)
+        graphdef, init = make(GENERATORS, name, architecture=architecture, **sizes)
         G = nnx.merge(graphdef, jax.eval_shape(init, jax.random.key(0)))
         packing = G.packing_at(16)
         assert (packing, G.packing_at(8)) == PACKINGS[name]
@@ -74,29 +76,29 @@ def test_generator_and_path_lengths(architecture, names):
                 lambda ws: synthesis(ws, noise, {}, packing=packing, recompute=True, **where),
                 ws,
                 space_to_depth(directions, packing),
-                num_pixels=16 * 16,
+                num_pixels=height * width,
             )
             return jnp.sum((lengths - 1) ** 2), (lengths, synthesis(ws, noise, {}, **where)[0])
 
         results[name] = jax.jit(jax.grad(penalty, (0, 1), has_aux=True))(params, ws)
-    assert results["plain"][1][1].shape == (2, 16, 16, 3)
+    assert results["plain"][1][1].shape == (2, height, width, 3)
     for name in names:
         check_equal(results[name], results["plain"])
 
 
 @pytest.mark.parametrize(
-    ("architecture", "names"),
+    ("architecture", "base_grid", "names"),
     [
-        ("resnet", ("columns", "squares", "images")),
-        ("skip", ("images", "squares")),
-        ("progressive", ("columns", "images")),
+        ("resnet", (6, 4), ("columns", "squares", "images")),
+        ("skip", (4, 5), ("images", "squares")),
+        ("progressive", (4, 4), ("columns", "images")),
     ],
 )
-def test_discriminator_and_r1(architecture, names):
+def test_discriminator_and_r1(architecture, base_grid, names):
     results = {}
-    img = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+    img = jax.random.normal(jax.random.key(1), (4, *size_at(16, base_grid), 3))
     for name in ("plain", *names):
-        graphdef, init = make(DISCRIMINATORS, name, architecture=architecture)
+        graphdef, init = make(DISCRIMINATORS, name, architecture=architecture, base_grid=base_grid)
         params = jax.jit(init)(jax.random.key(0))
         where = {"fade": jnp.float32(0.3)} if architecture == "progressive" else {}
         # Half of the tests give images as D holds them.
@@ -105,7 +107,8 @@ def test_discriminator_and_r1(architecture, names):
         def penalty(params, img, packing=packing, graphdef=graphdef, where=where):
             D = nnx.merge(graphdef, params)
             img = space_to_depth(img, packing)
-            penalties, logits, _ = r1_penalty(lambda img: D(img, None, {}, **where), img)
+            judge = functools.partial(D, c=None, moving={}, packing=packing, **where)
+            penalties, logits, _ = r1_penalty(judge, img)
             return jnp.sum(penalties) + jnp.sum(jax.nn.softplus(-logits)), (penalties, logits)
 
         results[name] = jax.jit(jax.grad(penalty, (0, 1), has_aux=True))(params, img)

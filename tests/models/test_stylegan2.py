@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from stylegan_jax.models import make_model, stylegan2
-from stylegan_jax.models.blocks import make_noise
+from stylegan_jax.models.blocks import NoiseLayer, make_noise
 from tests.models.small import SIZES, build, count, paths, shapes
 
 SETTINGS = dict(z_dim=8, w_dim=8, mapping_layers=2)
@@ -47,7 +47,8 @@ def test_first_images_have_the_scale_of_images(architecture):
 def test_bfloat16_blocks_stay_close_to_float32():
     settings = SETTINGS | dict(img_resolution=8, conv_clamp=256.0)
     _, params = build(stylegan2.Generator, **settings)
-    noise = make_noise(jax.random.key(3), 2, (("b4", "conv1", 4), ("b8", "conv0", 8)), 8)
+    layers = (NoiseLayer("b4", "conv1", 4, (4, 4)), NoiseLayer("b8", "conv0", 8, (8, 8)))
+    noise = make_noise(jax.random.key(3), 2, layers, 8)
 
     @jax.jit
     def draw(params, z):
@@ -71,11 +72,11 @@ def test_bfloat16_blocks_stay_close_to_float32():
 def test_noise_inputs_from_low_resolution_to_high_and_none_without_them():
     G = shapes(stylegan2.Generator, **SETTINGS)
     assert G.noise_layers == (
-        ("b4", "conv1", 4),
-        ("b8", "conv0", 8),
-        ("b8", "conv1", 8),
-        ("b16", "conv0", 16),
-        ("b16", "conv1", 16),
+        ("b4", "conv1", 4, (4, 4)),
+        ("b8", "conv0", 8, (8, 8)),
+        ("b8", "conv1", 8, (8, 8)),
+        ("b16", "conv0", 16, (16, 16)),
+        ("b16", "conv1", 16, (16, 16)),
     )
     assert G.num_ws == 6 and "noise_strength" in paths(G)
     without = shapes(stylegan2.Generator, use_noise=False, **SETTINGS)

@@ -6,28 +6,39 @@ from stylegan_jax.ops.formulation import FORMULATIONS, platform_formulation
 
 
 @pytest.mark.parametrize(
-    ("platform", "resolution", "channels", "packing"),
+    ("platform", "size", "channels", "packing"),
     [
-        ("tpu", 1024, 32, (2, 2)),
-        ("tpu", 512, 64, (1, 2)),
-        ("tpu", 64, 128, (1, 1)),
+        ("tpu", (1024, 1024), 32, (2, 2)),
+        ("tpu", (512, 512), 64, (1, 2)),
+        ("tpu", (64, 64), 128, (1, 1)),
+        ("tpu", (1024, 1792), 32, (2, 2)),
         # Four pixels at most, and no small maps.
-        ("tpu", 1024, 8, (2, 2)),
-        ("tpu", 4, 32, (1, 1)),
-        ("cpu", 1024, 32, (1, 1)),
+        ("tpu", (1024, 1024), 8, (2, 2)),
+        ("tpu", (4, 4), 32, (1, 1)),
+        ("tpu", (7, 64), 32, (1, 1)),
+        # What does not divide a side does not pack it.
+        ("tpu", (9, 10), 32, (1, 2)),
+        ("tpu", (10, 9), 32, (1, 1)),
+        ("cpu", (1024, 1024), 32, (1, 1)),
     ],
 )
-def test_few_channels_are_packed(platform, resolution, channels, packing):
-    assert FORMULATIONS[platform].packing(resolution, channels) == packing
+def test_few_channels_are_packed(platform, size, channels, packing):
+    assert FORMULATIONS[platform].packing(size, channels) == packing
 
 
 @pytest.mark.parametrize(
-    ("resolution", "packing", "wanted"),
-    [(1024, (2, 2), (2, 16)), (64, (1, 1), (1, 8)), (16, (1, 1), (1, 2))],
+    ("size", "packing", "wanted"),
+    [
+        ((1024, 1024), (2, 2), (2, 16)),
+        ((64, 64), (1, 1), (1, 8)),
+        ((16, 16), (1, 1), (1, 2)),
+        ((16, 64), (1, 1), (1, 8)),
+        ((64, 36), (1, 1), (1, 4)),
+    ],
 )
-def test_images_are_packed_along_rows(resolution, packing, wanted):
+def test_images_are_packed_along_rows(size, packing, wanted):
     """Three colours become 96 of 128 channels, while eight columns stay."""
-    assert FORMULATIONS["tpu"].image_packing(resolution, 3, packing) == wanted
+    assert FORMULATIONS["tpu"].image_packing(size, 3, packing) == wanted
 
 
 @pytest.mark.parametrize(

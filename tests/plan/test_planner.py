@@ -13,7 +13,7 @@ from stylegan_jax.training.build import ImageShape, make_config_levels, make_set
 from stylegan_jax.training.objectives import make_steps
 from stylegan_jax.training.step import COUNT
 
-SHAPE = ImageShape(16, 3, 0)
+SHAPE = ImageShape(16, 16, 3, 0)
 HARDWARE = {
     "num_devices": 4,
     "num_batch_devices": 4,

@@ -49,7 +49,7 @@ def make_config():
 @functools.cache
 def make_state():
     """Networks of two classes, and a state of random numbers, without compiling anything."""
-    setup, init = make_setup(make_config(), ImageShape(SIDE, 3, 2))
+    setup, init = make_setup(make_config(), ImageShape(SIDE, SIDE, 3, 2))
     rng = np.random.default_rng(0)
 
     def fill(x):

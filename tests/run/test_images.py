@@ -36,27 +36,33 @@ def test_to_uint8_takes_device_arrays():
 
 
 @pytest.mark.parametrize(
-    ("resolution", "expected"),
-    [(1024, (7, 4)), (512, (15, 8)), (256, (30, 16)), (32, (32, 32)), ((512, 1024), (7, 8))],
+    ("size", "expected"),
+    [
+        ((1024, 1024), (7, 4)),
+        ((512, 512), (15, 8)),
+        ((256, 256), (30, 16)),
+        ((32, 32), (32, 32)),
+        ((512, 1024), (7, 8)),
+    ],
 )
-def test_grid_size_of_the_papers(resolution, expected):
+def test_grid_size_of_the_papers(size, expected):
     """clip(7680 // W, 7, 32) x clip(4320 // H, 4, 32)."""
-    assert grid_size(resolution) == expected
+    assert grid_size(size) == expected
 
 
 def test_grid_size_bounds():
     """Other canvases and caps on the number of images; small sets get squarer grids."""
     progan = {"canvas_px": (1920, 1080), "min_cells": (3, 2)}
-    assert grid_size(1024, **progan) == (3, 2)
-    assert grid_size(32, max_cells=(8, 4)) == (8, 4)
-    assert grid_size(32, num_images=259) == (16, 16)
-    assert grid_size(32, num_images=5000) == (32, 32)
+    assert grid_size((1024, 1024), **progan) == (3, 2)
+    assert grid_size((32, 32), max_cells=(8, 4)) == (8, 4)
+    assert grid_size((32, 32), num_images=259) == (16, 16)
+    assert grid_size((32, 32), num_images=5000) == (32, 32)
     for n in range(1, 1100):
-        for resolution in (32, 256, 1024):
-            cols, rows = grid_size(resolution, num_images=n)
+        for size in ((32, 32), (256, 128), (1024, 1024)):
+            cols, rows = grid_size(size, num_images=n)
             assert 1 <= cols * rows <= n and cols >= 1
     with pytest.raises(ValueError, match="num_images is 0"):
-        grid_size(32, num_images=0)
+        grid_size((32, 32), num_images=0)
 
 
 def test_grid_indices_without_labels():

@@ -37,7 +37,7 @@ def test_unknown_chips(kind):
 @pytest.fixture(scope="module")
 def run():
     config = ffhq.get_config("smoke")
-    return config, ImageShape(16, 3, 0), make_config_levels(config)[0]
+    return config, ImageShape(16, 16, 3, 0), make_config_levels(config)[0]
 
 
 def test_flops_do_not_depend_on_batch_or_devices(run):

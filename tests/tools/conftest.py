@@ -17,7 +17,7 @@ def make_generator(tmp_path_factory):
     config = ffhq.get_config("smoke").unlock()
     # Programs are compared with layers called one by one, which round bfloat16 more often.
     config.G.num_bf16_res = config.D.num_bf16_res = 0
-    shape = ImageShape(img_resolution=16, img_channels=3, c_dim=0)
+    shape = ImageShape(16, 16, 3, 0)
     _, init = make_setup(config, shape)
     state = jax.jit(init)(jax.random.key(0))
     # As training moves it: away from zero.

@@ -18,7 +18,8 @@ from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import put_batch, replicated, shard_state, shardings
 from stylegan_jax.training.step import gradients
 
-SHAPE = ImageShape(img_resolution=8, img_channels=3, c_dim=2)
+# Twelve rows of eight columns: what holds for them holds for squares.
+SHAPE = ImageShape(12, 8, 3, 2)
 LEVEL = Level(resolution=8, lod=0, batch_size=16, G_lr=0.002, D_lr=0.002)
 
 
@@ -81,7 +82,7 @@ def assert_close(got, want, rtol, atol=1e-7):
 
 @pytest.fixture(scope="session")
 def whole():
-    """StyleGAN2 at 8 px: its setup, initialiser and a state."""
+    """StyleGAN2 at 12 x 8 px: its setup, initialiser and a state."""
     config = stylegan2_defaults()
     shrink(config)
     config.G.channel_max = config.D.channel_max = 8
@@ -91,12 +92,12 @@ def whole():
 
 @pytest.fixture(scope="session")
 def growing():
-    """StyleGAN 1 half-way through a fade from 4 to 8 px, 16 px in the end, with R1 and WGAN-GP."""
+    """StyleGAN 1, half-way from 6 x 4 to 12 x 8 px, 24 x 16 in the end; with R1 and WGAN-GP."""
     config = stylegan1_defaults()
     shrink(config)
     config.schedule.num_micro_batches = config.D.mbstd_group_size = 2
     config.loss.gp_weight = 10.0
-    setup, init = make_setup(config, dataclasses.replace(SHAPE, img_resolution=16))
+    setup, init = make_setup(config, dataclasses.replace(SHAPE, height=24, width=16))
     level = Level(
         resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64
     )
@@ -105,9 +106,9 @@ def growing():
 
 @pytest.fixture(scope="session")
 def batch():
-    """Sixteen images of 8 px with labels of two classes."""
+    """Sixteen images of 12 x 8 px with labels of two classes."""
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (16, 8, 8, 3), dtype=np.uint8)
+    image = rng.integers(0, 256, (16, 12, 8, 3), dtype=np.uint8)
     return {"image": image, "label": np.eye(2, dtype=np.float32)[rng.integers(0, 2, 16)]}
 
 

@@ -13,7 +13,7 @@ from stylegan_jax.training.build import (
     make_setup,
 )
 
-SHAPE = ImageShape(img_resolution=16, img_channels=3, c_dim=0)
+SHAPE = ImageShape(16, 16, 3, 0)
 
 
 def small(defaults=stylegan2_defaults, **changes):

@@ -35,7 +35,7 @@ def test_real_images_are_mixed_with_their_averages(growing, batch):
         jax.random.key(2), phase, arrays, constants_of(0), setup, fade=jnp.float32(0.25)
     )
     whole = batch["image"] / 127.5 - 1
-    means = whole.reshape(16, 4, 2, 4, 2, 3).mean(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
+    means = whole.reshape(16, 6, 2, 4, 2, 3).mean(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
     np.testing.assert_allclose(got.real.img, 0.75 * whole + 0.25 * means, atol=1e-6)
     assert set(got.gen.noise) == {"b4", "b8"}, "no noise above the level's resolution"
     assert float(jnp.max(got.gen.cutoff)) <= 4, "four layers have grown"

@@ -40,7 +40,7 @@ def test_programs_compile_once_and_donate(whole, batch):
         return contextlib.nullcontext()
 
     steps = compile_steps(setup, mesh, abstract, SHAPE, constants, announce=announce)
-    assert sorted(announced)[0] == ("Dmain 8 px", 3, 6)
+    assert sorted(announced)[0] == ("Dmain 12x8 px", 3, 6)
     compiles = []
     monitoring.register_event_duration_secs_listener(
         lambda name, *_, **__: compiles.append(name) if "backend_compile" in name else None
@@ -97,7 +97,7 @@ def test_gradients_are_summed_over_devices_once(whole, num_micro_batches):
 
 def test_of_networks_that_grow_only_the_grown_part_is_summed(growing):
     setup, _, state = growing
-    shape = dataclasses.replace(SHAPE, img_resolution=16)
+    shape = dataclasses.replace(SHAPE, height=24, width=16)
     found = collectives(setup, state, make_mesh(jax.devices()[:2]), "Dboth", shape)
     assert set(found) == {"all-reduce"}
     size = num_bytes(grown_part(state.D, setup.level.resolution))
@@ -126,7 +126,7 @@ def test_of_split_rows_only_edges_travel(whole, split_small):
     setup, _, state = whole
     found = collectives(setup, state, make_mesh(spatial=2), "Dmain")
     assert set(found) == {"collective-permute", "all-reduce", "all-gather"}
-    whole_map = 8 * 8 * 8 * 8 * 4  # images of two devices, at full size
+    whole_map = 8 * 12 * 8 * 8 * 4  # images of two devices, at full size
     assert found["all-gather"][1] < whole_map
     # Its weights are moved, its images are not.
     assert found["all-reduce"][1] < 3 * num_bytes(state.D)

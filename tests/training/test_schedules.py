@@ -105,13 +105,13 @@ def test_networks_that_do_not_grow_have_one_span():
 @pytest.mark.parametrize(
     ("changes", "total", "message"),
     [
-        (dict(init_resolution=2), 9000, "Growing from 2 px"),
-        (dict(init_resolution=12), 9000, "Growing from 12 px does not reach 32"),
-        (dict(init_resolution=64), 9000, "Growing from 64 px"),
+        (dict(init_resolution=2), 9000, "Growing from resolution 2 "),
+        (dict(init_resolution=12), 9000, "Growing from resolution 12 does not reach 32"),
+        (dict(init_resolution=64), 9000, "Growing from resolution 64 "),
         (dict(transition_nimg=-1), 9000, "-1 of transition"),
-        (dict(), 3000, "ends before the networks have grown to 32 px, at 3 kimg"),
-        (dict(batch_size=0), 9000, "Batch of 0 images at 4 px"),
-        (dict(batch_sizes={4: 2000}), 9000, "No iteration falls to 8 px"),
+        (dict(), 3000, "ends before the networks have grown to resolution 32, at 3 kimg"),
+        (dict(batch_size=0), 9000, "Batch of 0 images at resolution 4"),
+        (dict(batch_sizes={4: 2000}), 9000, "No iteration falls to resolution 8"),
     ],
 )
 def test_bad_schedules(changes, total, message):

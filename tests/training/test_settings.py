@@ -100,7 +100,8 @@ def test_what_must_be_refused_whatever_the_table_says():
         dict(G__resample_filter=0), dict(G__resample_filter=(1, math.nan)),
         dict(G__resample_filter=(1, -1)), dict(schedule__w_avg_update="never"),
         dict(D__mbstd_grouping="half"), dict(io__grid_cols=2**31), dict(G__num_bf16_res=10**21),
-        dict(data__resolution=48), dict(data__channels=2), dict(seed=-1), dict(cpu_devices=-1),
+        dict(data__resolution=50), dict(data__resolution="48x3"), dict(data__channels=-2),
+        dict(seed=-1), dict(cpu_devices=-1),
     ):  # fmt: skip
         with pytest.raises(SettingsError):
             check_settings(small(**changes))
@@ -119,7 +120,8 @@ def test_every_key_is_in_the_table_and_every_row_is_a_key():
     for net, models in (("G", GENERATORS), ("D", DISCRIMINATORS)):
         for model in models.values():
             arguments = set(inspect.signature(model.__init__).parameters)
-            arguments -= {"self", "rngs", "formulation", "img_resolution", "img_channels", "c_dim"}
+            arguments -= {"self", "rngs", "formulation", "c_dim"}
+            arguments -= {"img_resolution", "img_channels", "base_grid"}
             keys |= {f"{net}.{name}" for name in arguments}
     rows = {row for key in keys for row, found in SETTINGS.items() if find_setting(key) is found}
     assert all(find_setting(key) for key in keys)
@@ -133,7 +135,7 @@ def test_every_key_is_in_the_table_and_every_row_is_a_key():
     ("changes", "message"),
     [
         (dict(growth__init_resolution=64), "data.resolution=16: growing begins"),
-        (dict(data__resolution=4, metrics__swd_kimg=0.0), "D.architecture='resnet': 4 px"),
+        (dict(data__resolution=4, metrics__swd_kimg=0.0), "D.architecture='resnet': such images"),
         (dict(G__channel_base=8), "G.channel_base=8, data.resolution=16"),
         (dict(D__channel_base=8), "D.channel_base=8, data.resolution=16"),
         (dict(data__subset=15), "data.subset=15, schedule.batch_size=16"),

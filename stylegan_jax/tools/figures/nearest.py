@@ -62,7 +62,7 @@ def nearest_images(
         unseen = open_companion(config, config.metrics.memory_unseen)
         sources["nearest that was not"] = unseen
 
-    check_cells(1 + len(sources), len(seeds), generator.shape.img_resolution)
+    check_cells(1 + len(sources), len(seeds), generator.shape.size)
     fakes = generator.images(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     rows = [fakes]
     distances = []

@@ -8,6 +8,7 @@ from PIL import ImageFont
 
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import label_grid, make_grid
+from stylegan_jax.sizes import Size, name_size
 
 # Smaller images are enlarged.
 _MIN_CELL_PX = 128
@@ -28,18 +29,20 @@ class Figure:
     col_labels: list[str]
 
 
-def check_cells(rows: int, cols: int, img_resolution: int) -> None:
+def check_cells(rows: int, cols: int, size: Size) -> None:
     """Refuses, before anything is drawn, more images than one picture holds.
 
     Raises:
         ValueError: Says how many are possible.
     """
-    side = img_resolution * math.ceil(_MIN_CELL_PX / img_resolution)
-    most = most_cells(side, side)
+    zoom = math.ceil(_MIN_CELL_PX / size[1])
+    height = zoom * size[0]
+    width = zoom * size[1]
+    most = most_cells(height, width)
     if rows * cols > most:
         raise ValueError(
             f"The figure would have {rows} rows x {cols} columns, and one picture holds {most} "
-            f"images of {side} px: give fewer seeds."
+            f"images of {name_size((height, width))} px: give fewer seeds."
         )
 
 
@@ -69,15 +72,15 @@ def crop(images: np.ndarray) -> np.ndarray:
     """Cuts out what figure 4 enlarges: at 1024 px (650, 180) to (906, 436), left and top first.
 
     Args:
-        images: Square images `[n, h, w, c]`; other sizes than 1024 are cut in proportion.
+        images: `[n, h, w, c]`; other sizes than 1024 are cut in proportion.
 
     Returns:
         `[n, h // 4, w // 4, c]`.
     """
-    side = images.shape[1]
-    left = round(side * 650 / 1024)
-    top = round(side * 180 / 1024)
-    return images[:, top : top + side // 4, left : left + side // 4]
+    _, height, width, _ = images.shape
+    top = round(height * 180 / 1024)
+    left = round(width * 650 / 1024)
+    return images[:, top : top + height // 4, left : left + width // 4]
 
 
 def deviation_map(images: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import make_grid
+from stylegan_jax.sizes import name_size
 from stylegan_jax.tools.figures.layers import check_boundaries, choose_copied_styles, span
 from stylegan_jax.tools.figures.picture import Figure, check_cells, crop, deviation_map, enlarge
 from stylegan_jax.tools.generator import Generator
@@ -68,8 +69,7 @@ def style_mixing(
     """
     # Label and copied styles of each row.
     _check_styles(generator, "style_mixing")
-    resolution = generator.shape.img_resolution
-    check_cells(len(row_seeds) + 1, len(col_seeds) + 1, resolution)
+    check_cells(len(row_seeds) + 1, len(col_seeds) + 1, generator.shape.size)
     copied = choose_copied_styles(generator.num_ws, len(row_seeds), boundaries, copied_styles)
 
     # Styles of destinations and sources, and of every pair of them.
@@ -113,7 +113,7 @@ def truncation(
         ValueError: The network has no styles, or an unknown class.
     """
     _check_styles(generator, "truncation")
-    check_cells(len(seeds), len(psis), generator.shape.img_resolution)
+    check_cells(len(seeds), len(psis), generator.shape.size)
 
     # Row after row: each seed with every psi.
     images = generator.images(
@@ -152,7 +152,7 @@ def noise(
     """
     _check_noise(generator, "noise")
     # With the crops below each row; four kinds of noise.
-    check_cells(2 * len(seeds), 4, generator.shape.img_resolution)
+    check_cells(2 * len(seeds), 4, generator.shape.size)
 
     # Noise layers are counted as style layers are, from low resolution up.
     layers = generator.noise_layers()
@@ -178,7 +178,7 @@ def noise(
     rows = [f"seed {s}" for s in seeds]
 
     # Below each row its crops, as large as the images.
-    if generator.shape.img_resolution >= _MIN_CROPPED_PX:
+    if min(generator.shape.size) >= _MIN_CROPPED_PX:
         crops = np.stack([enlarge(crop(kind), 4) for kind in images], axis=1)
         cells = np.stack([cells, crops], axis=1).reshape(-1, *cells.shape[1:])
         rows = [label for row in rows for label in (row, "crop, x4")]
@@ -206,14 +206,14 @@ def stddev(
         ValueError: The network has no noise, or fewer than 5 realisations are asked for.
     """
     _check_noise(generator, "stddev")
-    resolution = generator.shape.img_resolution
-    check_cells(len(seeds), 3, resolution)
+    size = generator.shape.size
+    check_cells(len(seeds), 3, size)
     # They lie in memory together.
-    most = most_cells(resolution, resolution)
+    most = most_cells(*size)
     if not 5 <= num_noise <= most:
         raise ValueError(
             f"num_noise={num_noise}: 5 images are shown, so give at least 5, and at most {most} "
-            f"of {resolution} px."
+            f"of {name_size(size)} px."
         )
 
     # A row per latent: an image, crops of four more, and how all of them deviate.

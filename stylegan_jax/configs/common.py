@@ -51,7 +51,8 @@ def _sections() -> ConfigDict:
         dict(
             dataset="",  # a name such as ffhq, lsun/church or openmoji/portraits, or a path
             data_dir="~/.cache/stylegan_jax/data",
-            resolution=0,
+            # The side of squares, 256, or height x width, "48x32"; the command line sets either.
+            resolution=FieldReference(0, field_type=object),
             # True, or a name that the data set has labels by: role, tone, ... of the portraits.
             # The type lets the command line set either.
             labels=FieldReference(False, field_type=object),
@@ -211,12 +212,23 @@ def progan_defaults() -> ConfigDict:
     return config
 
 
+def _shrink_size(resolution: int | str) -> int | str:
+    """Halves a shape such as `48x32` until its shorter side has 16 to 31 px; squares become 16."""
+    if isinstance(resolution, int):
+        return 16
+    height, width = map(int, resolution.split("x"))
+    while min(height, width) >= 32:
+        height //= 2
+        width //= 2
+    return f"{height}x{width}"
+
+
 def shrink(config: ConfigDict) -> None:
     """Cuts a recipe down to a smoke test: its settings, but tiny networks and a few iterations."""
     # The smallest set that has such labels.
     by_name = "openmoji/portraits/seen" if isinstance(config.data.labels, str) else "openmoji/all"
     config.data.dataset = by_name if config.data.labels else "openmoji/flags"
-    config.data.resolution = 16
+    config.data.resolution = _shrink_size(config.data.resolution)
     for net in (config.G, config.D):
         net.channel_base, net.channel_max = 256, 16
         if "mapping_layers" in net:

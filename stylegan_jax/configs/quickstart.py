@@ -16,6 +16,8 @@ Arguments, joined with commas:
                         attributes. Bare: all drawings, in nine classes
     res=64              portraits at 64 px, with clean lines: about twenty minutes, growing models
                         longer
+    shape=48x32         images of another height and width, here passport photos; the shorter side
+                        has 32 to 127 px
     smoke               a few iterations of tiny networks, for tests
 """
 
@@ -98,36 +100,59 @@ _LABELS = {
     "gender": ("gender", 6),
     "attributes": ("attributes", 8),
 }
-# R1 by resolution: it grows with the pixels.
-_GAMMA = {32: 5.0, 64: 10.0}
+# Sides of squares, and resolutions of the last block of other shapes.
+_RESOLUTIONS = (32, 64)
 _MODELS = {"progan": _progan, "stylegan1": _stylegan1, "stylegan2": _stylegan2}
+
+
+def _read_shape(shape: str) -> tuple[int, int]:
+    """Height and width of `48x32`."""
+    sides = shape.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() for side in sides):
+        raise ValueError(f"shape={shape!r}: give height x width, such as 48x32.")
+    height, width = map(int, sides)
+    return height, width
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """The recipe; see the module's docstring for its arguments."""
     args = parse_arg(
-        arg, model="stylegan2", data="portraits", labels="none", res=32, fast=False, smoke=False
+        arg,
+        model="stylegan2",
+        data="portraits",
+        labels="none",
+        res=32,
+        shape="",
+        fast=False,
+        smoke=False,
     )
-    for name, known in (("model", _MODELS), ("data", _DATA), ("labels", _LABELS), ("res", _GAMMA)):
+    choices = dict(model=_MODELS, data=_DATA, labels=_LABELS, res=_RESOLUTIONS)
+    for name, known in choices.items():
         if args[name] not in known:
             words = ", ".join(str(word) for word in known if word != "")
             raise ValueError(f"{name}={args[name]!r}: choose one of {words}.")
+    height, width = _read_shape(args.shape) if args.shape else (args.res, args.res)
+    # The last block goes by the power of two that the shorter side holds.
+    resolution = 1 << (min(height, width).bit_length() - 1)
+    if resolution not in _RESOLUTIONS:
+        raise ValueError(f"shape={args.shape}: give a shorter side of 32 to 127 px.")
     config = _MODELS[args.model](args.fast)
     # So few images are not worth dividing: one device, whose operations use the cores there are.
     config.cpu_devices = 1
     # Bare `labels` means the classes that all drawings have, a name those of the portraits.
     labels, rows = _LABELS[args.labels]
     config.data.dataset = _DATA["all" if labels is True else args.data]
-    config.data.resolution = args.res
+    config.data.resolution = args.shape or args.res
     config.data.labels = labels
 
     for net in (config.G, config.D):
-        net.channel_base = 16 * args.res
+        net.channel_base = 16 * resolution
         net.channel_max = 64
-    config.loss.r1_gamma *= _GAMMA[args.res] / _GAMMA[32]
-    if args.res == 64 and not (args.fast or config.growth.init_resolution):
+    # R1 grows with the pixels: twice as strong where there are four times as many.
+    config.loss.r1_gamma *= (height * width) ** 0.5 / 32
+    if resolution == 64 and not (args.fast or config.growth.init_resolution):
         config.schedule.total_kimg = 45.0
-    if args.res == 64 and args.fast and config.growth.init_resolution:
+    if resolution == 64 and args.fast and config.growth.init_resolution:
         # One more resolution: its fade and its training.
         config.schedule.total_kimg += 2 * config.growth.training_kimg
     config.G.z_dim = 128

@@ -52,6 +52,7 @@ from stylegan_jax.run.progress import (
 from stylegan_jax.run.samples import SampleGrid, choose_grid, write_growth_row
 from stylegan_jax.run.scores import Score, best_score, make_draw, make_scores, take_scores
 from stylegan_jax.run.speed import SpeedMeter
+from stylegan_jax.run.transfer import Origin
 from stylegan_jax.run.watchdog import Watchdog
 from stylegan_jax.sizes import name_size
 from stylegan_jax.training.build import (
@@ -259,6 +260,8 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
     if state is None:
         make = jax.jit(run.init, out_shardings=shardings(run.abstract_state))
         state = make(keys[_KEY_INIT])
+        if config.init_from:
+            state = _begin_with_another(run, state)
     nimg = int(state.nimg)
     for name, params in (("G", state.G), ("D", state.D)):
         print(describe_network(params, f"{name} ({config[name].name})"))
@@ -405,6 +408,18 @@ def _restore(
         meta = run.meta | health.meta()
         store.save(state, int(state.nimg), meta, saved["metrics"], force=True)
     return state, health
+
+
+def _begin_with_another(run: _Run, state: TrainState) -> TrainState:
+    """Puts the networks of the config's `init_from` in the place of random ones."""
+    with all_or_none("reading init_from"), in_a_sentence():
+        origin = Origin(run.config, run.shape)
+    state = origin.fit(state, run.mesh)
+    print(origin.describe())
+    run.write_log(origin.table())
+    if run.is_first:
+        origin.write(run.workdir)
+    return state
 
 
 def _make_keys(seed: int, rollbacks: int, sharding: jax.sharding.Sharding) -> list[jax.Array]:

@@ -129,6 +129,9 @@ def _make_optimizer(config: ConfigDict, reg_interval: int | None) -> Optimizer:
 def make_hyperparameters(config: ConfigDict) -> Hyperparameters:
     """Reads the numbers of the losses and averages."""
     settings = config.loss.to_dict() | config.schedule.to_dict()
+    if config.get("init_from"):
+        # The ramp-up forgets the first weights, which here are not random.
+        settings["ema_rampup"] = None
     fields = {field.name for field in dataclasses.fields(Hyperparameters)}
     return Hyperparameters(**{name: value for name, value in settings.items() if name in fields})
 

@@ -23,9 +23,9 @@ from stylegan_jax.ops.packing import depth_to_space, packing_of
 from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
-# Convolution and dense layer with a leaky ReLU whose gain sits on the weight.
-_conv2d = functools.partial(Conv2d, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
-_dense = functools.partial(Dense, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
+# Convolution and dense layer with an activation whose gain sits on the weight.
+_conv2d = functools.partial(Conv2d, weight_gain=HE_GAIN, act_gain=1.0)
+_dense = functools.partial(Dense, weight_gain=HE_GAIN, act_gain=1.0)
 
 
 class DiscriminatorBlock(nnx.Module):
@@ -41,6 +41,7 @@ class DiscriminatorBlock(nnx.Module):
         *,
         img_channels: int,
         has_fromrgb: bool,
+        act: str,
         blur_filter: tuple[float, ...] | None,
         fused_scale: bool,
         dtype: jnp.dtype,
@@ -48,7 +49,7 @@ class DiscriminatorBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the block; arguments as in `Discriminator`."""
-        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        conv = functools.partial(_conv2d, act=act, formulation=formulation, rngs=rngs)
         # Colours of this resolution.
         if has_fromrgb:
             self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
@@ -87,19 +88,20 @@ class DiscriminatorEpilogue(nnx.Module):
         num_scores: int,
         img_channels: int,
         has_fromrgb: bool,
+        act: str,
         mbstd: MinibatchStddev,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; with several `num_scores`, the label picks one."""
-        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        conv = functools.partial(_conv2d, act=act, formulation=formulation, rngs=rngs)
         # Colours of 4x4 images.
         if has_fromrgb:
             self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
         # Feature maps -> one vector -> a score for every class, or one for all.
         self.mbstd = mbstd
         self.conv = conv(in_channels + mbstd.num_channels, in_channels, kernel_size=3)
-        self.fc = _dense(in_channels * 4 * 4, hidden_features, rngs=rngs)
+        self.fc = _dense(in_channels * 4 * 4, hidden_features, act=act, rngs=rngs)
         self.out = Dense(hidden_features, num_scores, rngs=rngs)
 
     def __call__(
@@ -131,6 +133,7 @@ class Discriminator(Network):
         channel_base: int = 16384,
         channel_max: int = 512,
         grows: bool = True,
+        act: str = "lrelu",
         blur_filter: tuple[float, ...] | None = (1, 2, 1),
         fused_scale: bool = True,
         score_by_label: bool = True,
@@ -150,6 +153,7 @@ class Discriminator(Network):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Let images enter at every resolution; False: only at the largest.
+            act: Activation; its gain is sqrt(2) whichever it is, on the weights.
             blur_filter: 1-D taps before every down-sampling convolution; None: no blur (ProGAN).
             fused_scale: Average inside the down-sampling convolution. False: after its
                 activation, as ProGAN's separate scaling does.
@@ -178,6 +182,7 @@ class Discriminator(Network):
                 channels[res],
                 channels[res // 2],
                 has_fromrgb=grows or res == img_resolution,
+                act=act,
                 blur_filter=blur_filter,
                 fused_scale=fused_scale,
                 img_channels=img_channels,
@@ -194,6 +199,7 @@ class Discriminator(Network):
             channels[2],
             num_scores=c_dim if self.is_conditional else 1,
             has_fromrgb=grows or img_resolution == 4,
+            act=act,
             img_channels=img_channels,
             mbstd=MinibatchStddev(
                 group_size=mbstd_group_size,

@@ -37,7 +37,7 @@ from stylegan_jax.ops.pyramid import average_pixels, fade_to
 
 
 class FromRGB(Conv2d):
-    """1x1 convolution from colours and leaky ReLU, `[n, h, w, img_channels] -> [n, h, w, out]`."""
+    """1x1 convolution from colours and activation, `[n, h, w, img_channels] -> [n, h, w, out]`."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class FromRGB(Conv2d):
         out_channels: int,
         *,
         resolution: int,
+        act: str,
         conv_clamp: float | None = None,
         formulation: Formulation,
         rngs: nnx.Rngs,
@@ -54,7 +55,7 @@ class FromRGB(Conv2d):
             img_channels,
             out_channels,
             kernel_size=1,
-            act="lrelu",
+            act=act,
             conv_clamp=conv_clamp,
             formulation=formulation,
             rngs=rngs,
@@ -83,6 +84,7 @@ class DiscriminatorBlock(nnx.Module):
         img_channels: int,
         is_first: bool,
         architecture: str,
+        act: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
@@ -100,7 +102,7 @@ class DiscriminatorBlock(nnx.Module):
             formulation=formulation,
             rngs=rngs,
         )
-        conv3x3 = functools.partial(conv, kernel_size=3, act="lrelu", conv_clamp=conv_clamp)
+        conv3x3 = functools.partial(conv, kernel_size=3, act=act, conv_clamp=conv_clamp)
 
         # Colours of this resolution (figure 7b: fRGB).
         if self.has_fromrgb:
@@ -108,6 +110,7 @@ class DiscriminatorBlock(nnx.Module):
                 img_channels,
                 in_channels,
                 resolution=resolution,
+                act=act,
                 conv_clamp=conv_clamp,
                 formulation=formulation,
                 rngs=rngs,
@@ -166,6 +169,7 @@ class DiscriminatorEpilogue(nnx.Module):
         cmap_dim: int,
         img_channels: int,
         architecture: str,
+        act: str,
         mbstd: MinibatchStddev,
         conv_clamp: float | None,
         formulation: Formulation,
@@ -175,7 +179,12 @@ class DiscriminatorEpilogue(nnx.Module):
         # Colours, in the architectures whose image reaches 4x4.
         if architecture in ("skip", "progressive"):
             self.fromrgb = FromRGB(
-                img_channels, in_channels, resolution=4, formulation=formulation, rngs=rngs
+                img_channels,
+                in_channels,
+                resolution=4,
+                act=act,
+                formulation=formulation,
+                rngs=rngs,
             )
         self.adds_fromrgb = architecture == "skip"
 
@@ -185,12 +194,12 @@ class DiscriminatorEpilogue(nnx.Module):
             in_channels + mbstd.num_channels,
             in_channels,
             kernel_size=3,
-            act="lrelu",
+            act=act,
             conv_clamp=conv_clamp,
             formulation=formulation,
             rngs=rngs,
         )
-        self.fc = Dense(in_channels * 4 * 4, in_channels, act="lrelu", rngs=rngs)
+        self.fc = Dense(in_channels * 4 * 4, in_channels, act=act, rngs=rngs)
         self.out = Dense(in_channels, cmap_dim if cmap_dim > 0 else 1, rngs=rngs)
         self.cmap_dim = cmap_dim
 
@@ -234,10 +243,13 @@ class Discriminator(Network):
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: str = "resnet",
+        act: str = "lrelu",
+        epilogue_act: str = "lrelu",
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         cmap_dim: int | None = None,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
+        mapping_act: str = "lrelu",
         embed_features: int | None = None,
         layer_features: int | None = None,
         mbstd_group_size: int | None = 4,
@@ -257,10 +269,13 @@ class Discriminator(Network):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             architecture: `resnet` (configs E, F), `skip`, `orig` or `progressive` (configs B to D).
+            act: Activation of the blocks, FromRGB included, with its own gain (`bias_act`).
+            epilogue_act: Activation of the layers at 4x4, FromRGB included.
             resample_filter: 1-D FIR taps of all resampling.
             cmap_dim: Length of the mapped label; default the channels at 4x4.
             mapping_layers: Layers of the label's mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of that network.
+            mapping_act: Activation of its layers.
             embed_features: Length of the label's embedding; default cmap_dim.
             layer_features: Width of the mapping's hidden layers; default cmap_dim.
             mbstd_group_size: See `minibatch_stddev`.
@@ -295,6 +310,7 @@ class Discriminator(Network):
                 channels[res // 2],
                 resolution=res,
                 is_first=res == img_resolution,
+                act=act,
                 resample_filter=resample_filter,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
                 **shared,
@@ -311,6 +327,7 @@ class Discriminator(Network):
                 num_layers=mapping_layers,
                 embed_features=embed_features,
                 layer_features=layer_features,
+                act=mapping_act,
                 lr_multiplier=mapping_lr_multiplier,
                 rngs=rngs,
             )
@@ -321,7 +338,9 @@ class Discriminator(Network):
             num_channels=mbstd_num_channels,
             grouping=mbstd_grouping,
         )
-        self.b4 = DiscriminatorEpilogue(channels[4], cmap_dim=self.cmap_dim, mbstd=mbstd, **shared)
+        self.b4 = DiscriminatorEpilogue(
+            channels[4], cmap_dim=self.cmap_dim, act=epilogue_act, mbstd=mbstd, **shared
+        )
 
     def __call__(
         self,

@@ -152,10 +152,13 @@ def stylegan2_defaults() -> ConfigDict:
         resample_filter=(1, 3, 3, 1),
         conv_clamp=placeholder(float),
         num_bf16_res=0,
+        act="lrelu",
         mapping_layers=8,
+        mapping_lr_multiplier=0.01,
+        mapping_act="lrelu",
     )
     config.G.update(model, architecture="skip", use_noise=True, z_dim=512, w_dim=512)
-    config.D.update(model, architecture="resnet", **_MBSTD)
+    config.D.update(model, architecture="resnet", epilogue_act="lrelu", **_MBSTD)
     config.loss.pl_weight, config.loss.style_mixing_prob = 2.0, 0.9
     config.schedule.g_reg_interval, config.schedule.d_reg_interval = 4, 16
     return config
@@ -177,13 +180,17 @@ def progressive_schedule(config: ConfigDict) -> None:
 def stylegan1_defaults() -> ConfigDict:
     """A StyleGAN 1 run, grown from 8x8, with the settings that its recipes agree on."""
     config = _sections()
-    model = dict(channel_base=16384, channel_max=512, blur_filter=(1, 2, 1), num_bf16_res=0)
+    model = dict(
+        channel_base=16384, channel_max=512, blur_filter=(1, 2, 1), num_bf16_res=0, act="lrelu"
+    )
     config.G.update(
         model,
         name="stylegan1",
         z_dim=512,
         w_dim=512,
         mapping_layers=8,
+        mapping_lr_multiplier=0.01,
+        mapping_act="lrelu",
         const_input=True,
         use_noise=True,
         use_pixel_norm=False,
@@ -201,7 +208,7 @@ def stylegan1_defaults() -> ConfigDict:
 def progan_defaults() -> ConfigDict:
     """A ProGAN run, grown from 4x4, with the settings that its recipes agree on."""
     config = _sections()
-    model = dict(channel_base=16384, channel_max=512, num_bf16_res=0)
+    model = dict(channel_base=16384, channel_max=512, num_bf16_res=0, act="lrelu")
     config.G.update(model, name="progan", z_dim=512)
     config.D.update(model, name="progressive", blur_filter=None, **_MBSTD)
     config.loss.adversarial = "wgan"

@@ -6,7 +6,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from stylegan_jax.ops.bias_act import ACTIVATIONS, bias_act
+from stylegan_jax.ops.bias_act import bias_act, find_activation
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
 from stylegan_jax.ops.normalize import Grouping, minibatch_stddev, normalize_2nd_moment
@@ -70,7 +70,7 @@ def activate(
         # Packed feature maps hold a channel once for each pixel: [b] -> [py * px * b].
         bias = jnp.tile(bias, x.shape[3] // bias.shape[0])
     # The clamp bounds what the layer gives before `gain`, so it is scaled with it.
-    total_gain = (ACTIVATIONS[act].default_gain if act_gain is None else act_gain) * gain
+    total_gain = (find_activation(act).default_gain if act_gain is None else act_gain) * gain
     return bias_act(
         x, bias, act=act, gain=total_gain, clamp=None if clamp is None else clamp * gain
     )

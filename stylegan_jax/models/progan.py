@@ -60,6 +60,7 @@ class SynthesisBlock(nnx.Module):
         size: Size,
         img_channels: int,
         has_torgb: bool,
+        act: str,
         dtype: jnp.dtype,
         formulation: Formulation,
         rngs: nnx.Rngs,
@@ -68,7 +69,7 @@ class SynthesisBlock(nnx.Module):
         conv = functools.partial(
             Conv2d,
             kernel_size=3,
-            act="lrelu",
+            act=act,
             weight_gain=HE_GAIN,
             act_gain=1.0,
             resample_filter=(1.0, 1.0),  # repeats pixels where `up` is 2
@@ -93,6 +94,7 @@ class SynthesisBlock(nnx.Module):
                 out_channels, img_channels, kernel_size=1, formulation=formulation, rngs=rngs
             )
         self.size = size
+        self.act = act
         self.dtype = dtype
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "n h w o"]:
@@ -100,7 +102,7 @@ class SynthesisBlock(nnx.Module):
         if self.has_fc:
             x = self.fc(x).reshape(x.shape[0], *self.size, -1)  # [n, h0, w0, out]
             x = x.astype(self.dtype)
-            x = activate(x, self.bias[...], act="lrelu", act_gain=1.0)
+            x = activate(x, self.bias[...], act=self.act, act_gain=1.0)
         else:
             x = self.conv0(x.astype(self.dtype))
         # Pixel norm after every activation (section 4.2): b = a / sqrt(mean_c(a^2) + eps).
@@ -146,6 +148,7 @@ class Synthesis(nnx.Module):
         channel_base: int,
         channel_max: int,
         grows: bool,
+        act: str,
         num_bf16_res: int,
         formulation: Formulation,
         rngs: nnx.Rngs,
@@ -167,6 +170,7 @@ class Synthesis(nnx.Module):
                 size=size,
                 img_channels=img_channels,
                 has_torgb=grows or res == img_resolution,
+                act=act,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
                 formulation=formulation,
                 rngs=rngs,
@@ -219,6 +223,7 @@ class Generator(BaseGenerator):
         channel_base: int = 16384,
         channel_max: int = 512,
         grows: bool = True,
+        act: str = "lrelu",
         num_bf16_res: int = 0,
         formulation: Formulation | None = None,
         rngs: nnx.Rngs,
@@ -234,6 +239,7 @@ class Generator(BaseGenerator):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Give every resolution a way to colours; False: only the last.
+            act: Activation; its gain is sqrt(2) whichever it is, on the weights.
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
             formulation: How it is computed, with the same results; None: as suits this platform.
             rngs: Source of the first weights.
@@ -249,6 +255,7 @@ class Generator(BaseGenerator):
             channel_base=channel_base,
             channel_max=channel_max,
             grows=grows,
+            act=act,
             num_bf16_res=num_bf16_res,
             formulation=formulation,
             rngs=rngs,

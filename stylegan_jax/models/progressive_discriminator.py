@@ -25,9 +25,9 @@ from stylegan_jax.ops.partition import split_rows
 from stylegan_jax.ops.pyramid import average_pixels, fade_to
 from stylegan_jax.sizes import SQUARE_BASE, Size
 
-# Convolution and dense layer with a leaky ReLU whose gain sits on the weight.
-_conv2d = functools.partial(Conv2d, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
-_dense = functools.partial(Dense, act="lrelu", weight_gain=HE_GAIN, act_gain=1.0)
+# Convolution and dense layer with an activation whose gain sits on the weight.
+_conv2d = functools.partial(Conv2d, weight_gain=HE_GAIN, act_gain=1.0)
+_dense = functools.partial(Dense, weight_gain=HE_GAIN, act_gain=1.0)
 
 
 class DiscriminatorBlock(nnx.Module):
@@ -43,6 +43,7 @@ class DiscriminatorBlock(nnx.Module):
         *,
         img_channels: int,
         has_fromrgb: bool,
+        act: str,
         blur_filter: tuple[float, ...] | None,
         fused_scale: bool,
         dtype: jnp.dtype,
@@ -50,7 +51,7 @@ class DiscriminatorBlock(nnx.Module):
         rngs: nnx.Rngs,
     ):
         """Builds the block; arguments as in `Discriminator`."""
-        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        conv = functools.partial(_conv2d, act=act, formulation=formulation, rngs=rngs)
         # Colours of this resolution.
         if has_fromrgb:
             self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
@@ -90,19 +91,21 @@ class DiscriminatorEpilogue(nnx.Module):
         num_scores: int,
         img_channels: int,
         has_fromrgb: bool,
+        act: str,
         mbstd: MinibatchStddev,
         formulation: Formulation,
         rngs: nnx.Rngs,
     ):
         """Builds the end; with several `num_scores`, the label picks one."""
-        conv = functools.partial(_conv2d, formulation=formulation, rngs=rngs)
+        conv = functools.partial(_conv2d, act=act, formulation=formulation, rngs=rngs)
         # Colours of images of the base grid.
         if has_fromrgb:
             self.fromrgb = conv(img_channels, in_channels, kernel_size=1)
         # Feature maps -> one vector -> a score for every class, or one for all.
         self.mbstd = mbstd
         self.conv = conv(in_channels + mbstd.num_channels, in_channels, kernel_size=3)
-        self.fc = _dense(in_channels * math.prod(base_grid), hidden_features, rngs=rngs)
+        fan_in = in_channels * math.prod(base_grid)
+        self.fc = _dense(fan_in, hidden_features, act=act, rngs=rngs)
         self.out = Dense(hidden_features, num_scores, rngs=rngs)
 
     def __call__(
@@ -135,6 +138,7 @@ class Discriminator(ImageNetwork):
         channel_base: int = 16384,
         channel_max: int = 512,
         grows: bool = True,
+        act: str = "lrelu",
         blur_filter: tuple[float, ...] | None = (1, 2, 1),
         fused_scale: bool = True,
         score_by_label: bool = True,
@@ -155,6 +159,7 @@ class Discriminator(ImageNetwork):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Let images enter at every resolution; False: only at the largest.
+            act: Activation; its gain is sqrt(2) whichever it is, on the weights.
             blur_filter: 1-D taps before every down-sampling convolution; None: no blur (ProGAN).
             fused_scale: Average inside the down-sampling convolution. False: after its
                 activation, as ProGAN's separate scaling does.
@@ -184,6 +189,7 @@ class Discriminator(ImageNetwork):
                 channels[res],
                 channels[res // 2],
                 has_fromrgb=grows or res == img_resolution,
+                act=act,
                 blur_filter=blur_filter,
                 fused_scale=fused_scale,
                 img_channels=img_channels,
@@ -201,6 +207,7 @@ class Discriminator(ImageNetwork):
             base_grid=base_grid,
             num_scores=c_dim if self.is_conditional else 1,
             has_fromrgb=grows or img_resolution == 4,
+            act=act,
             img_channels=img_channels,
             mbstd=MinibatchStddev(
                 group_size=mbstd_group_size,

@@ -49,6 +49,7 @@ class Mapping(nnx.Module):
         *,
         num_layers: int,
         layer_features: int | None,
+        act: str,
         lr_multiplier: float,
         rngs: nnx.Rngs,
     ):
@@ -66,7 +67,7 @@ class Mapping(nnx.Module):
             layer = Dense(
                 width,
                 out,
-                act="lrelu",
+                act=act,
                 weight_gain=HE_GAIN,
                 act_gain=1.0,
                 lr_multiplier=lr_multiplier,
@@ -338,6 +339,7 @@ class Generator(BaseGenerator):
         base_grid: Size = SQUARE_BASE,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
+        mapping_act: str = "lrelu",
         layer_features: int | None = None,
         channel_base: int = 16384,
         channel_max: int = 512,
@@ -364,11 +366,13 @@ class Generator(BaseGenerator):
             base_grid: Height and width of the first feature maps (`sizes.py`).
             mapping_layers: Layers of the mapping network; 0: styles are normalised latents.
             mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
+            mapping_act: Activation of its layers; its gain is that of `act`.
             layer_features: Width of the mapping's hidden layers; default w_dim.
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             grows: Give every resolution a way to colours; False: only the last.
-            act: Activation of the synthesis network.
+            act: Activation of the synthesis network; its gain is sqrt(2) whichever it is, on the
+                weights.
             const_input: Start from a learned constant (row D) instead of the latent.
             use_noise: Give every layer a noise input (row E).
             use_pixel_norm: Normalise over channels after the activation (row B has it).
@@ -387,6 +391,7 @@ class Generator(BaseGenerator):
             w_dim,
             num_layers=mapping_layers,
             layer_features=layer_features,
+            act=mapping_act,
             lr_multiplier=mapping_lr_multiplier,
             rngs=rngs,
         )

@@ -50,7 +50,7 @@ def check_architecture(architecture: str) -> None:
 
 
 class SynthesisLayer(nnx.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: `[n, h, w, in] -> [n, h*up, w*up, out]`.
+    """Modulated 3x3 convolution, noise, bias, activation: `[n, h, w, in] -> [n, h*up, w*up, out]`.
 
     Source: Karras et al. 2020 (StyleGAN2), figure 2d.
     """
@@ -64,6 +64,7 @@ class SynthesisLayer(nnx.Module):
         size: Size,
         up: int = 1,
         use_noise: bool = True,
+        act: str = "lrelu",
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         formulation: Formulation | None = None,
@@ -82,6 +83,7 @@ class SynthesisLayer(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((out_channels,)))
 
         self.use_noise = use_noise
+        self.act = act
         self.up = up
         self.taps = normalized(resample_filter)
         self.conv_clamp = conv_clamp
@@ -115,7 +117,7 @@ class SynthesisLayer(nnx.Module):
             formulation=self.formulation,
         )
         # Bias and noise lie after demodulation, outside the style's reach (section 2.1).
-        return activate(x, self.bias[...], act="lrelu", gain=gain, clamp=self.conv_clamp)
+        return activate(x, self.bias[...], act=self.act, gain=gain, clamp=self.conv_clamp)
 
 
 class ToRGB(nnx.Module):
@@ -185,6 +187,7 @@ class SynthesisBlock(nnx.Module):
         is_last: bool,
         architecture: str,
         use_noise: bool,
+        act: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
@@ -207,6 +210,7 @@ class SynthesisBlock(nnx.Module):
             w_dim=w_dim,
             size=size,
             use_noise=use_noise,
+            act=act,
             resample_filter=resample_filter,
             conv_clamp=conv_clamp,
             formulation=formulation,
@@ -311,6 +315,7 @@ class Synthesis(nnx.Module):
         channel_max: int,
         architecture: str,
         use_noise: bool,
+        act: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         num_bf16_res: int,
@@ -338,6 +343,7 @@ class Synthesis(nnx.Module):
                 is_last=res == img_resolution,
                 architecture=architecture,
                 use_noise=use_noise,
+                act=act,
                 resample_filter=resample_filter,
                 conv_clamp=conv_clamp,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
@@ -413,12 +419,14 @@ class Generator(BaseGenerator):
         base_grid: Size = SQUARE_BASE,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
+        mapping_act: str = "lrelu",
         embed_features: int | None = None,
         layer_features: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: str = "skip",
         use_noise: bool = True,
+        act: str = "lrelu",
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         num_bf16_res: int = 0,
@@ -436,12 +444,14 @@ class Generator(BaseGenerator):
             base_grid: Height and width of the first feature maps (`sizes.py`).
             mapping_layers: Layers of the mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of the mapping network.
+            mapping_act: Activation of its layers.
             embed_features: Length of the label's embedding; default w_dim.
             layer_features: Width of the mapping's hidden layers; default w_dim.
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             architecture: `skip` (configs E, F), `orig`, `resnet` or `progressive` (configs B to D).
             use_noise: Give every convolution a noise input; False suits flat drawings.
+            act: Activation after every convolution but ToRGB, with its own gain (`bias_act`).
             resample_filter: 1-D FIR taps of all resampling.
             conv_clamp: Clamp of convolution outputs (256 with bfloat16 in the originals' spirit).
             num_bf16_res: How many of the highest resolutions compute in bfloat16.
@@ -457,6 +467,7 @@ class Generator(BaseGenerator):
             num_layers=mapping_layers,
             embed_features=embed_features,
             layer_features=layer_features,
+            act=mapping_act,
             lr_multiplier=mapping_lr_multiplier,
             rngs=rngs,
         )
@@ -470,6 +481,7 @@ class Generator(BaseGenerator):
             channel_max=channel_max,
             architecture=architecture,
             use_noise=use_noise,
+            act=act,
             resample_filter=resample_filter,
             conv_clamp=conv_clamp,
             num_bf16_res=num_bf16_res,

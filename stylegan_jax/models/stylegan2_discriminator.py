@@ -38,7 +38,7 @@ from stylegan_jax.sizes import SQUARE_BASE, Size, divided
 
 
 class FromRGB(Conv2d):
-    """1x1 convolution from colours and leaky ReLU, `[n, h, w, img_channels] -> [n, h, w, out]`."""
+    """1x1 convolution from colours and activation, `[n, h, w, img_channels] -> [n, h, w, out]`."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class FromRGB(Conv2d):
         out_channels: int,
         *,
         size: Size,
+        act: str,
         conv_clamp: float | None = None,
         formulation: Formulation,
         rngs: nnx.Rngs,
@@ -55,7 +56,7 @@ class FromRGB(Conv2d):
             img_channels,
             out_channels,
             kernel_size=1,
-            act="lrelu",
+            act=act,
             conv_clamp=conv_clamp,
             formulation=formulation,
             rngs=rngs,
@@ -84,6 +85,7 @@ class DiscriminatorBlock(nnx.Module):
         img_channels: int,
         is_first: bool,
         architecture: str,
+        act: str,
         resample_filter: tuple[float, ...],
         conv_clamp: float | None,
         dtype: jnp.dtype,
@@ -101,7 +103,7 @@ class DiscriminatorBlock(nnx.Module):
             formulation=formulation,
             rngs=rngs,
         )
-        conv3x3 = functools.partial(conv, kernel_size=3, act="lrelu", conv_clamp=conv_clamp)
+        conv3x3 = functools.partial(conv, kernel_size=3, act=act, conv_clamp=conv_clamp)
 
         # Colours of this resolution (figure 7b: fRGB).
         if self.has_fromrgb:
@@ -109,6 +111,7 @@ class DiscriminatorBlock(nnx.Module):
                 img_channels,
                 in_channels,
                 size=size,
+                act=act,
                 conv_clamp=conv_clamp,
                 formulation=formulation,
                 rngs=rngs,
@@ -167,6 +170,7 @@ class DiscriminatorEpilogue(nnx.Module):
         cmap_dim: int,
         img_channels: int,
         architecture: str,
+        act: str,
         mbstd: MinibatchStddev,
         conv_clamp: float | None,
         formulation: Formulation,
@@ -176,7 +180,12 @@ class DiscriminatorEpilogue(nnx.Module):
         # Colours, in the architectures whose image reaches the base grid.
         if architecture in ("skip", "progressive"):
             self.fromrgb = FromRGB(
-                img_channels, in_channels, size=base_grid, formulation=formulation, rngs=rngs
+                img_channels,
+                in_channels,
+                size=base_grid,
+                act=act,
+                formulation=formulation,
+                rngs=rngs,
             )
         self.adds_fromrgb = architecture == "skip"
 
@@ -186,12 +195,12 @@ class DiscriminatorEpilogue(nnx.Module):
             in_channels + mbstd.num_channels,
             in_channels,
             kernel_size=3,
-            act="lrelu",
+            act=act,
             conv_clamp=conv_clamp,
             formulation=formulation,
             rngs=rngs,
         )
-        self.fc = Dense(in_channels * math.prod(base_grid), in_channels, act="lrelu", rngs=rngs)
+        self.fc = Dense(in_channels * math.prod(base_grid), in_channels, act=act, rngs=rngs)
         self.out = Dense(in_channels, cmap_dim if cmap_dim > 0 else 1, rngs=rngs)
         self.cmap_dim = cmap_dim
 
@@ -236,10 +245,13 @@ class Discriminator(ImageNetwork):
         channel_base: int = 32768,
         channel_max: int = 512,
         architecture: str = "resnet",
+        act: str = "lrelu",
+        epilogue_act: str = "lrelu",
         resample_filter: tuple[float, ...] = (1, 3, 3, 1),
         cmap_dim: int | None = None,
         mapping_layers: int = 8,
         mapping_lr_multiplier: float = 0.01,
+        mapping_act: str = "lrelu",
         embed_features: int | None = None,
         layer_features: int | None = None,
         mbstd_group_size: int | None = 4,
@@ -260,10 +272,13 @@ class Discriminator(ImageNetwork):
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
             architecture: `resnet` (configs E, F), `skip`, `orig` or `progressive` (configs B to D).
+            act: Activation of the blocks, FromRGB included, with its own gain (`bias_act`).
+            epilogue_act: Activation of the layers at 4x4, FromRGB included.
             resample_filter: 1-D FIR taps of all resampling.
             cmap_dim: Length of the mapped label; default the channels of the last block.
             mapping_layers: Layers of the label's mapping network.
             mapping_lr_multiplier: Learning-rate multiplier of that network.
+            mapping_act: Activation of its layers.
             embed_features: Length of the label's embedding; default cmap_dim.
             layer_features: Width of the mapping's hidden layers; default cmap_dim.
             mbstd_group_size: See `minibatch_stddev`.
@@ -299,6 +314,7 @@ class Discriminator(ImageNetwork):
                 channels[res // 2],
                 size=sizes[res],
                 is_first=res == img_resolution,
+                act=act,
                 resample_filter=resample_filter,
                 dtype=compute_dtype(res, img_resolution, num_bf16_res),
                 **shared,
@@ -315,6 +331,7 @@ class Discriminator(ImageNetwork):
                 num_layers=mapping_layers,
                 embed_features=embed_features,
                 layer_features=layer_features,
+                act=mapping_act,
                 lr_multiplier=mapping_lr_multiplier,
                 rngs=rngs,
             )
@@ -326,7 +343,12 @@ class Discriminator(ImageNetwork):
             grouping=mbstd_grouping,
         )
         self.b4 = DiscriminatorEpilogue(
-            channels[4], base_grid=base_grid, cmap_dim=self.cmap_dim, mbstd=mbstd, **shared
+            channels[4],
+            base_grid=base_grid,
+            cmap_dim=self.cmap_dim,
+            act=epilogue_act,
+            mbstd=mbstd,
+            **shared,
         )
 
     def __call__(

@@ -33,6 +33,17 @@ ACTIVATIONS = {
 }
 
 
+def find_activation(act: str) -> _Activation:
+    """Returns an activation with its default slope and gain.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if act not in ACTIVATIONS:
+        raise ValueError(f"Unknown activation {act!r}; choose one of {sorted(ACTIVATIONS)}.")
+    return ACTIVATIONS[act]
+
+
 def bias_act(
     x: Float[Array, "..."],
     b: Float[Array, " c"] | None = None,
@@ -64,9 +75,7 @@ def bias_act(
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_bias_act` (values, gradients, second gradients).
     """
-    if act not in ACTIVATIONS:
-        raise ValueError(f"Unknown activation {act!r}; choose one of {sorted(ACTIVATIONS)}.")
-    spec = ACTIVATIONS[act]
+    spec = find_activation(act)
     alpha = spec.default_alpha if alpha is None else alpha
     gain = spec.default_gain if gain is None else gain
 

@@ -265,6 +265,7 @@ _NETWORK = {
     "grows": _bool("whether it has a way to colours at every resolution"),
     "mapping_layers": _int("layers of the mapping network", 0, 64),
     "mapping_lr_multiplier": _float("its share of the learning rate", 0, 100, above_low=True),
+    "mapping_act": _str("its activation", ACTIVATIONS),
     "embed_features": dataclasses.replace(_FEATURES, text="features of an embedded label"),
     "layer_features": dataclasses.replace(_FEATURES, text="features of mapping layers"),
     "resample_filter": Setting("taps", "filter of up- and down-sampling"),
@@ -282,11 +283,13 @@ _GENERATOR = {
     "use_pixel_norm": _bool("pixel norm"),
     "use_instance_norm": _bool("instance norm"),
     "use_styles": _bool("styles"),
-    "act": _str("activation", ACTIVATIONS),
+    "act": _str("activation of the synthesis network", ACTIVATIONS),
 }
 _DISCRIMINATOR = {
     "name": _str("discriminator", DISCRIMINATORS),
     "architecture": _str("of StyleGAN2", _ARCHITECTURES),
+    "act": _str("activation of the blocks", ACTIVATIONS),
+    "epilogue_act": _str("activation at 4x4, in StyleGAN2's discriminator", ACTIVATIONS),
     "fused_scale": _bool("convolve and average at once"),
     "score_by_label": _bool("one score per class"),
     "cmap_dim": dataclasses.replace(_FEATURES, text="features that a label is compared by"),

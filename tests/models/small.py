@@ -37,6 +37,13 @@ def paths(network) -> str:
     return " ".join(jax.tree_util.keystr(path) for path, _ in leaves)
 
 
+def activations(network) -> dict[str, str]:
+    """The activation of every layer that has one, by its path; linear ones are left out."""
+    layers = {".".join(map(str, path)): layer for path, layer in nnx.iter_modules(network)}
+    found = {path: getattr(layer, "act", "linear") for path, layer in layers.items()}
+    return {path: act for path, act in found.items() if act != "linear"}
+
+
 def count(network) -> int:
     """Its parameters."""
     leaves = jax.tree.leaves(nnx.to_pure_dict(nnx.state(network, nnx.Param)))

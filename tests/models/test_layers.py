@@ -55,6 +55,8 @@ def test_gain_scales_the_clamp_and_packed_maps_repeat_the_bias():
     np.testing.assert_allclose(y[0, 0, 0], [4.0, -6.0], rtol=1e-6)
     with pytest.raises(ValueError, match="Bias of 3"):
         activate(x, jnp.zeros(3), act="linear")
+    with pytest.raises(ValueError, match="Unknown activation 'gelu'"):
+        activate(x, None, act="gelu")
 
 
 def test_dense_computes_the_same_at_any_lr_multiplier_and_its_gradients_shrink_with_it():

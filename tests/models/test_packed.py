@@ -34,6 +34,14 @@ PACKINGS = {
 }
 
 
+# Each architecture with another filter, of even and odd length, and another activation.
+OPTIONS = {
+    "skip": dict(resample_filter=(1, 4, 2, 3, 1), act="swish"),
+    "resnet": dict(resample_filter=(1, 3, 3, 1), act="lrelu"),
+    "progressive": dict(resample_filter=(1, 1), act="softplus"),
+}
+
+
 def check_equal(got, want):
     """float32 rounding through some thirty layers of order 1, and their second derivatives."""
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
@@ -41,8 +49,10 @@ def check_equal(got, want):
         np.testing.assert_allclose(a, b, atol=2e-5 * float(jnp.max(jnp.abs(b))) + 1e-7)
 
 
-def make(models, name, **settings):
-    return make_model(models["stylegan2"], formulation=FORMULATION[name], **SIZES, **settings)
+def make(models, name, architecture, **settings):
+    settings |= SIZES | OPTIONS[architecture]
+    settings |= dict(architecture=architecture, formulation=FORMULATION[name])
+    return make_model(models["stylegan2"], **settings)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,7 @@ def test_generator_and_path_lengths(architecture, base_grid, names):
     results = {}
     for name in ("plain", *names):
         sizes = dict(base_grid=base_grid, z_dim=8, w_dim=8, mapping_layers=1)
-        graphdef, init = make(GENERATORS, name, architecture=architecture, **sizes)
+        graphdef, init = make(GENERATORS, name, architecture, **sizes)
         G = nnx.merge(graphdef, jax.eval_shape(init, jax.random.key(0)))
         packing = G.packing_at(16)
         assert (packing, G.packing_at(8)) == PACKINGS[name]
@@ -98,7 +108,7 @@ def test_discriminator_and_r1(architecture, base_grid, names):
     results = {}
     img = jax.random.normal(jax.random.key(1), (4, *size_at(16, base_grid), 3))
     for name in ("plain", *names):
-        graphdef, init = make(DISCRIMINATORS, name, architecture=architecture, base_grid=base_grid)
+        graphdef, init = make(DISCRIMINATORS, name, architecture, base_grid=base_grid)
         params = jax.jit(init)(jax.random.key(0))
         where = {"fade": jnp.float32(0.3)} if architecture == "progressive" else {}
         # Half of the tests give images as D holds them.

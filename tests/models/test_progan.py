@@ -4,7 +4,8 @@ from flax import nnx
 
 from stylegan_jax.models import progan
 from stylegan_jax.models.progan import blend_colors
-from tests.models.small import count, shapes
+from stylegan_jax.ops.formulation import FORMULATIONS
+from tests.models.small import activations, count, shapes
 
 
 def test_parameter_total_is_the_official_one():
@@ -21,6 +22,33 @@ def test_latent_and_label_are_normalised_together():
 def test_the_only_style_is_the_latent():
     G = shapes(progan.Generator, z_dim=8)
     assert (G.num_ws, G.w_dim, G.has_styles, G.noise_layers) == (1, 10, False, ())
+
+
+def test_every_activation_is_the_given_one():
+    found = activations(shapes(progan.Generator, z_dim=8, act="relu"))
+    assert found == dict.fromkeys(activations(shapes(progan.Generator, z_dim=8)), "relu")
+    assert {"synthesis.b4", "synthesis.b4.conv1", "synthesis.b16.conv0"} < set(found)
+
+
+def test_the_gain_lies_on_the_weight_whichever_the_activation():
+    """sqrt(2) on every weight, a quarter of it on the first one, and none on what comes out."""
+    block = progan.SynthesisBlock(
+        0, 4, w_dim=2, size=(4, 4), img_channels=3, has_torgb=False, act="relu",
+        dtype=jnp.dtype(jnp.float32), formulation=FORMULATIONS["plain"], rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    w = np.asarray([[0.5, -2.0]], np.float32)
+    # A 4x4 map of 1x1 kernels: the middle of each 3x3 kernel alone is kept.
+    kernel = np.zeros_like(block.conv1.weight[...])
+    kernel[1, 1] = middle = np.asarray(block.conv1.weight[...])[1, 1]
+    block.conv1.weight[...] = jnp.asarray(kernel)
+
+    def relu_and_norm(x):
+        x = np.maximum(x, 0)
+        return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 1e-8)
+
+    x = relu_and_norm((w @ np.asarray(block.fc.weight[...])).reshape(1, 4, 4, 4) / 4)
+    want = relu_and_norm(x @ middle * np.sqrt(2 / (9 * 4)))
+    np.testing.assert_allclose(block(jnp.asarray(w)), want, atol=1e-5)
 
 
 def test_colors_are_blended_as_the_paper_draws_it():

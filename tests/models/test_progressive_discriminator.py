@@ -6,7 +6,7 @@ from flax import nnx
 
 from stylegan_jax.models.progressive_discriminator import Discriminator
 from stylegan_jax.ops.pyramid import average_pixels
-from tests.models.small import build, count, shapes
+from tests.models.small import activations, build, count, shapes
 
 
 def check_fade(graphdef, params):
@@ -48,6 +48,18 @@ def test_the_label_picks_the_score_of_its_class():
     assert not np.any(first == second)
     np.testing.assert_array_equal(own, np.where(labels == 0, first, second))
     assert shapes(Discriminator, score_by_label=False).b4.out.bias.shape == (1,)
+
+
+def test_every_layer_but_the_last_has_the_activation_and_its_gain_on_the_weight():
+    D = shapes(Discriminator, act="relu")
+    blocks = ("b16", "b8")
+    want = {f"{block}.{layer}" for block in blocks for layer in ("fromrgb", "conv0", "conv1")}
+    want |= {"b4.fromrgb", "b4.conv", "b4.fc"}
+    assert activations(D) == dict.fromkeys(want, "relu")
+    assert D.b8.conv0.act_gain == D.b4.fc.act_gain == 1.0
+    # sqrt(2 / fan_in), and no sqrt(2) before the logits.
+    assert D.b8.conv0.weight_gain == pytest.approx(np.sqrt(2 / (9 * 8)))
+    assert D.b4.out.weight_gain == pytest.approx(np.sqrt(1 / 8))
 
 
 def test_a_fixed_discriminator_refuses_smaller_images():

@@ -5,7 +5,7 @@ import pytest
 from flax import nnx
 
 from stylegan_jax.models import stylegan1
-from tests.models.small import count, paths, shapes
+from tests.models.small import activations, count, paths, shapes
 
 
 def test_parameter_total_is_the_official_one():
@@ -37,10 +37,25 @@ def test_styles_without_a_mapping_are_normalised_latents():
     G = shapes(stylegan1.Generator, z_dim=8, w_dim=6, mapping_layers=0)
     assert G.w_dim == 16, "the label's embedding lies beside the latent"
     mapping = stylegan1.Mapping(
-        8, 2, 6, num_layers=0, layer_features=None, lr_multiplier=0.01, rngs=nnx.Rngs(0)
-    )
+        8, 2, 6, num_layers=0, layer_features=None, act="lrelu", lr_multiplier=0.01,
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
     w = mapping(jax.random.normal(jax.random.key(1), (3, 8)), jnp.eye(2)[jnp.asarray([0, 1, 1])])
     np.testing.assert_allclose(jnp.mean(w**2, axis=1), 1, rtol=1e-5)
+
+
+def test_the_mapping_has_an_activation_of_its_own():
+    G = shapes(stylegan1.Generator, z_dim=8, w_dim=6, mapping_layers=2, mapping_act="relu")
+    assert activations(G) == {"mapping.fc0": "relu", "mapping.fc1": "relu"}
+    assert G.synthesis.b8.epilogue0.switches.act == "lrelu"
+    mapping = stylegan1.Mapping(
+        4, 0, 6, num_layers=1, layer_features=None, act="relu", lr_multiplier=0.1, rngs=nnx.Rngs(0)
+    )
+    w = mapping(jnp.asarray([[1.0, -1.0, 1.0, 1.0]]), None)
+    # He's gain lies on the weight, and the multiplier: w_hat = w * sqrt(2 / 4) * 0.1.
+    weight = np.asarray(mapping.fc0.weight[...]) * np.sqrt(2 / 4) * 0.1
+    want = np.maximum(np.asarray([1.0, -1.0, 1.0, 1.0]) @ weight, 0)
+    np.testing.assert_allclose(w[0], want, atol=1e-5)
 
 
 def test_the_epilogue_is_adain_after_noise_and_activation():

@@ -6,7 +6,7 @@ from flax import nnx
 
 from stylegan_jax.models import make_model, stylegan2
 from stylegan_jax.models.blocks import NoiseLayer, make_noise
-from tests.models.small import SIZES, build, count, paths, shapes
+from tests.models.small import SIZES, activations, build, count, paths, shapes
 
 SETTINGS = dict(z_dim=8, w_dim=8, mapping_layers=2)
 
@@ -67,6 +67,38 @@ def test_bfloat16_blocks_stay_close_to_float32():
     # A block of 8-bit mantissas: a few percent on average.
     assert float(jnp.mean(jnp.abs(half - exact))) < 0.04 * float(jnp.std(exact))
     assert np.any(half != exact)
+
+
+def test_every_layer_has_its_activation_and_what_is_linear_stays_so():
+    G = shapes(
+        stylegan2.Generator, act="tanh", mapping_act="elu", architecture="resnet", **SETTINGS
+    )
+    mapping = {f"mapping.fc{i}": "elu" for i in range(2)}
+    convs = ("b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1")
+    assert activations(G) == mapping | {f"synthesis.{conv}": "tanh" for conv in convs}
+
+
+@pytest.mark.parametrize(
+    ("act", "function"),
+    [
+        ("tanh", np.tanh),
+        ("swish", lambda x: np.sqrt(2) * x / (1 + np.exp(-x))),
+        ("relu", lambda x: np.sqrt(2) * np.maximum(x, 0)),
+    ],
+)
+def test_an_activation_with_its_own_gain_before_that_of_the_block(rng, act, function):
+    layers = [
+        stylegan2.SynthesisLayer(
+            3, 4, w_dim=2, size=(4, 4), act=name, conv_clamp=clamp, rngs=nnx.Rngs(0)
+        )
+        for name, clamp in (("linear", None), (act, 0.9))
+    ]
+    x = jnp.asarray(rng.normal(size=(2, 4, 4, 3)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(2, 2)), jnp.float32)
+    before, after = (np.asarray(layer(x, w, None, gain)) for layer, gain in zip(layers, (1, 0.5)))
+    want = 0.5 * np.clip(function(before), -0.9, 0.9)
+    np.testing.assert_allclose(after, want, atol=1e-6)
+    assert 0 < np.mean(np.abs(after) == 0.45) < 1
 
 
 def test_noise_inputs_from_low_resolution_to_high_and_none_without_them():

@@ -6,7 +6,7 @@ from flax import nnx
 
 from stylegan_jax.models import make_model
 from stylegan_jax.models.stylegan2_discriminator import Discriminator
-from tests.models.small import SIZES, build, count, shapes
+from tests.models.small import SIZES, activations, build, count, shapes
 from tests.models.test_progressive_discriminator import check_fade
 
 
@@ -43,6 +43,17 @@ def test_first_logits_are_of_order_one(architecture):
 
 def test_a_faded_discriminator_sees_the_smaller_image():
     check_fade(*build(Discriminator, architecture="progressive", mapping_layers=1))
+
+
+def test_every_layer_has_its_activation_and_what_is_linear_stays_so():
+    acts = dict(act="tanh", epilogue_act="selu", mapping_act="elu", mapping_layers=2)
+    for architecture, inputs in (("resnet", ("b16",)), ("skip", ("b16", "b8", "b4"))):
+        want = {f"mapping.fc{i}": "elu" for i in range(2)}
+        want |= {f"{block}.fromrgb": "tanh" for block in inputs}
+        want |= {f"{block}.conv{i}": "tanh" for block in ("b16", "b8") for i in (0, 1)}
+        want |= {"b4.conv": "selu", "b4.fc": "selu"}
+        want |= {"b4.fromrgb": "selu"} if "b4" in inputs else {}
+        assert activations(shapes(Discriminator, architecture=architecture, **acts)) == want
 
 
 def test_the_label_decides_by_projection():

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import inspect
 
@@ -11,7 +12,7 @@ from stylegan_jax.ops import conv
 from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import resampling_padding
 from stylegan_jax.ops.formulation import FORMULATIONS
-from stylegan_jax.ops.packing import UNPACKED
+from stylegan_jax.ops.packing import UNPACKED, depth_to_space, space_to_depth
 
 TAPS = (0.125, 0.375, 0.375, 0.125)
 ASYMMETRIC = (0.5, 0.2, 0.1, 0.15, 0.05)
@@ -97,6 +98,69 @@ def test_the_definition_is_the_papers(rng, up, down):
     )
     # float32 sums of some hundred products of order 1.
     np.testing.assert_allclose(got[0, :, :, 0], want, atol=1e-5)
+
+
+def resample_by_scipy(x, weight, taps, up, down):
+    """One image [h, w] and a kernel [k, k], in float64, with the padding of the official code.
+
+    Of n taps (n + up - 1) // 2 zeros lie before a zoomed image and (n - up) // 2 after it, and
+    (n - down + 1) // 2 and (n - down) // 2 around one that is decimated; a kernel adds k // 2.
+    """
+    n, k = len(taps), len(weight)
+    before, after = (n + up - 1) // 2, (n - up) // 2
+    if down > 1:
+        before, after = (n - down + 1) // 2, (n - down) // 2
+    stuffed = np.zeros((32 + 8 * up + 32, 32 + 8 * up + 32))
+    stuffed[32 : 32 + 8 * up : up, 32 : 32 + 8 * up : up] = x
+    inside = slice(32 - before - k // 2, 32 + 8 * up + after + k // 2)
+    y = stuffed[inside, inside]
+
+    # Taps are convolved, with the gain `up` per axis, and kernels correlated.
+    if up > 1:
+        y = signal.convolve2d(y, np.outer(taps, taps) * up**2, "valid")
+    y = signal.correlate2d(y, weight, "valid")
+    return signal.convolve2d(y, np.outer(taps, taps), "valid")[::down, ::down] if down > 1 else y
+
+
+# One tap, two, odd and many, none of them symmetric.
+FILTERS = ((1.0,), (0.3, 0.7), (0.2, 0.5, 0.3), ASYMMETRIC, tuple(np.arange(1, 13.0) ** 2 / 650))
+# Of every platform, and that of TPUs on large images.
+WAYS = {
+    **{name: (how, (UNPACKED, UNPACKED)) for name, how in FORMULATIONS.items()},
+    "folded": (dataclasses.replace(FORMULATIONS["tpu"], folded_from=0), (UNPACKED, UNPACKED)),
+    "packed": (FORMULATIONS["tpu"], ((2, 2), (1, 2))),
+}
+
+
+@pytest.mark.parametrize(("kernel", "up", "down"), [(3, 2, 1), (3, 1, 2), (1, 2, 1), (1, 1, 2)])
+def test_filters_of_any_length_are_centred_alike_in_every_formulation(rng, kernel, up, down):
+    """Values by SciPy; gradients by their products with directions, which are values, too."""
+    x, dx = rng.normal(size=(2, 8, 8))
+    weight, dweight = rng.normal(size=(2, kernel, kernel))
+    r = rng.normal(size=(8 * up // down, 8 * up // down))
+
+    def loss(x, weight, taps, how, packing):
+        x, weight = space_to_depth(x[None, :, :, None], packing[0]), weight[:, :, None, None]
+        statics = dict(up=up, down=down, padding=kernel // 2, packing=packing, formulation=how)
+        y = depth_to_space(conv2d_resample(x, weight, taps, **statics), packing[1])[0, :, :, 0]
+        return jnp.sum(y * r), y
+
+    @jax.jit
+    def run(x, weight):
+        derive = jax.grad(loss, (0, 1), has_aux=True)
+        return [{name: derive(x, weight, taps, *WAYS[name]) for name in WAYS} for taps in FILTERS]
+
+    found = run(jnp.asarray(x, jnp.float32), jnp.asarray(weight, jnp.float32))
+    for taps, ways in zip(FILTERS, found, strict=True):
+        want = resample_by_scipy(x, weight, taps, up, down)
+        along_x = np.sum(resample_by_scipy(dx, weight, taps, up, down) * r)
+        along_weight = np.sum(resample_by_scipy(x, dweight, taps, up, down) * r)
+        for name, ((grad_x, grad_weight), y) in ways.items():
+            # float32 sums of some hundred products of order 1; of some thousand.
+            np.testing.assert_allclose(y, want, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(np.sum(grad_x * dx), along_x, atol=1e-4, err_msg=name)
+            got = np.sum(grad_weight * dweight)
+            np.testing.assert_allclose(got, along_weight, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,22 @@ def test_axes_have_their_own_factors(rng, up, down):
     np.testing.assert_allclose(run(x[None, :, :, None])[0, :, :, 0], want, atol=1e-5)
 
 
+@pytest.mark.parametrize("taps", [(1.0,), (0.3, 0.7), (0.5, 0.2, 0.1, 0.15, 0.05)])
+def test_images_are_resampled_around_their_centre(rng, taps):
+    """Two taps, an odd number, and one that is shorter than the zoom; none symmetric."""
+    x = rng.normal(size=(8, 8))
+    n = len(taps)
+    before, after = (n + 1) // 2, (n - 2) // 2
+    zoomed = 4 * upfirdn_loop(x, np.outer(taps, taps), 2, 1, (before, after) * 2)
+    before, after = (n - 1) // 2, (n - 2) // 2
+    halved = upfirdn_loop(x, np.outer(taps, taps), 1, 2, (before, after) * 2)
+
+    run = jax.jit(lambda x: (fir.upsample2d(x, taps), fir.downsample2d(x, taps)))
+    up, down = run(jnp.asarray(x, jnp.float32)[None, :, :, None])
+    np.testing.assert_allclose(up[0, :, :, 0], zoomed, atol=1e-5)
+    np.testing.assert_allclose(down[0, :, :, 0], halved, atol=1e-5)
+
+
 def test_resampling_keeps_a_constant_image():
     x = jnp.ones((1, 16, 16, 1))
     taps = (0.125, 0.375, 0.375, 0.125)

@@ -77,13 +77,13 @@ def test_packed_convolutions_equal_unpacked_ones(rng, packed, kernel, up, down, 
 @pytest.mark.parametrize("resample", [upsample2d, downsample2d])
 def test_packed_images_are_resampled_alike(rng, resample, packed):
     x = jnp.asarray(rng.normal(size=(2, 8, 8, 3)), jnp.float32)
-    for flip_filter in (False, True):
+    for flip_filter, taps in ((False, ASYMMETRIC), (True, (*ASYMMETRIC, 0.3, 0.7, -0.2, 0.4))):
         statics = dict(flip_filter=flip_filter, gain=1.5)
 
         @jax.jit
-        def run(x, statics=statics):
-            got = resample(space_to_depth(x, packed[0]), ASYMMETRIC, packing=packed, **statics)
-            return depth_to_space(got, packed[1]), resample(x, ASYMMETRIC, **statics)
+        def run(x, taps=taps, statics=statics):
+            got = resample(space_to_depth(x, packed[0]), taps, packing=packed, **statics)
+            return depth_to_space(got, packed[1]), resample(x, taps, **statics)
 
         check_equal(*run(x))
 

@@ -35,6 +35,7 @@ _RENAMED = {
     "fmap_max": "channel_max",
     "mapping_fmaps": "layer_features",
     "mapping_lrmul": "mapping_lr_multiplier",
+    "mapping_nonlinearity": "mapping_act",
     "nonlinearity": "act",
     "const_input_layer": "const_input",
     "mbstd_num_features": "mbstd_num_channels",
@@ -48,6 +49,7 @@ _NOT_OURS = (
     "style_mixing_prob",
     "dlatent_avg_beta",
     "randomize_noise",
+    "use_leakyrelu",
 )
 _DEFAULTS = {
     "progan_G": dict(z_dim=512),
@@ -67,6 +69,8 @@ def make_network(name: str, official: dict[str, Any]):
     kwargs = {_RENAMED.get(k, k): v for k, v in official.items() if k not in _NOT_OURS}
     kwargs = _DEFAULTS[name] | dict(c_dim=0) | kwargs
     kwargs["channel_base"] = 2 * kwargs.pop("fmap_base", 8192)
+    if not official.get("use_leakyrelu", True):
+        kwargs["act"] = "relu"
     kwargs["grows"] = official.get("structure", "auto") != "fixed"
     if kwargs.get("blur_filter") is not None:
         kwargs["blur_filter"] = tuple(kwargs["blur_filter"])

@@ -19,22 +19,33 @@ from stylegan_jax.training.state import TrainState
 from stylegan_jax.training.step import average_G, count_images, gradient_step, gradients
 from tests.parity.case import Case, hyperparameters, to_nchw, to_nhwc
 
+# Names of the originals under ours, by the group of arguments that they stand in.
 _RENAMED = {
-    "num_layers": "mapping_layers",
-    "lr_multiplier": "mapping_lr_multiplier",
+    "synthesis_kwargs": {"activation": "act"},
+    "block_kwargs": {"activation": "act"},
+    "epilogue_kwargs": {"activation": "epilogue_act"},
+    "mapping_kwargs": {
+        "activation": "mapping_act",
+        "num_layers": "mapping_layers",
+        "lr_multiplier": "mapping_lr_multiplier",
+    },
 }
+# What no number depends on in float32, and the decay that a case states for itself.
+_NOT_OURS = ("kind", "num_fp16_res", "fused_modconv_default", "fp16_channels_last", "w_avg_beta")
 
 
 def model_kwargs(official: dict[str, Any]) -> dict[str, Any]:
     """Constructor arguments of the original under our names."""
-    kwargs = {k: v for k, v in official.items() if k not in ("kind", "num_fp16_res")}
-    assert official.get("num_fp16_res", 0) == 0, "parity is defined in float32"
-    for group in ("mapping_kwargs", "epilogue_kwargs", "block_kwargs", "synthesis_kwargs"):
-        for name, value in kwargs.pop(group, {}).items():
-            kwargs[_RENAMED.get(name, name)] = value
+    kwargs = {k: v for k, v in official.items() if k not in _RENAMED}
+    if "activation" in kwargs:
+        kwargs["act"] = kwargs.pop("activation")  # outside of a group it is the synthesis's
+    for group, renamed in _RENAMED.items():
+        kwargs |= {renamed.get(k, k): v for k, v in official.get(group, {}).items()}
+    assert kwargs.get("num_fp16_res", 0) == 0, "parity is defined in float32"
     if "resample_filter" in kwargs:
-        kwargs["resample_filter"] = tuple(kwargs["resample_filter"])
-    return kwargs
+        # The original's None is the filter of one tap.
+        kwargs["resample_filter"] = tuple(kwargs["resample_filter"] or (1,))
+    return {name: value for name, value in kwargs.items() if name not in _NOT_OURS}
 
 
 def make_generator(official: dict[str, Any]):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.transfer import TABLE_FILE, Origin
@@ -70,7 +71,7 @@ def test_networks_begin_with_those_of_another_run(workdir, tmp_path):
     assert "stylegan2 of 8 px, 3 channel(s), 2 label(s), at 1.5 kimg" in text
     assert "D: 16 taken, 1 resized, 7 new, 2 left out" in text
     assert "D/b4/fc/weight: resized: 4x4 there, 6x4 here" in origin.table()
-    origin.write(tmp_path)
+    origin.write(epath.Path(tmp_path))
     record = json.loads((tmp_path / TABLE_FILE).read_text())
     assert record["path"] == str(workdir) and record["nimg"] == 1500
     assert record["G"]["arrays"]["synthesis/b4/const"] == ["resized", "4x4 there, 6x4 here"]

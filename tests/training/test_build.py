@@ -3,7 +3,12 @@
 import jax
 import pytest
 
-from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.configs.common import (
+    progan_defaults,
+    shrink,
+    stylegan1_defaults,
+    stylegan2_defaults,
+)
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -66,6 +71,22 @@ def test_settings_that_a_network_does_not_have():
     config.G.use_clouds = True
     with pytest.raises(ValueError, match="G.name='stylegan2' has no setting use_clouds.*It knows"):
         make_setup(config, SHAPE)
+
+
+@pytest.mark.parametrize("defaults", [stylegan2_defaults, stylegan1_defaults, progan_defaults])
+def test_configs_without_the_newer_keys_mean_the_same_networks(defaults):
+    """Checkpoints from before a key keep their config; a structure holds every static number."""
+    today, before = small(defaults), small(defaults)
+    for net in (before.G, before.D):
+        for key in {"act", "epilogue_act", "mapping_act", "mapping_lr_multiplier"} & set(net):
+            del net[key]
+    assert "act" in today.G and "act" in today.D
+    want = make_setup(today, SHAPE)[0].networks
+    got = make_setup(before, SHAPE)[0].networks
+    assert (got.G, got.D) == (want.G, want.D)
+    today.G.act = today.D.act = "tanh"
+    other = make_setup(today, SHAPE)[0].networks
+    assert other.G != want.G and other.D != want.D
 
 
 def test_networks_that_cannot_grow():

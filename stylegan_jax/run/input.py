@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
+from stylegan_jax.sizes import parse_size
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.inputs import Constants
 from stylegan_jax.training.schedules import Level
@@ -30,7 +31,7 @@ def open_config_source(config: ConfigDict) -> ImageSource:
     data = config.data
     return open_source(
         data.dataset,
-        resolution=data.resolution,
+        size=parse_size(data.resolution),
         labels=data.labels,
         channels=data.channels,
         subset=data.subset,
@@ -48,7 +49,7 @@ def open_companion(config: ConfigDict, name: str) -> ImageSource:
     data = config.data
     return open_source(
         name,
-        resolution=data.resolution,
+        size=parse_size(data.resolution),
         channels=data.channels,
         data_dir=os.path.expanduser(data.data_dir),
     )
@@ -70,7 +71,7 @@ def tell_what_is_not_used(source: ImageSource) -> None:
 
 def image_shape(source: ImageSource) -> ImageShape:
     """Returns what networks and programs must know of the data."""
-    return ImageShape(source.img_resolution, source.img_channels, source.c_dim, source.format.dtype)
+    return ImageShape(source.size[0], source.img_channels, source.c_dim, source.format.dtype)
 
 
 def make_constants(source: ImageSource, mesh: Mesh) -> Constants:
@@ -97,7 +98,7 @@ class InputStream(Iterator[dict[str, np.ndarray]]):
         dataset = make_dataset(
             source,
             batch_size=level.batch_size,
-            resolution=level.resolution,
+            size=(level.resolution, level.resolution),
             seed=config.seed,
             mirror=config.data.mirror,
             rows=local_rows(mesh, level.batch_size).tolist(),
@@ -141,7 +142,7 @@ def data_position(config: ConfigDict, source: ImageSource) -> dict[str, Any]:
         "batch_size": config.schedule.batch_size,
         "growth": config.growth.to_dict(),
         "mirror": config.data.mirror,
-        "img_resolution": source.img_resolution,
+        "img_resolution": source.size[0],
         "img_channels": source.img_channels,
         "img_dtype": source.format.dtype,
         "c_dim": source.c_dim,

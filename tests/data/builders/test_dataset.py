@@ -27,7 +27,7 @@ def test_missing_files_are_explained(tmp_path, name):
     variant = spec.variants[0] if spec.variants else ""
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(ArchiveError) as error:
-            spec.open(path, variant, 64)
+            spec.open(path, variant, (64, 64))
         assert str(path) in str(error.value) and spec.fetch in str(error.value)
 
 

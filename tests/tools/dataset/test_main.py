@@ -28,7 +28,7 @@ def folder(tmp_path):
     for number, name in enumerate(list_drawings("flags")[:4]):
         file = tmp_path / "flags" / "ab"[number % 2] / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(encode(np.array(render_drawing(name, 16, fill_square=True))))
+        file.write_bytes(encode(np.array(render_drawing(name, (16, 16), fill=True))))
     return tmp_path / "flags"
 
 

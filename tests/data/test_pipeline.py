@@ -176,6 +176,9 @@ def test_batches_of_images_that_are_not_square(mirror):
         def read(self, index):
             return np.arange(8 * 12, dtype=np.uint8).reshape(8, 12, 1) + np.uint8(index)
 
+        def read_format(self, index):
+            return ImageFormat(8, 12, 1)
+
     source = make_source(WideArchive)
     (whole,) = take(1, source, mirror=mirror)
     (small,) = take(1, source, mirror=mirror, size=(4, 6))

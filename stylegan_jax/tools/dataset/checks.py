@@ -213,7 +213,10 @@ def _find_sizes(forms: Sequence[ImageFormat | None], size: Size | None) -> Itera
 def _note_sizes(forms: Sequence[ImageFormat | None]) -> list[str]:
     """Says once which sizes networks make, if some are not."""
     size = commonest_size(form.size for form in forms if form and not is_made(form.size))
-    return [f"{describe_misfit(size)} The command: {PREPARE}."] if size else []
+    if size is None:
+        return []
+    command = f" The command: {PREPARE}." if nearest_sizes(size) else ""
+    return [describe_misfit(size) + command]
 
 
 def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:

@@ -15,7 +15,7 @@ from stylegan_jax.sizes import Size, describe_pixels, describe_size
 from stylegan_jax.tools.dataset.scanning import map_images
 
 _MAX_COLS = 16
-# The longer side of images as they are shown; what is below them wants the smaller width.
+# The longer side of images as they are shown, and the width that the text below them wants.
 _LARGEST_PX = 256
 _SMALLEST_PX = 96
 _GAP_PX = 6
@@ -41,9 +41,9 @@ def contact_sheet(
 ) -> tuple[np.ndarray, str]:
     """Draws images chosen at random; damaged ones become red cells.
 
-    Images are shrunk to 256 px on their longer side, or all enlarged by one whole number if none
-    has 96. Unequal ones, and narrow ones, are centred on grey, which shows through transparent
-    ones. Of 16 bits the upper 8 show.
+    Images are shrunk to 256 px on their longer side, or all enlarged by one whole number if none is
+    96 px wide. Unequal ones, and very narrow ones, are centred on grey, which shows through
+    transparent ones. Of 16 bits the upper 8 show.
 
     Args:
         archive: The data set.
@@ -153,10 +153,12 @@ def _read(archive: Archive, index: int) -> Image.Image | None:
 
 def _cell_size(sizes: Sequence[Size]) -> tuple[Size, int]:
     """Chooses the size of a cell and by what whole number to enlarge all images."""
-    largest = max((max(size) for size in sizes), default=_SMALLEST_PX)
-    zoom = math.ceil(_SMALLEST_PX / largest)
+    sizes = sizes or [(_SMALLEST_PX, _SMALLEST_PX)]
+    highest = max(height for height, _ in sizes)
+    widest = max(width for _, width in sizes)
+    zoom = max(1, min(math.ceil(_SMALLEST_PX / widest), _LARGEST_PX // highest))
     # The largest of what is shown; one line of text beside it, and one below it, have room.
-    shown = [_shown_size(size, zoom) for size in sizes] or [(_SMALLEST_PX, _SMALLEST_PX)]
+    shown = [_shown_size(size, zoom) for size in sizes]
     height = max(_LINE_PX, *(size[0] for size in shown))
     width = max(_SMALLEST_PX, *(size[1] for size in shown))
     return (height, width), zoom

@@ -70,7 +70,7 @@ def test_large_images_are_shrunk(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "zoom", "cell"),
-    [((48, 32), 2, (96, 96)), ((32, 48), 2, (64, 96)), ((96, 128), 1, (96, 128))],
+    [((48, 32), 3, (144, 96)), ((32, 48), 2, (64, 96)), ((96, 24), 2, (192, 96))],
 )
 def test_cells_have_the_proportions_of_equal_images(tmp_path, size, zoom, cell):
     image = np.array(render_drawing(FLAGS[0], size, fill=True))

@@ -256,6 +256,8 @@ def test_pad_keeps_the_whole_picture(picture):
 
 
 def test_bars_of_rgba_are_opaque_black():
+    beside = Transform((8, 12), "pad")(np.full((8, 8, 4), 77, np.uint16))
+    assert (beside[:, [0, 1, 10, 11]] == (0, 0, 0, 65535)).all() and (beside[:, 2:10] == 77).all()
     result = Transform((8, 8), "pad")(np.full((4, 8, 4), 77, np.uint8))
     assert (result[:2] == (0, 0, 0, 255)).all() and (result[2:6] == 77).all()
 

@@ -156,7 +156,11 @@ def main() -> None:
             for name, encoding in ENCODINGS.items():
                 with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
                     prepare(
-                        name.lower(), folder, size=(side, side), encoding=encoding, data_dir=data_dir
+                        name.lower(),
+                        folder,
+                        size=(side, side),
+                        encoding=encoding,
+                        data_dir=data_dir,
                     )
             repeats = collections.defaultdict(list)
             for _ in range(args.repeats):

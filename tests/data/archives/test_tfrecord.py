@@ -33,6 +33,8 @@ def test_tfrecord_levels(tmp_path):
     assert sorted(levels) == [4, 8, 16]
     for asked, given in [(None, 16), (16, 16), (9, 16), (8, 8), (3, 4)]:
         foreign.assert_holds(open_archive(path, size=asked and (asked, asked)), levels[given])
+    for size, given in [((8, 5), 8), ((5, 9), 16), ((4, 4), 4)]:
+        foreign.assert_holds(open_archive(path, size=size), levels[given])
     archive = open_archive(path / "demo-r03.tfrecords")
     assert archive.name == "demo"
     foreign.assert_holds(archive, levels[8])

@@ -86,7 +86,7 @@ def smallest_uncached(side: int) -> int:
 @contextlib.contextmanager
 def reading(data_dir: pathlib.Path, name: str, side: int, workers: int) -> Iterator[Iterator]:
     """Batches by the pipeline of training."""
-    source = open_source(name, resolution=side, data_dir=data_dir)
+    source = open_source(name, size=(side, side), data_dir=data_dir)
     dataset = make_dataset(source, batch_size=BATCH_SIZE, seed=0, mirror=True)
     batches = make_iterator(dataset, num_workers=workers)
     try:
@@ -156,7 +156,11 @@ def main() -> None:
             for name, encoding in ENCODINGS.items():
                 with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
                     prepare(
-                        name.lower(), folder, resolution=side, encoding=encoding, data_dir=data_dir
+                        name.lower(),
+                        folder,
+                        size=(side, side),
+                        encoding=encoding,
+                        data_dir=data_dir,
                     )
             repeats = collections.defaultdict(list)
             for _ in range(args.repeats):

@@ -99,7 +99,7 @@ def describe_misfit(size: Size) -> str:
         "Networks make images whose sides are the same power of two times a base grid with 4 to 7 "
         f"px on its shorter side, up to {LARGEST_PX} px, such as 256x256, 48x32 or 1024x1792"
     )
-    text = f"{describe_size(size)} px are no such size. {rule}"
+    text = f"no network makes images of {describe_size(size)} px. {rule}"
     if near := nearest_sizes(size):
         flags = " or ".join(f"--resolution={describe_size(other)}" for other in near)
         return f"{text}. The nearest: crop to {flags} with --crop=center-crop (or --crop=fit, pad)."
@@ -135,3 +135,9 @@ def parse_size(value: Any) -> Size:
 def name_size(size: Size) -> str:
     """Returns such as `32` or `48x32`, as names of folders and settings have it."""
     return str(size[0]) if size[0] == size[1] else describe_size(size)
+
+
+def describe_pixels(size: Size) -> str:
+    """Returns such as `32x32 pixels`, or `48x32 pixels (height x width)` where the order counts."""
+    order = "" if size[0] == size[1] else " (height x width)"
+    return f"{describe_size(size)} pixels{order}"

@@ -74,3 +74,8 @@ def test_sizes_are_read(value, size):
 def test_other_values_are_no_sizes(value):
     with pytest.raises(ValueError, match="height x width"):
         sizes.parse_size(value)
+
+
+def test_the_order_is_said_where_it_counts():
+    assert sizes.describe_pixels((48, 32)) == "48x32 pixels (height x width)"
+    assert sizes.describe_pixels((32, 32)) == "32x32 pixels"

@@ -23,8 +23,9 @@ from stylegan_jax.data.builders import DATASET_SPECS, DatasetSpec, ImageBuilder
 from stylegan_jax.data.builders.base import copy_to_bucket
 from stylegan_jax.data.preparation.records import make_recipe
 from stylegan_jax.data.preparation.transforms import Transform
-from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.data.sources import PREPARE, ImageSource, check_size
 from stylegan_jax.files import as_path, is_cloud
+from stylegan_jax.sizes import Size, name_size
 
 DATA_DIR = "~/.cache/stylegan_jax/data"
 
@@ -32,14 +33,13 @@ DATA_DIR = "~/.cache/stylegan_jax/data"
 _VERSION = str(ImageBuilder.VERSION)
 # These are made on first use: all that they need comes with pip.
 _BUILT_IN = ("openmoji",)
-_SHOWN_RESOLUTION = 64
-_TOOL = "python -m stylegan_jax.tools.dataset prepare"
+_SHOWN_SIZE = (64, 64)
 
 
 def open_source(
     dataset: str,
     *,
-    size: tuple[int, int],
+    size: Size,
     labels: bool | str = False,
     channels: int = 0,
     subset: int = 0,
@@ -55,7 +55,7 @@ def open_source(
             `openmoji/portraits/seen`; or the path, local or in a bucket, of a folder that was
             prepared or of any layout that `archives.open_archive` knows. A name wins over a folder
             of that name; `./` in front means the folder.
-        resolution: Width and height in pixels.
+        size: Height and width in pixels.
         labels: Use the data set's labels, or those of a name, such as `role` of the portraits.
         channels: 3 or 1: drop the channels that say nothing; 0: as stored.
         subset: Number of images to draw from the data set; 0 for all.
@@ -67,14 +67,15 @@ def open_source(
 
     Raises:
         ImportError: A package that the data set is made from is missing.
-        ValueError: There is no such data set, or its images or labels do not fit.
+        ValueError: There is no such data set, its images or labels do not fit, or networks do not
+            make images of that size.
     """
-    resolution = size[0]
+    check_size(size)
     # The subset is drawn first: images outside it need not fit.
-    archive = _open_by_name_or_path(dataset, resolution, as_path(data_dir).expanduser())
+    archive = _open_by_name_or_path(dataset, size, as_path(data_dir).expanduser())
     if subset:
         archive = draw_subset(archive, subset, seed=seed)
-    source = ImageSource(archive, resolution=resolution, labels=labels, channels=channels)
+    source = ImageSource(archive, size=size, labels=labels, channels=channels)
     _tell(source.name, source.notes)
     return source
 
@@ -90,29 +91,29 @@ def _tell(name: str, notes: Iterable[str]) -> None:
         print(f"NOTE: {name}: {note}", file=sys.stderr)
 
 
-def open_images(source: str, *, resolution: int | None = None) -> Archive:
+def open_images(source: str, *, size: Size | None = None) -> Archive:
     """Opens a data set to look at it, not to train on it.
 
     Args:
         source: The path of any layout that `archives.open_archive` knows, or the name of a built-in
             data set, such as `openmoji/portraits`.
-        resolution: Width in pixels that is wanted, see `open_archive`; built-in images are drawn at
-            it, or at 64.
+        size: Height and width in pixels that are wanted, see `open_archive`; built-in images are
+            drawn at them, or at 64x64.
 
     Raises:
         ValueError: There is nothing of that name, or nothing known.
     """
     name, _, variant = source.partition("/")
     if name not in _BUILT_IN or as_path(source).expanduser().exists():
-        return open_archive(source, resolution=resolution)
+        return open_archive(source, size=size)
     variant, _, part = variant.partition("/")
     spec = DATASET_SPECS[name]
-    archive = spec.open(None, spec.resolve_variant(variant), resolution or _SHOWN_RESOLUTION)
+    archive = spec.open(None, spec.resolve_variant(variant), size or _SHOWN_SIZE)
     archive.name = source
     return choose_part(archive, part) if part else archive
 
 
-def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -> Archive:
+def _open_by_name_or_path(dataset: str, size: Size, data_dir: epath.Path) -> Archive:
     """Opens all of a data set."""
     if not dataset:
         raise ValueError(f"data.dataset is empty: give a name or a path. {_list_names()}")
@@ -125,9 +126,9 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
     # What was prepared under this name, or is prepared without a source.
     is_name = re.fullmatch(r"[\w-]+(/[\w-]+){0,2}", dataset) is not None
     if is_name:
-        folder = prepared_folder(data_dir, name, variant, resolution)
+        folder = prepared_folder(data_dir, name, variant, size)
         if name in _BUILT_IN and not is_prepared(folder):
-            prepare(name, variant=variant, resolution=resolution, data_dir=data_dir)
+            prepare(name, variant=variant, size=size, data_dir=data_dir)
         if is_prepared(folder):
             archive = PreparedArchive(folder, name=dataset)
             if name in _BUILT_IN:
@@ -137,11 +138,11 @@ def _open_by_name_or_path(dataset: str, resolution: int, data_dir: epath.Path) -
     # A path. A published name means that data set, even where a folder is called the same.
     path = as_path(dataset).expanduser()
     if path.exists() and (spec is None or dataset.startswith(".")):
-        return open_archive(path, resolution=resolution)
+        return open_archive(path, size=size)
 
     # Neither: say what to do.
     if spec is not None:
-        raise ValueError(_how_to_prepare(spec, dataset, resolution, data_dir))
+        raise ValueError(_how_to_prepare(spec, dataset, size, data_dir))
     raise ValueError(f"There is no data set {dataset!r}, nor a folder or file. {_list_names()}")
 
 
@@ -163,12 +164,10 @@ def _compare_versions(archive: Archive, spec: DatasetSpec, folder: epath.Path) -
         )
 
 
-def prepared_folder(
-    data_dir: epath.PathLike, name: str, variant: str, resolution: int
-) -> epath.Path:
+def prepared_folder(data_dir: epath.PathLike, name: str, variant: str, size: Size) -> epath.Path:
     """Returns where a prepared data set lies."""
     # TFDS's layout: name, config, version.
-    config = f"{variant}_{resolution}" if variant else str(resolution)
+    config = f"{variant}_{name_size(size)}" if variant else name_size(size)
     return as_path(data_dir).expanduser() / name / config / _VERSION
 
 
@@ -176,7 +175,7 @@ def prepare(
     name: str,
     source: epath.PathLike | None = None,
     *,
-    resolution: int,
+    size: Size,
     variant: str = "",
     crop: str | None = None,
     filter: str = "lanczos",
@@ -194,9 +193,9 @@ def prepare(
     Args:
         name: A published data set (`DATASET_SPECS`), or a new name for images of your own.
         source: Folder or file that it is made from.
-        resolution: Width and height in pixels.
+        size: Height and width in pixels.
         variant: Part of a published data set, such as LSUN's `church`.
-        crop: One of `transforms.CROPS`. Default: what suits the data set; `none` for your own.
+        crop: One of `transforms.CROPS`. Default: `DatasetSpec.choose_crop`; `none` for your own.
         filter: How images are resized, a key of `transforms.FILTERS`.
         channels: 1, 3 or 4. Default: those of the first image.
         bits: 8 or 16 per channel. Default: those of the first image.
@@ -222,26 +221,25 @@ def prepare(
     _check_names(name, variant)
     if max_images < 0:
         raise ValueError(f"max_images={max_images}: give 1 or more, or 0 for all.")
+    check_size(size)
     variant = spec.resolve_variant(variant) if spec else variant
     if source is None and name not in _BUILT_IN:
         fetch = f" For {name}: {spec.fetch}" if spec else ""
         raise ValueError(f"Say what to prepare {name} from: the path of its source.{fetch}")
-    folder = prepared_folder(data_dir, name, variant, resolution)
+    folder = prepared_folder(data_dir, name, variant, size)
     if is_prepared(folder) and source is None:
         return folder
 
     # The images, and what is done with each.
     source = source and as_path(source).expanduser()
-    archive = _open_for(spec, source, variant, resolution, allow_partial)
-    if resolution < 4 or resolution & (resolution - 1):
-        raise ValueError(f"resolution={resolution}: give a power of two, from 4 on, such as 256.")
+    archive = _open_for(spec, source, variant, size, allow_partial)
     if max_images and max_images < len(archive):
         archive = SubsetArchive(archive, range(max_images))
     tell_what_is_left_out(archive)
     # Published sets have a usual crop; of others nothing is cut off unasked.
     if crop is None:
-        crop = spec.default_crop(variant) if spec else "none"
-    transform = Transform(resolution, crop, filter)
+        crop = spec.choose_crop(variant, size) if spec else "none"
+    transform = Transform(size, crop, filter)
     recipe = make_recipe(archive, transform, channels=channels, bits=bits, encoding=encoding)
 
     # Records are written to a local disk, from where a bucket gets them as wholes.
@@ -277,24 +275,24 @@ def _open_for(
     spec: DatasetSpec | None,
     source: epath.PathLike | None,
     variant: str,
-    resolution: int,
+    size: Size,
     allow_partial: bool,
 ) -> Archive:
     """Opens what a data set is prepared from."""
     if spec is None:
         assert source is not None
-        return open_archive(source, resolution=resolution)
-    return spec.open(source, variant, resolution, allow_partial=allow_partial)
+        return open_archive(source, size=size)
+    return spec.open(source, variant, size, allow_partial=allow_partial)
 
 
-def _how_to_prepare(spec: DatasetSpec, dataset: str, resolution: int, data_dir: epath.Path) -> str:
+def _how_to_prepare(spec: DatasetSpec, dataset: str, size: Size, data_dir: epath.Path) -> str:
     """Says how to prepare a published data set."""
     variant = dataset.partition("/")[2].partition("/")[0]
     flag = f" --variant={variant}" if variant else ""
     return (
-        f"{dataset} at {resolution} px is not prepared in {data_dir}. First, {spec.fetch} "
+        f"{dataset} at {name_size(size)} px is not prepared in {data_dir}. First, {spec.fetch} "
         "Then run\n"
-        f"  {_TOOL} --name={spec.name}{flag} --resolution={resolution} --source=FOLDER\n"
+        f"  {PREPARE} --name={spec.name}{flag} --resolution={name_size(size)} --source=FOLDER\n"
         f"Licence: {spec.license}"
     )
 
@@ -304,7 +302,7 @@ def _list_names() -> str:
     names = [name for name in DATASET_SPECS if name not in _BUILT_IN]
     return (
         "Names: openmoji/portraits, openmoji/flags, openmoji/all (built in), "
-        f"{', '.join(names)} and your own (`{_TOOL}`)."
+        f"{', '.join(names)} and your own (`{PREPARE}`)."
     )
 
 

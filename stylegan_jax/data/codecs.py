@@ -16,6 +16,8 @@ import imagecodecs
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from stylegan_jax.sizes import Size, describe_pixels, describe_size
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".qoi")
 ENCODINGS = ("png", "qoi")
 
@@ -63,8 +65,13 @@ class ImageFormat:
     dtype: str = "uint8"
 
     def __str__(self) -> str:
-        """Returns such as `64x48 pixels, 3 channel(s), uint8`."""
-        return f"{self.width}x{self.height} pixels, {self.channels} channel(s), {self.dtype}"
+        """Returns such as `48x64 pixels (height x width), 3 channel(s), uint8`."""
+        return f"{describe_pixels(self.size)}, {self.channels} channel(s), {self.dtype}"
+
+    @property
+    def size(self) -> Size:
+        """Height and width."""
+        return self.height, self.width
 
 
 class _Header(NamedTuple):
@@ -112,7 +119,8 @@ def _read_header(file: IO[bytes] | io.IOBase) -> _Header:
         header = _read_other_header(head, file)
     if header.height * header.width > _MAX_PIXELS:
         raise ImageFileError(
-            f"{header.width}x{header.height} pixels, more than the {_MAX_PIXELS} that are read"
+            f"{describe_size((header.height, header.width))} pixels, more than the {_MAX_PIXELS} "
+            "that are read"
         )
     return header
 

@@ -16,6 +16,7 @@ import grain
 import numpy as np
 
 from stylegan_jax.data.sources import ImageSource
+from stylegan_jax.sizes import Size, name_size
 
 Batch = dict[str, np.ndarray]
 
@@ -37,14 +38,12 @@ def _draw_epoch(size: int, seed: int, epoch: int) -> np.ndarray:
     return rng.permutation(size).astype(np.uint32)
 
 
-def _stack(
-    source: ImageSource, indices: Sequence[int], flips: Sequence[bool], resolution: int
-) -> Batch:
+def _stack(source: ImageSource, indices: Sequence[int], flips: Sequence[bool], size: Size) -> Batch:
     """Makes the batch of some images, each shrunk and mirrored or not."""
-    shape = (len(indices), resolution, resolution, source.img_channels)
+    shape = (len(indices), *size, source.img_channels)
     images = np.empty(shape, source.format.dtype)
     for target, index, flip in zip(images, indices, flips):
-        image = _shrink(source[index], resolution)
+        image = _shrink(source[index], size)
         if flip:
             # Channel by channel: NumPy reverses single bytes several times faster than pixels.
             for channel in range(image.shape[2]):
@@ -54,13 +53,14 @@ def _stack(
     return {"image": images, "label": source.labels.rows(indices)}
 
 
-def _shrink(image: np.ndarray, resolution: int) -> np.ndarray:
+def _shrink(image: np.ndarray, size: Size) -> np.ndarray:
     """Takes rounded means of squares of pixels: what growing networks learn from at first."""
-    factor = image.shape[0] // resolution
+    height, width = size
+    factor = image.shape[0] // height
     if factor == 1:
         return image
     # [h, w, c] -> [h / factor, factor, w / factor, factor, c]
-    squares = image.reshape(resolution, factor, resolution, factor, image.shape[2])
+    squares = image.reshape(height, factor, width, factor, image.shape[2])
     return np.rint(squares.mean(axis=(1, 3), dtype=np.float32)).astype(image.dtype)
 
 
@@ -80,7 +80,7 @@ class _Batches:
         seed: int,
         mirror: bool,
         start: int,
-        resolution: int,
+        size: Size,
     ):
         self._source = source
         self._batch_size = batch_size
@@ -88,7 +88,7 @@ class _Batches:
         self._seed = seed
         self._mirror = mirror
         self._start = start
-        self._resolution = resolution
+        self._size = size
 
     def __len__(self) -> int:
         return _ENDLESS
@@ -96,17 +96,17 @@ class _Batches:
     def __getitem__(self, index: int) -> Batch:
         # Counted from the start of training, over all processes.
         start = self._start + index * self._batch_size
-        size = len(self._source)
+        count = len(self._source)
         # The second half of an epoch's numbers are the images again, mirrored.
-        epoch_size = 2 * size if self._mirror else size
+        epoch_size = 2 * count if self._mirror else count
         indices = []
         flips = []
         for row in self._rows:
             epoch, offset = divmod(start + row, epoch_size)
-            flip, index = divmod(int(_draw_epoch(epoch_size, self._seed, epoch)[offset]), size)
+            flip, index = divmod(int(_draw_epoch(epoch_size, self._seed, epoch)[offset]), count)
             indices.append(index)
             flips.append(bool(flip))
-        return _stack(self._source, indices, flips, self._resolution)
+        return _stack(self._source, indices, flips, self._size)
 
     def __repr__(self) -> str:
         return f"_Batches({self._source!r}, batch_size={self._batch_size}, seed={self._seed})"
@@ -120,7 +120,7 @@ def make_dataset(
     mirror: bool = False,
     rows: Sequence[int] | np.ndarray | None = None,
     start: int = 0,
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
 ) -> grain.MapDataset:
     """Makes the batches, or some rows of each, from an image count on.
 
@@ -135,7 +135,8 @@ def make_dataset(
         mirror: Show every image mirrored as often as not.
         rows: Which images of every batch this process reads, 0 to `batch_size` - 1. Default: all.
         start: Number of images that were consumed before, over all processes.
-        resolution: Side of the images to make, by means over squares; default: the source's.
+        size: Height and width of the images to make, by means over squares of pixels: the source's
+            divided by one whole number. Default: the source's.
 
     Returns:
         An endless data set. Item `i` holds the images from `start + i * batch_size` on, of these
@@ -155,10 +156,8 @@ def make_dataset(
     if start < 0:
         raise ValueError(f"start is {start}, wanted 0 or more.")
     # Growing networks begin with smaller images.
-    full = source.size[0]
-    resolution = full if size is None else size[0]
-    if resolution < 1 or full % resolution:
-        raise ValueError(f"resolution is {resolution}, wanted a divisor of the source's {full}.")
+    size = source.size if size is None else size
+    _check_divides(size, source.size)
     batches = _Batches(
         source,
         batch_size=batch_size,
@@ -166,9 +165,19 @@ def make_dataset(
         seed=seed,
         mirror=mirror,
         start=start,
-        resolution=resolution,
+        size=size,
     )
     return grain.MapDataset.source(batches)
+
+
+def _check_divides(size: Size, full: Size) -> None:
+    """Refuses sizes that are not the full one divided by a whole number."""
+    factor = full[0] // max(size[0], 1)
+    if (size[0] * factor, size[1] * factor) != full:
+        raise ValueError(
+            f"size is {name_size(size)}, wanted the source's {name_size(full)} divided by a whole "
+            "number."
+        )
 
 
 @contextlib.contextmanager
@@ -264,4 +273,4 @@ def fixed_batch(source: ImageSource, indices: Sequence[int] | np.ndarray) -> Bat
     if len(indices) == 0:
         raise ValueError("fixed_batch needs at least one index.")
     indices = [int(index) for index in indices]
-    return _stack(source, indices, [False] * len(indices), source.size[0])
+    return _stack(source, indices, [False] * len(indices), source.size)

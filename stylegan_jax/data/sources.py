@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,20 @@ from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.channels import describe_silent, drop_channels, useful_channels
 from stylegan_jax.data.codecs import ImageFormat, decode
 from stylegan_jax.data.labels import Labels
+from stylegan_jax.sizes import (
+    Size,
+    describe_misfit,
+    describe_pixels,
+    describe_size,
+    is_made,
+    name_size,
+    nearest_sizes,
+)
 
 # Decoded images are kept in memory, in each process that reads, where all of them fit in this.
 CACHE_LIMIT_BYTES = 2**30
 
-# No network here makes smaller images.
-SMALLEST_PX = 4
+PREPARE = "python -m stylegan_jax.tools.dataset prepare"
 
 _READ_THREADS = 8
 # Images per task of a thread: a future for each of a million takes more memory than all else.
@@ -33,7 +42,7 @@ _LOOKED_AT = 64
 
 
 class ImageSource:
-    """Square images of one size, with or without labels.
+    """Images of one size that networks make, with or without labels.
 
     A source may be pickled and sent to a worker process.
 
@@ -53,7 +62,7 @@ class ImageSource:
         self,
         archive: Archive,
         *,
-        resolution: int | None = None,
+        size: Size | None = None,
         labels: bool | str = False,
         channels: int = 0,
     ):
@@ -61,31 +70,34 @@ class ImageSource:
 
         Args:
             archive: The images.
-            resolution: Width and height in pixels that the images must have. Default: the
-                commonest among them.
+            size: Height and width in pixels that the images must have. Default: the commonest
+                among them.
             labels: Give the archive's labels to the networks, or those of a name.
             channels: Drop channels that say nothing until so many are left; 0: as stored.
 
         Raises:
-            ValueError: Images are unreadable, not square, of a size that no network here makes, or
-                of another size, number of channels or type than wanted (the message names the
-                first few); labels are asked for that do not exist, are captions, or are all of one
-                class; more channels are wanted than there are.
+            ValueError: Networks do not make images of such a size (the message names the nearest
+                that they make); images are unreadable, or of another size, number of channels or
+                type than wanted (it names the first few); labels are asked for that do not exist,
+                are captions, or are all of one class; more channels are wanted than there are.
         """
+        if size is not None:
+            check_size(size)
         # Labels first: they take no look at the images.
         self.labels = archive.choose_labels(labels)
         if labels:
             check_labels(archive, self.labels)
         # A prepared archive knows its format; of others every header is read.
-        self._stored = archive.uniform_format() or _find_format(archive, resolution)
+        self._stored = archive.uniform_format() or _find_format(archive, size)
         self.format = _choose_channels(archive.name, self._stored, channels)
-        if resolution is not None and self.format.height != resolution:
+        if size is not None and self.size != size:
             raise ValueError(
-                f"{archive.name} has images of {self.format.width}x{self.format.height} pixels, "
-                f"wanted {resolution}x{resolution}: set data.resolution, or prepare the images "
-                "anew."
+                f"{archive.name} has images of {describe_pixels(self.size)}, wanted "
+                f"{describe_size(size)}: set data.resolution={name_size(self.size)}, or prepare "
+                "the images anew."
             )
-        _check_size(archive.name, self.format)
+        if not is_made(self.size):
+            raise ValueError(_describe_unfit(archive, self.size))
 
         self.name = archive.name
         # A run says at its start which labels it leaves out. What is wrong with those does not
@@ -99,9 +111,9 @@ class ImageSource:
         self._cache: dict[int, np.ndarray] = {}
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.format.height, self.format.width
+    def size(self) -> Size:
+        """Height and width in pixels."""
+        return self.format.size
 
     @property
     def img_channels(self) -> int:
@@ -207,8 +219,7 @@ def _choose_channels(name: str, stored: ImageFormat, channels: int) -> ImageForm
     if channels > stored.channels:
         raise ValueError(
             f"{name} has images of {stored.channels} channel(s), and data.channels={channels} only "
-            "drops some: `python -m stylegan_jax.tools.dataset prepare "
-            f"--channels={channels}` adds them."
+            f"drops some: `{PREPARE} --channels={channels}` adds them."
         )
     return dataclasses.replace(stored, channels=channels or stored.channels)
 
@@ -224,7 +235,7 @@ def _fingerprint(archive: Archive, form: ImageFormat, labels: Labels) -> str:
     return hashlib.sha256(json.dumps(summary).encode()).hexdigest()[:16]
 
 
-def _find_format(archive: Archive, resolution: int | None) -> ImageFormat:
+def _find_format(archive: Archive, size: Size | None) -> ImageFormat:
     """Returns the format that all images of an archive share, from their headers.
 
     Raises:
@@ -234,21 +245,30 @@ def _find_format(archive: Archive, resolution: int | None) -> ImageFormat:
     formats = _read_formats(archive)
     # The commonest kind is taken as meant, so that the message names the odd ones out.
     known = [form for form in formats if isinstance(form, ImageFormat)]
-    sides = collections.Counter(form.height for form in known if form.height == form.width)
-    if resolution is None and sides:
-        resolution = sides.most_common(1)[0][0]
+    wanted = size or commonest_size(form.size for form in known)
+    if wanted and not is_made(wanted):
+        raise ValueError(_describe_unfit(archive, wanted))
     types = collections.Counter((form.channels, form.dtype) for form in known)
     channels, dtype = types.most_common(1)[0][0] if types else (3, "uint8")
 
     # What differs, by the first reason that holds.
     problems = []
     for name, form in zip(archive.names, formats):
-        problem = form if isinstance(form, str) else _misfit(form, resolution, channels, dtype)
+        problem = form if isinstance(form, str) else _misfit(form, wanted, channels, dtype)
         if problem:
             problems.append(f"{name}: {problem}")
-    if problems:
+    if problems or wanted is None:
         raise ValueError(_describe_problems(archive, problems))
-    return ImageFormat(int(resolution or 0), int(resolution or 0), channels, dtype)
+    return ImageFormat(*wanted, channels, dtype)
+
+
+def commonest_size(sizes: Iterable[Size]) -> Size | None:
+    """Returns the size that most images have, of equally common ones one that networks make.
+
+    None of no images.
+    """
+    counts = collections.Counter(sizes)
+    return max(counts, key=lambda size: (counts[size], is_made(size)), default=None)
 
 
 def _read_formats(archive: Archive) -> list[ImageFormat | str]:
@@ -266,11 +286,10 @@ def _read_formats(archive: Archive) -> list[ImageFormat | str]:
         return [form for part in pool.map(lambda p: [*map(read, p)], parts) for form in part]
 
 
-def _misfit(form: ImageFormat, resolution: int | None, channels: int, dtype: str) -> str:
+def _misfit(form: ImageFormat, size: Size | None, channels: int, dtype: str) -> str:
     """Says how an image differs from the others; nothing where it does not."""
-    if resolution is None or (form.height, form.width) != (resolution, resolution):
-        wanted = "square" if resolution is None else f"{resolution}x{resolution}"
-        return f"{form.width}x{form.height} pixels, wanted {wanted}"
+    if size and form.size != size:
+        return f"{describe_pixels(form.size)}, wanted {describe_size(size)}"
     if form.channels != channels:
         return f"{form.channels} channel(s), but most files have {channels}"
     if form.dtype != dtype:
@@ -286,19 +305,30 @@ def _describe_problems(archive: Archive, problems: list[str]) -> str:
     return (
         f"{archive.name}: {len(problems)} of {len(archive)} images do not fit:\n{shown}\n"
         "Prepare the data set, which crops, resizes and converts "
-        "(`python -m stylegan_jax.tools.dataset prepare`), or mend or remove these files."
+        f"(`{PREPARE}`), or mend or remove these files."
     )
 
 
-def _check_size(name: str, form: ImageFormat) -> None:
-    """Refuses what no network here makes."""
-    side = form.height
-    if side != form.width or side < SMALLEST_PX or side & (side - 1):
-        raise ValueError(
-            f"{name}: images of {form.width}x{form.height} pixels. The networks make squares with "
-            "a power of two as their side, from 4x4 on: crop and resize with "
-            "`python -m stylegan_jax.tools.dataset prepare`."
-        )
+def check_size(size: Size) -> None:
+    """Refuses a size that is asked for and that no network here makes.
+
+    Raises:
+        ValueError: It is such; says which ones are near.
+    """
+    if not is_made(size):
+        raise ValueError(f"resolution={name_size(size)}: {describe_misfit(size)}")
+
+
+def _describe_unfit(archive: Archive, size: Size) -> str:
+    """Says that no network here makes images of an archive's size, and how others are made."""
+    text = f"{archive.name} has images of {describe_pixels(size)}: {describe_misfit(size)}"
+    near = nearest_sizes(size)
+    if not near:
+        return text
+    return (
+        f"{text}\n  {PREPARE} --source=PATH --name=NAME --resolution={name_size(near[0])} "
+        "--crop=center-crop"
+    )
 
 
 def _tells_images_apart(labels: Labels) -> bool:

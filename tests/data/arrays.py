@@ -45,7 +45,7 @@ class ArrayArchive(Archive):
 
 def make_builder(archive, data_dir, *, encoding="source", name="noise", **options) -> ImageBuilder:
     """A builder that writes to `data_dir/noise/8/1.0.0`."""
-    recipe = make_recipe(archive, Transform(RESOLUTION), encoding=encoding)
+    recipe = make_recipe(archive, Transform((RESOLUTION, RESOLUTION)), encoding=encoding)
     return ImageBuilder(
         archive, recipe, name=name, config=f"{RESOLUTION}", data_dir=data_dir, **options
     )

@@ -30,7 +30,9 @@ CIFAR_CLASSES = (
 def drawings(n: int, resolution: int) -> np.ndarray:
     """The first country flags: uint8 [n, resolution, resolution, 3], read-only."""
     names = list_drawings("flags")[:n]
-    flags = [np.asarray(render_drawing(name, resolution, fill_square=True)) for name in names]
+    flags = [
+        np.asarray(render_drawing(name, (resolution, resolution), fill=True)) for name in names
+    ]
     stacked = np.stack(flags)
     stacked.setflags(write=False)
     return stacked

@@ -105,7 +105,7 @@ def test_16_bits_stay_16_bits():
 
     (batch,) = take(1, make_source(DeepArchive))
     assert batch["image"].dtype == np.uint16 and batch["image"].max() > 30_000
-    (small,) = take(1, make_source(DeepArchive), resolution=2)
+    (small,) = take(1, make_source(DeepArchive), size=(2, 2))
     np.testing.assert_array_equal(small["image"], batch["image"][:, ::2, ::2])
 
 
@@ -164,10 +164,32 @@ def test_smaller_images_are_rounded_means_of_squares():
         def read(self, index):
             return np.asarray([[0, 1, 3, 3], [1, 1, 3, 4]] * 2, np.uint8)[..., None]
 
-    (batch,) = take(1, make_source(HalvesArchive), batch_size=1, resolution=2)
+    (batch,) = take(1, make_source(HalvesArchive), batch_size=1, size=(2, 2))
     # Means 0.75 and 3.25.
     np.testing.assert_array_equal(batch["image"][0, :, :, 0], [[1, 3], [1, 3]])
     assert batch["image"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_batches_of_images_that_are_not_square(mirror):
+    class WideArchive(NumberedArchive):
+        def read(self, index):
+            return np.arange(8 * 12, dtype=np.uint8).reshape(8, 12, 1) + np.uint8(index)
+
+        def read_format(self, index):
+            return ImageFormat(8, 12, 1)
+
+    source = make_source(WideArchive)
+    (whole,) = take(1, source, mirror=mirror)
+    (small,) = take(1, source, mirror=mirror, size=(4, 6))
+    assert whole["image"].shape == (4, 8, 12, 1) and small["image"].shape == (4, 4, 6, 1)
+    means = whole["image"].reshape(4, 4, 2, 6, 2, 1).astype(float).mean((2, 4))
+    # Exact means end in .5, which is rounded to the even number.
+    np.testing.assert_array_equal(small["image"], np.rint(means))
+    np.testing.assert_array_equal(fixed_batch(source, [3])["image"][0], source[3])
+    for size in ((4, 12), (8, 6), (3, 4), (16, 24), (0, 0), (-8, -12)):
+        with pytest.raises(ValueError, match="wanted the source's 8x12 divided by a whole number"):
+            take(1, source, size=size)
 
 
 def test_batch_larger_than_the_data_set():
@@ -194,7 +216,7 @@ def digest(iterator):
     return digest.hexdigest()
 
 def main():
-    source = open_source("openmoji/flags", resolution=8, data_dir=sys.argv[1])
+    source = open_source("openmoji/flags", size=(8, 8), data_dir=sys.argv[1])
     dataset = make_dataset(source, batch_size=4, seed=0, mirror=True)
     print(digest(make_iterator(dataset)))
     iterator = make_iterator(dataset, num_workers=2)
@@ -276,7 +298,7 @@ def test_error_of_the_source_reaches_the_reader():
         ({"rows": [0, 4]}, "rows are .0, 4., wanted some of 0 to 3"),
         ({"seed": -1}, "seed is -1"),
         ({"start": -1}, "start is -1"),
-        ({"resolution": 3}, "resolution is 3, wanted a divisor of the source's 4"),
+        ({"size": (3, 3)}, "size is 3, wanted the source's 4 divided by a whole number"),
     ],
 )
 def test_numbers_that_do_not_fit(options, message):

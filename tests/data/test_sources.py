@@ -10,15 +10,16 @@ from PIL import Image
 
 from stylegan_jax.data import ImageSource, sources
 from stylegan_jax.data.archives import FolderArchive
+from stylegan_jax.data.codecs import encode
 
 
 def write_image(path, *, size=(8, 8), mode="RGB", seed=0):
-    """A picture of noise; returns its pixels."""
+    """A picture of noise, of a height and width; returns its pixels."""
     channels = {"L": (), "RGB": (3,), "RGBA": (4,), "CMYK": (4,)}[mode]
-    shape = (size[1], size[0], *channels)
+    shape = (*size, *channels)
     pixels = np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.frombytes(mode, size, pixels.tobytes()).save(path)
+    Image.frombytes(mode, size[::-1], pixels.tobytes()).save(path)
     return pixels
 
 
@@ -43,8 +44,8 @@ def test_folder_is_read_in_the_order_of_paths(tmp_path):
     write_image(tmp_path / ".hidden.png", size=(9, 9))
     write_image(tmp_path / ".git" / "x.png", size=(9, 9))
     (tmp_path / "notes.txt").write_text("not an image")
-    source = open_folder(tmp_path, resolution=8)
-    assert (len(source), source.img_resolution, source.img_channels) == (4, 8, 3)
+    source = open_folder(tmp_path, size=(8, 8))
+    assert (len(source), source.size, source.img_channels) == (4, (8, 8), 3)
     order = [0, 2, 1, 3]  # Z.png, a/10/x.bmp, a/2.png, b.PNG
     for image, index in zip(source, order):
         np.testing.assert_array_equal(image, expected[index])
@@ -102,16 +103,16 @@ def test_one_class_is_no_class(folder):
     ("options", "message"),
     [
         ({"size": (16, 16)}, "odd.png: 16x16 pixels, wanted 8x8"),
-        ({"size": (8, 6)}, "odd.png: 8x6 pixels, wanted 8x8"),
+        ({"size": (8, 6)}, "odd.png: 8x6 pixels .height x width., wanted 8x8"),
         ({"mode": "L"}, r"odd.png: 1 channel\(s\), but most files have 3"),
         ({"mode": "RGBA"}, r"odd.png: 4 channel\(s\), but most files have 3"),
     ],
 )
-@pytest.mark.parametrize("resolution", [8, None])
-def test_odd_image_is_named(folder, options, message, resolution):
+@pytest.mark.parametrize("size", [(8, 8), None])
+def test_odd_image_is_named(folder, options, message, size):
     write_image(folder / "cat" / "odd.png", **options)
     with pytest.raises(ValueError, match="1 of 4 images do not fit:\n  cat/" + message):
-        open_folder(folder, resolution=resolution)
+        open_folder(folder, size=size)
 
 
 def test_colour_mode_that_is_not_supported(folder):
@@ -130,18 +131,73 @@ def test_long_list_of_problems_is_cut(folder):
     for index in range(9):
         write_image(folder / f"odd{index}.png", size=(8, 7))
     with pytest.raises(ValueError, match=r"9 of 12 images(.*\n){6}  \.\.\. and 4 more\nPrepare"):
-        open_folder(folder, resolution=8)
+        open_folder(folder, size=(8, 8))
 
 
 def test_wrong_resolution_is_said_once_for_all(folder):
     with pytest.raises(ValueError, match="3 of 3 images do not fit:\n.*8x8 pixels, wanted 32x32"):
-        open_folder(folder, resolution=32)
+        open_folder(folder, size=(32, 32))
 
 
-def test_no_square_image_at_all(tmp_path):
-    write_image(tmp_path / "x.png", size=(8, 6))
-    with pytest.raises(ValueError, match="x.png: 8x6 pixels, wanted square"):
+# The smallest, and of squares that were always made and others; sides are the blocks' base times
+# a power of two.
+@pytest.mark.parametrize(
+    "size", [(4, 7), (5, 5), (24, 16), (48, 32), (32, 48), (96, 96), (4, 4), (256, 448)]
+)
+def test_sizes_that_are_made(tmp_path, size):
+    pixels = [write_image(tmp_path / f"{seed}.png", size=size, seed=seed) for seed in range(2)]
+    for asked in (None, size):
+        source = open_folder(tmp_path, size=asked)
+        assert source.size == size and not hasattr(source, "img_resolution")
+        np.testing.assert_array_equal(np.stack(list(source)), pixels)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ((36, 68), "36x68 px.*crop to --resolution=32x64 or --resolution=28x68 with --crop=center"),
+        ((1080, 1920), r"--resolution=1024x1792 or .*=896x1920 with .*\n  python -m .* prepare "),
+        ((9, 9), "images of 9x9 pixels: no network .*--resolution=8 --crop=center-crop$"),
+        (
+            (3, 64),
+            "images of 3x64 pixels .height x width.: no .*a side here is shorter than 4 px.$",
+        ),
+    ],
+)
+def test_sizes_that_no_network_makes(tmp_path, size, message):
+    for name in ("x", "y"):
+        (tmp_path / f"{name}.png").write_bytes(encode(np.zeros((*size, 1), np.uint8)))
+    with pytest.raises(ValueError, match="(?s)" + message):
         open_folder(tmp_path)
+    # Nothing is read where it is asked for.
+    with pytest.raises(ValueError, match=f"resolution={size[0]}(x{size[1]})?: no network makes"):
+        open_folder(tmp_path, size=size)
+
+
+@pytest.mark.parametrize("side", [0, -4, 3, 16385, 2**20])
+def test_sides_that_are_none(folder, side):
+    with pytest.raises(ValueError, match=f"resolution={side}: no network makes images"):
+        open_folder(folder, size=(side, side))
+
+
+def test_the_commonest_size_is_taken_as_meant(tmp_path):
+    for seed in range(3):
+        write_image(tmp_path / f"{seed}.png", size=(24, 16), seed=seed)
+    write_image(tmp_path / "odd.png", size=(16, 24))
+    write_image(tmp_path / "square.png", size=(16, 16))
+    with pytest.raises(ValueError) as error:
+        open_folder(tmp_path)
+    assert str(error.value).startswith(
+        f"{tmp_path.name}: 2 of 5 images do not fit:\n"
+        "  odd.png: 16x24 pixels (height x width), wanted 24x16\n"
+        "  square.png: 16x16 pixels, wanted 24x16\n"
+    )
+
+
+def test_of_equally_common_sizes_one_that_is_made():
+    assert sources.commonest_size([(9, 9), (8, 8)]) == (8, 8)
+    assert sources.commonest_size([(9, 9), (8, 8), (9, 9)]) == (9, 9)
+    assert sources.commonest_size([]) is None
 
 
 def test_truncated_image_is_found_when_it_is_decoded(folder):

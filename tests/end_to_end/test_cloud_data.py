@@ -19,25 +19,25 @@ from stylegan_jax.data import make_dataset, make_iterator, open_source, prepare
 from stylegan_jax.data.archives import open_archive
 
 folder, data_dir = sys.argv[1:]
-expected = np.stack(list(open_source(folder, resolution=16)))
+expected = np.stack(list(open_source(folder, size=(16, 16))))
 
 def check(source):
     np.testing.assert_array_equal(np.stack(list(source)), expected)
     print(source.name)
 
-prepared = prepare("mine", folder, resolution=16, data_dir=data_dir)
+prepared = prepare("mine", folder, size=(16, 16), data_dir=data_dir)
 assert str(prepared) == "gs://bucket/data/mine/16/1.0.0", prepared
-check(open_source("mine", resolution=16, data_dir=data_dir))
-check(open_source("gs://bucket/data/mine/16/1.0.0", resolution=16))
-check(open_source("gs://bucket/pictures", resolution=16))
-check(open_source("gs://bucket/pictures.zip", resolution=16))
-prepare("again", "gs://bucket/pictures.zip", resolution=16, data_dir=data_dir)
-source = open_source("again", resolution=16, data_dir=data_dir)
+check(open_source("mine", size=(16, 16), data_dir=data_dir))
+check(open_source("gs://bucket/data/mine/16/1.0.0", size=(16, 16)))
+check(open_source("gs://bucket/pictures", size=(16, 16)))
+check(open_source("gs://bucket/pictures.zip", size=(16, 16)))
+prepare("again", "gs://bucket/pictures.zip", size=(16, 16), data_dir=data_dir)
+source = open_source("again", size=(16, 16), data_dir=data_dir)
 batch = next(make_iterator(make_dataset(source, batch_size=4, seed=0)))
 print(batch["image"].shape)
 for missing in ("gs://bucket/nothing", "gs://absent/data"):
     try:
-        open_source(missing, resolution=16)
+        open_source(missing, size=(16, 16))
     except (ValueError, OSError) as error:
         print(error)
 """

@@ -19,6 +19,7 @@ from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
 from stylegan_jax.files import as_path
+from stylegan_jax.sizes import Size
 
 _LAYOUTS = (
     "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
@@ -26,13 +27,13 @@ _LAYOUTS = (
 )
 
 
-def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Archive:
+def open_archive(path: epath.PathLike, *, size: Size | None = None) -> Archive:
     """Opens a data set of any known layout.
 
     Args:
         path: A data set that was prepared, a folder of images, a zip, an LSUN folder with
             `data.mdb`, a folder or file of `.tfrecords`, or `cifar-10-python.tar.gz` (or unpacked).
-        resolution: Width of the images that are wanted, in pixels: where a data set comes in
+        size: Height and width of the images that are wanted, in pixels: where a data set comes in
             several sizes, the smallest that is large enough is read. Default: the largest.
 
     Raises:
@@ -40,7 +41,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
     """
     path = as_path(path).expanduser()
     if path.is_dir():
-        return _open_folder(path, resolution)
+        return _open_folder(path, size)
     if not path.exists():
         raise ArchiveError(f"There is no {path}. Wanted {_LAYOUTS}.")
     if not is_regular(path):
@@ -61,7 +62,7 @@ def open_archive(path: epath.PathLike, *, resolution: int | None = None) -> Arch
     )
 
 
-def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
+def _open_folder(path: epath.Path, size: Size | None) -> Archive:
     """Opens a folder by what lies directly in it."""
     names = {child.name for child in path.iterdir()}
     # Files that only one layout has.
@@ -70,7 +71,7 @@ def _open_folder(path: epath.Path, resolution: int | None) -> Archive:
     if DATA_FILE in names:
         return LmdbArchive(path)
     if any(name.endswith(TFRECORD_SUFFIX) for name in names):
-        return TfrecordArchive(path, resolution=resolution)
+        return TfrecordArchive(path, size=size)
     if TRAIN_BATCHES[0] in names:
         return CifarArchive(path)
     # All else is a folder of images, or nothing that is known.

@@ -160,7 +160,7 @@ class PreparedArchive(Archive):
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
             raise ArchiveError(
                 f"{self.path}: the feature 'image' has shape {shape}; "
-                "[resolution, resolution, 1, 3 or 4] is needed."
+                "[height, width, 1, 3 or 4] is needed."
             )
         return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
 

@@ -23,6 +23,7 @@ from stylegan_jax.data.archives.listing import advise_on_head, is_regular, open_
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels, class_labels, make_vectors, no_labels
 from stylegan_jax.files import is_cloud
+from stylegan_jax.sizes import Size
 
 SUFFIX = ".tfrecords"
 
@@ -40,15 +41,13 @@ class TfrecordArchive(Archive):
     Rows of the label file that are one-hot become classes, named by their numbers; others vectors.
     """
 
-    def __init__(
-        self, path: epath.PathLike, *, resolution: int | None = None, name: str | None = None
-    ):
+    def __init__(self, path: epath.PathLike, *, size: Size | None = None, name: str | None = None):
         """Finds all records of a file; reads 16 bytes of each.
 
         Args:
             path: The set's folder, or one of its files; local or in a bucket.
-            resolution: Which file of a folder to read: the smallest images that are at least so
-                wide, in pixels. Default: the largest.
+            size: Which file of a folder to read: the smallest squares that hold images of that
+                height and width, in pixels. Default: the largest.
             name: What to call the data set. Default: the name in the files' names.
 
         Raises:
@@ -56,7 +55,7 @@ class TfrecordArchive(Archive):
         """
         # Of a folder the level that was asked for.
         path = epath.Path(path).expanduser()
-        self.path = choose_level(path, resolution) if path.is_dir() else path
+        self.path = choose_level(path, size) if path.is_dir() else path
         if not is_regular(self.path):
             raise ArchiveError(f"{self.path} is not a file; give one of TFRecords.")
         level = _LEVEL_FILE.fullmatch(self.path.name)
@@ -152,8 +151,8 @@ def _load_rows(file: epath.Path) -> np.ndarray:
     return rows
 
 
-def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
-    """Finds the file of a set that holds the smallest images of at least a resolution.
+def choose_level(folder: epath.Path, size: Size | None) -> epath.Path:
+    """Finds the file of a set that holds the smallest images of at least a size.
 
     Raises:
         ArchiveError: The folder holds no set, several sets, or no image as large.
@@ -167,13 +166,14 @@ def choose_level(folder: epath.Path, resolution: int | None) -> epath.Path:
             f"{folder}: wanted the files name-r02{SUFFIX} and so on of one set, found {found}. "
             "Give the folder of one set, or a single file."
         )
-    # Files are named by the logarithm of the width.
+    # Files are named by the logarithm of the squares' side: the longer one is to fit in.
     levels = {2 ** int(match[2]): match[0] for match in matches}
-    enough = [level for level in levels if level >= (resolution or max(levels))]
+    wanted = max(size) if size else max(levels)
+    enough = [level for level in levels if level >= wanted]
     if not enough:
         raise ArchiveError(
             f"{folder} holds images of {', '.join(map(str, sorted(levels)))} pixels, not of "
-            f"{resolution}: ask for {max(levels)} or less."
+            f"{wanted}: ask for {max(levels)} or less."
         )
     return folder / levels[min(enough)]
 

@@ -12,6 +12,7 @@ from stylegan_jax.data.builders.dataset import (
     resolve_variant,
 )
 from stylegan_jax.data.labels import class_labels
+from stylegan_jax.sizes import Size
 
 CLASSES = ("cat", "dog", "wild")
 # "all" is what StyleGAN3 trains on: both splits. A class alone is its training images, as in ADA.
@@ -36,7 +37,7 @@ _CITATION = """@inproceedings{choi2020starganv2,
 def _open(
     path: epath.PathLike,
     variant: str = "all",
-    resolution: int | None = None,
+    size: Size | None = None,
     *,
     allow_partial: bool = False,
 ) -> Archive:

@@ -4,6 +4,7 @@ from etils import epath
 
 from stylegan_jax.data.archives import Archive, open_archive
 from stylegan_jax.data.builders.dataset import DatasetSpec, advise, check_count
+from stylegan_jax.sizes import Size
 
 COUNT = 30_000
 
@@ -27,14 +28,14 @@ _CITATION = """@inproceedings{karras2018progressive,
 def _open(
     path: epath.PathLike,
     variant: str = "",
-    resolution: int | None = None,
+    size: Size | None = None,
     *,
     allow_partial: bool = False,
 ) -> Archive:
     """Opens a folder of images, a zip or TFRecords."""
     root = epath.Path(path).expanduser()
     images = root / _MASK_FOLDER
-    archive = open_archive(images if images.is_dir() else root, resolution=resolution)
+    archive = open_archive(images if images.is_dir() else root, size=size)
     archive.name = "celebahq"
     check_count(archive, COUNT, allow_partial=allow_partial)
     return archive

@@ -4,6 +4,7 @@ from etils import epath
 
 from stylegan_jax.data.archives import Archive, CifarArchive
 from stylegan_jax.data.builders.dataset import DatasetSpec, advise, check_count
+from stylegan_jax.sizes import Size
 
 COUNT = 50_000
 
@@ -24,7 +25,7 @@ _CITATION = """@techreport{krizhevsky2009learning,
 def _open(
     path: epath.PathLike,
     variant: str = "",
-    resolution: int | None = None,
+    size: Size | None = None,
     *,
     allow_partial: bool = False,
 ) -> Archive:

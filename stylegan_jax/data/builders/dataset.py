@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from etils import epath
 
 from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.sizes import Size
 
 _SHOWN = 5
 
@@ -23,10 +24,10 @@ class DatasetSpec:
         license: The licence's name, and what it forbids.
         citation: BibTeX.
         fetch: Which files to fetch from which page into which folder; for errors.
-        default_crop: The crop (`transforms.CROPS`) that suits a variant.
-        resolutions: Smallest and largest width, in pixels, at which training makes sense.
-        open: `open(path, variant, resolution, *, allow_partial=False)` gives the archive. `variant`
-            is `""` where there are none; `resolution` is the wanted width or None;
+        default_crop: The crop (`transforms.CROPS`) that suits a variant as squares.
+        resolutions: Smallest and largest side, in pixels, at which training makes sense.
+        open: `open(path, variant, size, *, allow_partial=False)` gives the archive. `variant` is
+            `""` where there are none; `size` is the wanted height and width or None;
             `allow_partial` accepts a set of which images are missing. Raises `ArchiveError` with
             `fetch` in its text.
         aliases: Other names of variants.
@@ -49,6 +50,14 @@ class DatasetSpec:
     def resolve_variant(self, variant: str) -> str:
         """Returns the variant's usual name; see `resolve_variant`."""
         return resolve_variant(self.name, variant, self.variants, self.aliases)
+
+    def choose_crop(self, variant: str, size: Size) -> str:
+        """Returns the crop of a variant unless another is asked for.
+
+        Squares are made as published ones are. Of other shapes none is published: the largest
+        central part, as the subjects of all these sets are in the middle.
+        """
+        return self.default_crop(variant) if size[0] == size[1] else "center-crop"
 
 
 def resolve_variant(

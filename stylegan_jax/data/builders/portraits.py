@@ -15,6 +15,7 @@ import numpy as np
 
 from stylegan_jax.data.labels import Labels, class_labels
 from stylegan_jax.data.texts import Texts
+from stylegan_jax.sizes import Size
 
 GENDERS = ("person", "woman", "man")
 TONES = ("yellow", "light", "medium-light", "medium", "medium-dark", "dark")
@@ -22,13 +23,15 @@ TONES = ("yellow", "light", "medium-light", "medium", "medium-dark", "dark")
 MARKS = ("hat", "glasses", "beard", "veil")
 SPLITS = ("seen", "unseen")
 
-# Head and shoulders fill this part of the page of 72 x 72: "x y width height".
-PORTRAIT_BOX = "10 7 52 52"
+# Head and shoulders fill this square of the page of 72 x 72: x, y and side.
+PORTRAIT_BOX = (10, 7, 52)
+# The shoulders are 40 wide: no picture shows less of the square's 52.
+_SHOULDERS = 40 / 52
 # On a contact sheet of all kinds two are drawn larger than the rest. The swaddled baby is boxed so
 # that its head has the others' size and height, and it ends at the lower edge as they do. The man
 # with a skull-cap (1F472) is a head that fills the page, without shoulders, and is left out.
 _BABY = "1F476"
-_BABY_BOX = "2 -7 68 68"
+_BABY_BOX = (2, -7, 68)
 
 # First code points; the skull-cap lies between 1F471 and 1F473.
 _PEOPLE = """
@@ -133,9 +136,25 @@ def is_portrait(name: str) -> bool:
     return not rest or (len(rest) == 1 and (rest[0] in _ROLES or rest[0] in _SIGNS))
 
 
-def portrait_box(name: str) -> str:
-    """Returns which part of its page a portrait shows, `x y width height`."""
-    return _BABY_BOX if name.startswith(_BABY) else PORTRAIT_BOX
+def portrait_box(name: str, size: Size) -> str:
+    """Returns which part of its page a picture of a size shows of a portrait.
+
+    Head and shoulders are as high in it as in a square: a wider picture shows more to the sides, a
+    narrower one less, until only the shoulders have room. Pictures that are more than 1.3 times as
+    high as wide show more above the head instead. The lower edge, through the chest, stays.
+
+    Args:
+        name: Of a drawing that `is_portrait`.
+        size: Height and width of the picture, in pixels.
+
+    Returns:
+        `x y width height`, of the proportions of `size`; white lies around the page.
+    """
+    x, y, side = _BABY_BOX if name.startswith(_BABY) else PORTRAIT_BOX
+    h, w = size
+    width = max(side * w / h, side * _SHOULDERS)
+    height = width * h / w
+    return f"{x + (side - width) / 2:.9g} {y + side - height:.9g} {width:.9g} {height:.9g}"
 
 
 @functools.cache

@@ -39,8 +39,7 @@ class Recipe:
 
     def format(self) -> ImageFormat:
         """Returns the size and type of the prepared images."""
-        side = self.transform.resolution
-        return ImageFormat(side, side, self.channels, self.dtype)
+        return ImageFormat(*self.transform.size, self.channels, self.dtype)
 
 
 def make_recipe(
@@ -106,7 +105,7 @@ def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
         "source": archive.name,
         "source_identity": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         "source_images": len(archive),
-        "transform": dataclasses.asdict(recipe.transform),
+        "transform": recipe.transform.facts(),
         "format": dataclasses.asdict(recipe.format()),
         "encoding": recipe.encoding,
     }

@@ -143,7 +143,8 @@ def _sign(archive: Archive, recipe: Recipe, part: range) -> str:
     """Computes a shard's signature."""
     # What is known without reading the images, which may take days.
     images = [[archive.names[i], archive.stamp(i)] for i in part]
-    facts = [images, archive.labels.take(part).digest, dataclasses.asdict(recipe)]
+    known = dataclasses.asdict(recipe) | {"transform": recipe.transform.facts()}
+    facts = [images, archive.labels.take(part).digest, known]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -1,11 +1,14 @@
-"""From an image of any size to a square of the training resolution: crop, resize, letterbox."""
+"""From an image of any size to one of the size to train at: crop, resize, letterbox."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-CROPS = ("none", "center-crop", "center-crop-wide", "pad")
+from stylegan_jax.sizes import Size, describe_pixels, describe_size, name_size
+
+CROPS = ("none", "center-crop", "center-crop-wide", "fit", "pad")
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}
 
 _TYPES = (np.uint8, np.uint16)
@@ -17,27 +20,33 @@ class TooSmallError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """How images become squares of one size.
+    """How images [H, W] become images of one size [h, w].
 
     Attributes:
-        resolution: Width and height of the result, in pixels.
-        crop: `"none"`: the image must be square. `"center-crop"`: the central square of the shorter
-            side. `"center-crop-wide"`: a picture of three quarters of the height between black
-            bars, as LSUN Car is used (512x384 in 512x512). `"pad"`: the whole image between black
-            bars.
+        size: Height and width of the result, in pixels.
+        crop: `"none"`: the image must have the result's proportions, H w = W h. `"center-crop"`:
+            the largest central part of these proportions: all columns and round(W h / w) rows of a
+            tall image, all rows and round(H w / h) columns of a wide one. `"center-crop-wide"`: a
+            picture of three quarters of the height between black bars, as LSUN Car is used (384x512
+            in 512x512); squares only. `"fit"`: the whole image, stretched or squeezed to the
+            result. `"pad"`: the whole image in its own proportions, round(s H) x round(s W) px with
+            s = min(h / H, w / W), between black bars.
         filter: `"lanczos"`, or `"box"`, the mean of the pixels whose centres lie in the area of one
             (the mean over that area where the sizes divide).
 
-    `"center-crop-wide"` does what published LSUN Car sets were made with: of an image [h, w] the
-    central round(resolution * h / w) rows are taken in their full width and resized to the
-    picture, which changes its proportions where w is not `resolution`.
+    Numbers of rows and columns are rounded to the nearest, halves to even: a part is then resized
+    by factors that differ between height and width by half a pixel of the part at most.
+
+    `"center-crop-wide"` does what published LSUN Car sets were made with: of an image [H, W] the
+    central round(w * H / W) rows are taken in their full width and resized to the picture, which
+    changes its proportions where W is not w.
 
     Source: the data set tools of StyleGAN2-ADA and StyleGAN3, as their documentation has it.
     Checked: tests/data/preparation/test_transforms.py vs NumPy, 8 bits to 1.6 and 16 bits to 0.52
         of a level.
     """
 
-    resolution: int
+    size: Size
     crop: str = "none"
     filter: str = "lanczos"
 
@@ -45,56 +54,81 @@ class Transform:
         """Checks the words and numbers.
 
         Raises:
-            ValueError: One of them is not known or out of range.
+            ValueError: One of them is not known or out of range, or they do not go together.
         """
         if self.crop not in CROPS:
             raise ValueError(f"crop={self.crop!r}: choose one of {', '.join(CROPS)}.")
         if self.filter not in FILTERS:
             raise ValueError(f"filter={self.filter!r}: choose one of {', '.join(FILTERS)}.")
-        if self.resolution < 1:
-            raise ValueError(f"resolution={self.resolution}: give 1 pixel or more.")
+        if min(self.size) < 1:
+            raise ValueError(f"resolution={name_size(self.size)}: give 1 pixel or more.")
+        if self.crop == "center-crop-wide" and self.size[0] != self.size[1]:
+            raise ValueError(
+                f"crop=center-crop-wide makes squares, not {describe_pixels(self.size)}: choose "
+                "crop=center-crop."
+            )
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Applies the transform to one image.
 
         Args:
-            pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4 (RGBA, colours not multiplied).
+            pixels: uint8 or uint16 [H, W, c], c being 1, 3 or 4 (RGBA, colours not multiplied).
 
         Returns:
-            [resolution, resolution, c] of the same type; the same values where nothing is to do.
+            [h, w, c] of the same type; the same values where nothing is to do.
 
         Raises:
-            TooSmallError: The image would be enlarged.
-            ValueError: The image is not square and `crop` is `"none"`.
+            TooSmallError: The image would be enlarged, if only in height or in width.
+            ValueError: The image has other proportions and `crop` is `"none"`.
         """
-        height, width = pixels.shape[:2]
-        if self.crop == "none" and height != width:
-            raise ValueError(
-                f"{width}x{height} pixels, not square: choose crop=center-crop or another."
-            )
-        # Which rows and columns are taken, and what size [rows, columns] they get.
-        rows = height
-        columns = width
-        target = (self.resolution, self.resolution)
-        if self.crop == "center-crop":
-            rows = min(height, width)
-            columns = rows
-        elif self.crop == "center-crop-wide":
-            # As many rows as a picture of the result's width would have.
-            rows = round(self.resolution * height / width)
-            target = (round(self.resolution * 3 / 4), self.resolution)
-        elif self.crop == "pad":
-            # The longer side fills the square.
-            scale = self.resolution / max(height, width)
-            target = (max(1, round(height * scale)), max(1, round(width * scale)))
+        given = pixels.shape[0], pixels.shape[1]
+        rows, columns = self._choose_part(given)
+        target = self._choose_target(given)
         # Enlarged images are blurred, and a network would learn that.
         if rows < target[0] or columns < target[1]:
             raise TooSmallError(
-                f"{width}x{height} pixels, too small for {target[1]}x{target[0]} (crop="
+                f"{describe_pixels(given)}, too small for {describe_size(target)} (crop="
                 f"{self.crop}): drop the image, or choose a lower resolution."
             )
-        cropped = _crop_center(pixels, min(rows, height), columns)
-        return _letterbox(resize(cropped, *target, filter=self.filter), self.resolution)
+        cropped = _crop_center(pixels, min(rows, given[0]), columns)
+        return _letterbox(resize(cropped, *target, filter=self.filter), self.size)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what is noted of it, as releases that made squares only have written it."""
+        height, width = self.size
+        resolution = height if height == width else describe_size(self.size)
+        return {"resolution": resolution, "crop": self.crop, "filter": self.filter}
+
+    def _choose_part(self, given: Size) -> Size:
+        """Returns how many of the central rows and columns of an image are taken.
+
+        Raises:
+            ValueError: All of them are meant, but have other proportions.
+        """
+        height, width = given
+        h, w = self.size
+        if self.crop == "none" and height * w != width * h:
+            what = "not square" if h == w else f"other proportions than {describe_size(self.size)}"
+            raise ValueError(
+                f"{describe_pixels(given)}, {what}: choose crop=center-crop or another."
+            )
+        if self.crop == "center-crop":
+            is_tall = height * w > width * h
+            return (round(width * h / w), width) if is_tall else (height, round(height * w / h))
+        if self.crop == "center-crop-wide":
+            # As many rows as a picture of the result's width would have.
+            return round(w * height / width), width
+        return given
+
+    def _choose_target(self, given: Size) -> Size:
+        """Returns the size of the picture within the result."""
+        h, w = self.size
+        if self.crop == "center-crop-wide":
+            return round(h * 3 / 4), w
+        if self.crop == "pad":
+            scale = min(h / given[0], w / given[1])
+            return max(1, round(given[0] * scale)), max(1, round(given[1] * scale))
+        return self.size
 
 
 def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.ndarray:
@@ -158,16 +192,16 @@ def _crop_center(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return pixels[top : top + rows, left : left + columns]
 
 
-def _letterbox(pixels: np.ndarray, resolution: int) -> np.ndarray:
-    """Puts an image into the middle of a black square, opaque where there is alpha."""
+def _letterbox(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Puts an image into the middle of a black one, opaque where there is alpha."""
     height, width, channels = pixels.shape
-    if (height, width) == (resolution, resolution):
+    if (height, width) == size:
         return pixels
     # Zeros are black, and would be transparent in alpha.
-    canvas = np.zeros((resolution, resolution, channels), pixels.dtype)
+    canvas = np.zeros((*size, channels), pixels.dtype)
     if channels == 4:
         canvas[..., 3] = np.iinfo(pixels.dtype).max
-    top = (resolution - height) // 2
-    left = (resolution - width) // 2
+    top = (size[0] - height) // 2
+    left = (size[1] - width) // 2
     canvas[top : top + height, left : left + width] = pixels
     return canvas

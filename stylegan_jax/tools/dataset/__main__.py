@@ -3,6 +3,8 @@
     python -m stylegan_jax.tools.dataset prepare --name=ffhq --source=PATH --resolution=256
     python -m stylegan_jax.tools.dataset prepare --name=mine --source=PATH --resolution=256 \\
         --crop=center-crop
+    python -m stylegan_jax.tools.dataset prepare --name=mine --source=PATH --resolution=48x32 \\
+        --crop=pad
     python -m stylegan_jax.tools.dataset check --source=PATH --resolution=256 --labels
     python -m stylegan_jax.tools.dataset show --source=PATH --out=sheet.png
     python -m stylegan_jax.tools.dataset show --source=openmoji/portraits --labels=role --out=x.png
@@ -12,7 +14,7 @@
 prepare writes a data set for training: images of one size, labels, in few large files. check lists
 every bad file with its reason, and exits with 1 if there is one. show draws a contact sheet. stats
 counts and measures. export writes a zip for NVIDIA's repositories. Wrong options exit with 1 too,
-data sets that cannot be read with 2.
+data sets that cannot be read with 2. Sizes are the side of squares, 256, or height x width, 48x32.
 """
 
 import inspect
@@ -30,17 +32,18 @@ from stylegan_jax.data.builders.base import SKIPPED_FILE
 from stylegan_jax.data.codecs import encode
 from stylegan_jax.data.preparation.records import STORED_AS
 from stylegan_jax.data.preparation.transforms import CROPS, FILTERS
+from stylegan_jax.sizes import Size, name_size, parse_size
 from stylegan_jax.tools import command
 from stylegan_jax.tools.dataset.checks import check_images, count_reasons
 from stylegan_jax.tools.dataset.contact_sheet import contact_sheet
-from stylegan_jax.tools.dataset.export import export_zip
+from stylegan_jax.tools.dataset.export import export_zip, note_on_size
 from stylegan_jax.tools.dataset.statistics import measure
 
 
 def prepare(
     *,
     name: str,
-    resolution: int,
+    resolution: Size,
     source: str | None = None,
     variant: str = "",
     crop: str | None = None,
@@ -59,7 +62,7 @@ def prepare(
     folder = catalog.prepare(
         name,
         source,
-        resolution=resolution,
+        size=resolution,
         variant=variant,
         crop=crop,
         filter=filter,
@@ -75,7 +78,8 @@ def prepare(
     if (skipped := folder / SKIPPED_FILE).exists():
         print(f"{len(json.loads(skipped.read_text()))} image(s) were left out, listed in {skipped}")
     # The options that training needs to find it.
-    settings = {"dataset": f"{name}/{variant}" if variant else name, "resolution": resolution}
+    dataset = f"{name}/{variant}" if variant else name
+    settings = {"dataset": dataset, "resolution": name_size(resolution)}
     if data_dir != DATA_DIR:
         settings["data_dir"] = data_dir
     given = " ".join(f"--config.data.{key}={value}" for key, value in settings.items())
@@ -86,7 +90,7 @@ def prepare(
 def check(
     source: str,
     *,
-    resolution: int | None = None,
+    resolution: Size | None = None,
     labels: bool | str = False,
     report: str | None = None,
     num_workers: int | None = None,
@@ -95,9 +99,7 @@ def check(
     if report:
         command.check_output(report, ".json", "report")
     archive = _open(source, resolution)
-    problems, notes = check_images(
-        archive, resolution=resolution, labels=labels, num_threads=num_workers
-    )
+    problems, notes = check_images(archive, size=resolution, labels=labels, num_threads=num_workers)
     for note in notes:
         print(f"NOTE: {note}")
     for problem in problems:
@@ -123,7 +125,7 @@ def show(
     source: str,
     *,
     out: str,
-    resolution: int | None = None,
+    resolution: Size | None = None,
     count: int = 64,
     seed: int = 0,
     labels: bool | str = False,
@@ -138,13 +140,15 @@ def show(
 
 
 def export(
-    source: str, *, out: str, resolution: int | None = None, num_workers: int | None = None
+    source: str, *, out: str, resolution: Size | None = None, num_workers: int | None = None
 ) -> int:
     """Writes an NVIDIA data set zip."""
     command.check_output(out, ".zip")
     archive = _open(source, resolution)
     catalog.tell_what_is_left_out(archive)
     export_zip(archive, out, num_threads=num_workers)
+    if note := note_on_size(archive.read_format(0).size):
+        print(f"NOTE: {note}")
     print(f"wrote {out}: {len(archive)} images, {archive.labels.describe()}")
     return 0
 
@@ -153,7 +157,7 @@ def stats(
     source: str,
     *,
     json: bool = False,
-    resolution: int | None = None,
+    resolution: Size | None = None,
     num_workers: int | None = None,
 ) -> int:
     """Prints what the data set holds."""
@@ -173,9 +177,9 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
-def _open(path: str, resolution: int | None = None) -> Archive:
+def _open(path: str, size: Size | None = None) -> Archive:
     """Opens the data set at a path, or a built-in one by its name."""
-    return catalog.open_images(path, resolution=resolution)
+    return catalog.open_images(path, size=size)
 
 
 def _dump(content: Any) -> str:
@@ -188,6 +192,14 @@ def _write(path: str, content: bytes) -> None:
     file = epath.Path(path).expanduser()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
+
+
+class _SizeParser(flags.ArgumentParser):
+    """Reads `256` or `48x32`."""
+
+    def parse(self, argument: str) -> Size:
+        """Returns height and width."""
+        return parse_size(argument)
 
 
 class _LabelsParser(flags.ArgumentParser):
@@ -217,8 +229,11 @@ def define_flags() -> None:
     text("out", None, "show: the PNG file to write. export: the zip.")
     labels = _LabelsFlag("check: every image needs one. show: draw them. Or a name of labels.")
     flags.DEFINE_flag(labels, flag_values=flags.FLAGS)
-    sizes = "check: wanted size. prepare: size to write. Others: of built-in images, of TFRecords."
-    number("resolution", None, sizes, lower_bound=1, upper_bound=2**14)
+    sizes = (
+        "256, or height x width, 48x32. check: wanted size. prepare: size to write. Others: of "
+        "built-in images, of TFRecords."
+    )
+    flags.DEFINE(_SizeParser(), "resolution", None, sizes, flag_values=flags.FLAGS)
     number("num_workers", None, "Images read at a time.", lower_bound=1, upper_bound=256)
 
     # Of one command each.
@@ -232,7 +247,9 @@ def define_flags() -> None:
     text("name", None, f"prepare: {names}, or a new name for images of your own.")
     text("variant", "", "prepare: part of a data set, such as a category of LSUN.")
     text("data_dir", DATA_DIR, "prepare: folder of prepared data sets, local or gs://.")
-    flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
+    flags.DEFINE_enum(
+        "crop", None, CROPS, "prepare: how images get the proportions of --resolution."
+    )
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
     number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
     number("bits", None, "prepare: convert to 8 or 16 bits per channel.")

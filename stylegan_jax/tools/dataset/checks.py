@@ -15,14 +15,21 @@ from stylegan_jax.data.channels import describe_silent, useful_channels
 from stylegan_jax.data.codecs import ImageFormat, decode, is_to_be_turned, read_format
 from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.labels import MAX_CLASSES, parse_labels
-from stylegan_jax.data.sources import SMALLEST_PX, check_labels
+from stylegan_jax.data.sources import PREPARE, check_labels, check_size, commonest_size
+from stylegan_jax.sizes import (
+    Size,
+    describe_misfit,
+    describe_pixels,
+    describe_size,
+    is_made,
+    nearest_sizes,
+)
 from stylegan_jax.tools.dataset.scanning import format_of, map_images
 
 REASONS = (
     "unreadable",
     "damaged",
-    "not square",
-    "not a power of two",
+    "unfit size",
     "size",
     "type",
     "duplicate",
@@ -79,33 +86,33 @@ class Findings(NamedTuple):
 def check_images(
     archive: Archive,
     *,
-    resolution: int | None = None,
+    size: Size | None = None,
     labels: bool | str = False,
     num_threads: int | None = None,
 ) -> Findings:
     """Decodes all images and lists what would stop or spoil a training run.
 
-    Images that cannot be read or decoded; sizes that are not square, no power of two, or not that
-    of the others; other channels or another type than most have; an image that is there twice
-    (the first one counts as good).
+    Images that cannot be read or decoded; sizes that no network makes, or not that of the others;
+    other channels or another type than most have; an image that is there twice (the first one
+    counts as good).
 
     Args:
         archive: The data set.
-        resolution: Width and height that all should have. Default: what most of those have that
-            are square and a power of two.
+        size: Height and width that all should have. Default: what most have.
         labels: Whether every image should have a label, all of one kind; or the name of such.
         num_threads: See `map_images`.
 
     Returns:
         All problems, in the order of the images; an image may have several. No problem, but noted,
         are channels that say nothing, images that a camera noted to be turned, files that are left
-        out, and labels that do not fit where none are wanted.
+        out, and labels that do not fit where none are wanted; and how images of a size that no
+        network makes become others.
 
     Raises:
-        ValueError: `resolution` is no power of two.
+        ValueError: Networks do not make images of `size`.
     """
-    if resolution is not None and not _is_power_of_two(resolution):
-        raise ValueError(f"resolution={resolution}: wanted a power of two, such as 256.")
+    if size is not None:
+        check_size(size)
     images = range(len(archive))
     scans = list(
         map_images(
@@ -115,7 +122,7 @@ def check_images(
     # One look at each image; then what shows when they are compared.
     found = [_Finding(i, *scan.failure) for i, scan in enumerate(scans) if scan.failure]
     forms = [scan.form for scan in scans]
-    found += _find_sizes(forms, resolution)
+    found += _find_sizes(forms, size)
     found += _find_types(forms)
     found += _find_duplicates(archive, scans)
     if labels:
@@ -130,7 +137,7 @@ def check_images(
     details = {problem.detail for problem in problems}
     _, _, unfit = archive.find_fitting_labels()
     notes = [*archive.notes, *(text for text in unfit if text not in details)]
-    notes += _note_turned(archive, scans) + _note_silent(scans)
+    notes += _note_sizes(forms) + _note_turned(archive, scans) + _note_silent(scans)
     return Findings(problems, notes)
 
 
@@ -186,34 +193,30 @@ def _note_silent(scans: Sequence[_Scan]) -> list[str]:
     return [note] if note else []
 
 
-def _is_power_of_two(n: int) -> bool:
-    """Tells whether networks make images of this side."""
-    return n >= SMALLEST_PX and n & (n - 1) == 0
-
-
-def _find_sizes(forms: Sequence[ImageFormat | None], resolution: int | None) -> Iterator[_Finding]:
+def _find_sizes(forms: Sequence[ImageFormat | None], size: Size | None) -> Iterator[_Finding]:
     """Finds images of unwanted sizes, each with the first reason that holds."""
-    sizes = collections.Counter(
-        form.height
-        for form in forms
-        if form and form.height == form.width and _is_power_of_two(form.height)
-    )
-    wanted = resolution
-    by_whom = "were asked for"
-    if resolution is None:
-        # The commonest is taken as meant.
-        wanted = sizes.most_common(1)[0][0] if sizes else None
-        by_whom = "most have"
+    by_whom = "were asked for" if size else "most have"
+    # The commonest is taken as meant.
+    wanted = size or commonest_size(form.size for form in forms if form)
     for index, form in enumerate(forms):
-        if form is None or form.height == form.width == wanted:
+        if form is None:
             continue
-        size = f"{form.width}x{form.height} pixels"
-        if form.height != form.width:
-            yield _Finding(index, "not square", size)
-        elif not _is_power_of_two(form.height):
-            yield _Finding(index, "not a power of two", size)
-        else:
-            yield _Finding(index, "size", f"{size}, {wanted}x{wanted} {by_whom}")
+        if not is_made(form.size):
+            near = " or ".join(describe_size(other) for other in nearest_sizes(form.size))
+            detail = describe_pixels(form.size) + (f"; crop to {near}" if near else "")
+            yield _Finding(index, "unfit size", detail)
+        elif wanted and form.size != wanted:
+            detail = f"{describe_pixels(form.size)}; {describe_size(wanted)} {by_whom}"
+            yield _Finding(index, "size", detail)
+
+
+def _note_sizes(forms: Sequence[ImageFormat | None]) -> list[str]:
+    """Says once which sizes networks make, if some are not."""
+    size = commonest_size(form.size for form in forms if form and not is_made(form.size))
+    if size is None:
+        return []
+    command = f" The command: {PREPARE}." if nearest_sizes(size) else ""
+    return [describe_misfit(size) + command]
 
 
 def _find_types(forms: Sequence[ImageFormat | None]) -> Iterator[_Finding]:

@@ -11,10 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.run.capacity import most_cells
+from stylegan_jax.sizes import Size, describe_pixels, describe_size
 from stylegan_jax.tools.dataset.scanning import map_images
 
 _MAX_COLS = 16
-# Sides of the largest and smallest cells.
+# The longer side of images as they are shown, and the width that the text below them wants.
 _LARGEST_PX = 256
 _SMALLEST_PX = 96
 _GAP_PX = 6
@@ -40,8 +41,9 @@ def contact_sheet(
 ) -> tuple[np.ndarray, str]:
     """Draws images chosen at random; damaged ones become red cells.
 
-    Images are shrunk to 256 px, or all enlarged by one whole number if none has 96. Unequal ones
-    are centred on grey, which shows through transparent ones. Of 16 bits the upper 8 show.
+    Images are shrunk to 256 px on their longer side, or all enlarged by one whole number if none is
+    96 px wide. Unequal ones, and very narrow ones, are centred on grey, which shows through
+    transparent ones. Of 16 bits the upper 8 show.
 
     Args:
         archive: The data set.
@@ -70,8 +72,8 @@ def contact_sheet(
     rows = _class_rows(shown, count, rng) if kind == "classes" else _rows(archive, count, rng)
     indices = [index for row in rows for index in row.indices]
     sizes = {index: _read_size(archive, index) for index in indices}
-    cell_px, zoom = _cell_size([size for size in sizes.values() if size])
-    most = most_cells(cell_px + _GAP_PX, cell_px + _GAP_PX + _CAPTION_LINES * _LINE_PX)
+    cell, zoom = _cell_size([size for size in sizes.values() if size])
+    most = most_cells(cell[0] + _GAP_PX + _CAPTION_LINES * _LINE_PX, cell[1] + _GAP_PX)
     if len(indices) > most:
         raise ValueError(
             f"count={count}: one picture holds {most} of these images: give at most so many."
@@ -81,19 +83,19 @@ def contact_sheet(
     # below them.
     def make_cell(index: int) -> tuple[Image.Image, bool]:
         image = _read(archive, index)
-        return _fit(image, cell_px, zoom), image is None
+        return _fit(image, cell, zoom), image is None
 
     made = dict(zip(indices, map_images(make_cell, indices, doing="reading")))
     cells = {index: cell for index, (cell, _) in made.items()}
     damaged = sum(is_damaged for _, is_damaged in made.values())
     texts: dict[int, list[str]] = {}
     if kind in ("captions", "vectors"):
-        texts = {i: _wrap(_label_text(shown, i), cell_px, _CAPTION_LINES) for i in indices}
+        texts = {i: _wrap(_label_text(shown, i), cell[1], _CAPTION_LINES) for i in indices}
     elif not kind:
-        texts = {i: [_shorten(_without_suffix(archive.names[i]), cell_px)] for i in indices}
+        texts = {i: [_shorten(_without_suffix(archive.names[i]), cell[1])] for i in indices}
 
     # What the picture shows, for its head and the terminal.
-    note = _describe(archive, list(sizes.values()), damaged, cell_px, zoom)
+    note = _describe(archive, list(sizes.values()), damaged, cell, zoom)
     if kind == "classes":
         note += f", {len({row.text for row in rows if row.text})} of {shown.describe()}"
     return _draw(rows, cells, texts, note), note
@@ -126,13 +128,12 @@ def _class_rows(labels: Labels, count: int, rng: np.random.Generator) -> list[_R
     return rows
 
 
-def _read_size(archive: Archive, index: int) -> tuple[int, int] | None:
-    """Reads an image's width and height alone; None if it is damaged."""
+def _read_size(archive: Archive, index: int) -> Size | None:
+    """Reads an image's height and width alone; None if it is damaged."""
     try:
-        form = archive.read_format(index)
+        return archive.read_format(index).size
     except ValueError:
         return None
-    return form.width, form.height
 
 
 def _read(archive: Archive, index: int) -> Image.Image | None:
@@ -150,51 +151,61 @@ def _read(archive: Archive, index: int) -> Image.Image | None:
     return image.convert("RGB")
 
 
-def _cell_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Chooses the side of a cell and by what whole number to enlarge all images."""
-    largest = max((max(size) for size in sizes), default=_SMALLEST_PX)
-    zoom = math.ceil(_SMALLEST_PX / largest)
-    return min(_LARGEST_PX, largest * zoom), zoom
+def _cell_size(sizes: Sequence[Size]) -> tuple[Size, int]:
+    """Chooses the size of a cell and by what whole number to enlarge all images."""
+    sizes = sizes or [(_SMALLEST_PX, _SMALLEST_PX)]
+    highest = max(height for height, _ in sizes)
+    widest = max(width for _, width in sizes)
+    zoom = max(1, min(math.ceil(_SMALLEST_PX / widest), _LARGEST_PX // highest))
+    # The largest of what is shown; one line of text beside it, and one below it, have room.
+    shown = [_shown_size(size, zoom) for size in sizes]
+    height = max(_LINE_PX, *(size[0] for size in shown))
+    width = max(_SMALLEST_PX, *(size[1] for size in shown))
+    return (height, width), zoom
 
 
-def _fit(image: Image.Image | None, cell_px: int, zoom: int) -> Image.Image:
-    """Makes a square cell with the image in its middle."""
-    cell = Image.new("RGB", (cell_px, cell_px), _BACKGROUND if image else _DAMAGED)
+def _shown_size(size: Size, zoom: int) -> Size:
+    """Returns at what size an image is shown."""
+    height, width = size[0] * zoom, size[1] * zoom
+    scale = min(1, _LARGEST_PX / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _fit(image: Image.Image | None, cell_size: Size, zoom: int) -> Image.Image:
+    """Makes a cell with the image in its middle."""
+    rows, columns = cell_size
+    cell = Image.new("RGB", (columns, rows), _BACKGROUND if image else _DAMAGED)
     if image is None:
-        centre = (cell_px // 2, cell_px // 2)
+        centre = (columns // 2, rows // 2)
         ImageDraw.Draw(cell).text(centre, "damaged", "white", _font(), anchor="mm")
         return cell
     # Enlarged without smoothing, so that pixels show; shrunk with it.
-    width = image.width * zoom
-    height = image.height * zoom
-    if zoom > 1:
-        image = image.resize((width, height), Image.Resampling.NEAREST)
-    elif max(width, height) > cell_px:
-        scale = cell_px / max(width, height)
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    cell.paste(image, ((cell_px - image.width) // 2, (cell_px - image.height) // 2))
+    height, width = _shown_size((image.height, image.width), zoom)
+    if (height, width) != (image.height, image.width):
+        filter = Image.Resampling.NEAREST if zoom > 1 else Image.Resampling.LANCZOS
+        image = image.resize((width, height), filter)
+    cell.paste(image, ((columns - width) // 2, (rows - height) // 2))
     return cell
 
 
 def _describe(
     archive: Archive,
-    sizes: Sequence[tuple[int, int] | None],
+    sizes: Sequence[Size | None],
     num_damaged: int,
-    cell_px: int,
+    cell: Size,
     zoom: int,
 ) -> str:
     """Says what the sheet shows and how; sizes are None where even a header is damaged."""
     known = sorted({size for size in sizes if size})
     note = f"{archive.name}: {len(sizes)} of {len(archive)} images"
     if len(known) == 1:
-        note += f", {known[0][0]}x{known[0][1]} pixels"
+        note += f", {describe_pixels(known[0])}"
     elif known:
-        note += f", {len(known)} sizes centred in cells of {cell_px}x{cell_px}"
+        note += f", {len(known)} sizes centred in cells of {describe_size(cell)}"
     if zoom > 1:
         note += f", enlarged {zoom} times"
-    elif known and max(map(max, known)) > cell_px:
-        note += f", shrunk to {cell_px} pixels where larger"
+    elif known and max(map(max, known)) > _LARGEST_PX:
+        note += f", shrunk to {_LARGEST_PX} pixels where larger"
     return note + (f", {num_damaged} damaged" if num_damaged else "")
 
 
@@ -259,14 +270,14 @@ def _draw(
 ) -> np.ndarray:
     """Puts note, rows and texts on one picture."""
     # Sizes: names of classes to the left, lines of text below each cell, the note above all.
-    cell_px = next(iter(cells.values())).width
-    step_x = cell_px + _GAP_PX
+    cell_width, cell_height = next(iter(cells.values())).size
+    step_x = cell_width + _GAP_PX
     text_px = max(int(_font().getlength(row.text)) for row in rows)
     left = _GAP_PX + (text_px + 2 * _GAP_PX if text_px else 0)
     width = left + step_x * max(len(row.indices) for row in rows)
     width = max(width, 2 * _LARGEST_PX)
     lines = max((len(text) for text in texts.values()), default=0)
-    step_y = cell_px + lines * _LINE_PX + _GAP_PX
+    step_y = cell_height + lines * _LINE_PX + _GAP_PX
     title = _wrap(note, width - 2 * _GAP_PX, 3)
     top = 2 * _GAP_PX + len(title) * _LINE_PX
 
@@ -279,11 +290,13 @@ def _draw(
     # The rows.
     for number, row in enumerate(rows):
         y = top + number * step_y
-        draw.text((left - 2 * _GAP_PX, y + cell_px // 2), row.text, "black", _font(), anchor="rm")
+        draw.text(
+            (left - 2 * _GAP_PX, y + cell_height // 2), row.text, "black", _font(), anchor="rm"
+        )
         for column, index in enumerate(row.indices):
             x = left + column * step_x
             sheet.paste(cells[index], (x, y))
             for line, text in enumerate(texts.get(index, ())):
-                middle = (x + cell_px // 2, y + cell_px + line * _LINE_PX)
+                middle = (x + cell_width // 2, y + cell_height + line * _LINE_PX)
                 draw.text(middle, text, "black", _font(), anchor="ma")
     return np.asarray(sheet)

@@ -13,6 +13,7 @@ from stylegan_jax.data.archives import Archive, ArchiveError
 from stylegan_jax.data.archives.image_files import LABEL_FILE
 from stylegan_jax.data.codecs import ImageFormat, encode
 from stylegan_jax.data.labels import Labels
+from stylegan_jax.sizes import Size, describe_pixels, is_made
 from stylegan_jax.tools.dataset.scanning import format_of, map_images, read_named
 
 
@@ -26,7 +27,7 @@ def export_zip(
     own, which NVIDIA's repositories pass over. Equal images and labels give equal files.
 
     Args:
-        archive: The data set; square images of one power-of-two size, grey or RGB of 8 bits.
+        archive: The data set; images of one size that networks make, grey or RGB of 8 bits.
         out: The file to write, local or in a bucket. It appears when it is whole.
         num_threads: See `map_images`.
 
@@ -68,6 +69,17 @@ def export_zip(
     return out
 
 
+def note_on_size(size: Size) -> str:
+    """Says where NVIDIA's repositories do not train on images of a size; nothing where they do."""
+    height, width = size
+    if height == width and height & (height - 1) == 0:
+        return ""
+    return (
+        f"images of {describe_pixels(size)} are read here and by programs that make such; NVIDIA's "
+        "repositories take squares with a power of two as their side."
+    )
+
+
 def _pairs(names: list[str], labels: Labels) -> Any:
     """Returns pairs of name and label as JSON holds them; None for no labels."""
     return None if labels.kind == "none" else list(zip(names, labels.values.tolist()))
@@ -77,12 +89,10 @@ def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
     """Encodes one image as a PNG without compression, if the zip can hold it."""
     pixels = read_named(archive, index)
     found = format_of(pixels)
-    side = form.height
-    fits = side == form.width and side & (side - 1) == 0 and form.channels in (1, 3)
-    if not fits or form.dtype != "uint8":
+    if not is_made(form.size) or form.channels not in (1, 3) or form.dtype != "uint8":
         raise ArchiveError(
-            f"{archive.where(index)}: {found}. This format holds square images with a power of two "
-            "as size, grey or RGB of 8 bits: prepare the data set first."
+            f"{archive.where(index)}: {found}. This format holds images of a size that networks "
+            "make, grey or RGB of 8 bits: prepare the data set first."
         )
     if found != form:
         raise ArchiveError(

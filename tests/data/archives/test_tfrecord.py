@@ -32,12 +32,14 @@ def test_tfrecord_levels(tmp_path):
     path, levels = tfrecords(tmp_path), foreign.shrink_levels(IMAGES)
     assert sorted(levels) == [4, 8, 16]
     for asked, given in [(None, 16), (16, 16), (9, 16), (8, 8), (3, 4)]:
-        foreign.assert_holds(open_archive(path, resolution=asked), levels[given])
+        foreign.assert_holds(open_archive(path, size=asked and (asked, asked)), levels[given])
+    for size, given in [((8, 5), 8), ((5, 9), 16), ((4, 4), 4)]:
+        foreign.assert_holds(open_archive(path, size=size), levels[given])
     archive = open_archive(path / "demo-r03.tfrecords")
     assert archive.name == "demo"
     foreign.assert_holds(archive, levels[8])
     with pytest.raises(ArchiveError, match="4, 8, 16 pixels, not of 32: ask for 16 or less"):
-        open_archive(path, resolution=32)
+        open_archive(path, size=(32, 32))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

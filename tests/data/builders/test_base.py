@@ -153,7 +153,7 @@ shards._MAX_SHARD_IMAGES = 16
 shards._FEW_IMAGES = 0
 if __name__ == "__main__":
     source, data_dir, workers = sys.argv[1:]
-    prepare("mine", source, resolution=64, encoding="png", num_workers=int(workers),
+    prepare("mine", source, size=(64, 64), encoding="png", num_workers=int(workers),
             crop="center-crop", data_dir=data_dir)
 """
 

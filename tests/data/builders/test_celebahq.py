@@ -19,16 +19,16 @@ def test_celebahq(tmp_path, monkeypatch):
     foreign.write_folder(tmp_path / "plain", LARGE, NUMBERED)
     foreign.write_tfrecords(tmp_path / "tf", "celebahq", LARGE)
     for folder in ("mask", "plain", "tf"):
-        archive = DATASET_SPECS["celebahq"].open(tmp_path / folder, "", 32)
+        archive = DATASET_SPECS["celebahq"].open(tmp_path / folder, "", (32, 32))
         assert archive.name == "celebahq" and len(archive) == N
     monkeypatch.setattr(celebahq, "COUNT", N + 1)
     with pytest.raises(ArchiveError, match="has 6 of 7 images.*allow_partial"):
-        DATASET_SPECS["celebahq"].open(tmp_path / "plain", "", 32)
+        DATASET_SPECS["celebahq"].open(tmp_path / "plain", "", (32, 32))
     monkeypatch.setattr(celebahq, "COUNT", N - 1)
     with pytest.raises(ArchiveError, match="has 6 images, but only 5 were published"):
-        DATASET_SPECS["celebahq"].open(tmp_path / "plain", "", 32, allow_partial=True)
+        DATASET_SPECS["celebahq"].open(tmp_path / "plain", "", (32, 32), allow_partial=True)
     np.save(tmp_path / "imgHQ00000.npy", LARGE[0])
     (tmp_path / "npy").mkdir()
     (tmp_path / "imgHQ00000.npy").rename(tmp_path / "npy" / "imgHQ00000.npy")
     with pytest.raises(ArchiveError, match="1 of .npy(.|\n)*NumPy files .* will not"):
-        DATASET_SPECS["celebahq"].open(tmp_path / "npy", "", 32)
+        DATASET_SPECS["celebahq"].open(tmp_path / "npy", "", (32, 32))

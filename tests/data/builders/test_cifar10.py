@@ -16,6 +16,6 @@ def test_cifar10(tmp_path, monkeypatch):
         (unpacked / name).write_bytes(content)
     monkeypatch.setattr(cifar10, "COUNT", 10)
     for path in (tmp_path, tmp_path / "cifar-10-python.tar.gz", tmp_path / "unpacked", unpacked):
-        archive = DATASET_SPECS["cifar10"].open(path, "", 32)
+        archive = DATASET_SPECS["cifar10"].open(path, "", (32, 32))
         assert archive.labels.values.tolist() == list(range(10))
         np.testing.assert_array_equal(archive.read_pixels(9), images[9])

@@ -21,13 +21,23 @@ def test_registry_is_complete():
         assert 4 <= spec.resolutions[0] < spec.resolutions[1] <= 1024
 
 
+def test_squares_have_their_usual_crop_and_other_shapes_the_largest_part():
+    assert FETCHED["lsun"].choose_crop("car", (512, 512)) == "center-crop-wide"
+    for spec in FETCHED.values():
+        for variant in spec.variants or ("",):
+            assert spec.choose_crop(variant, (64, 64)) == spec.default_crop(variant)
+            assert {spec.choose_crop(variant, size) for size in ((48, 32), (32, 48))} == {
+                "center-crop"
+            }
+
+
 @pytest.mark.parametrize("name", list(FETCHED))
 def test_missing_files_are_explained(tmp_path, name):
     spec = DATASET_SPECS[name]
     variant = spec.variants[0] if spec.variants else ""
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(ArchiveError) as error:
-            spec.open(path, variant, 64)
+            spec.open(path, variant, (64, 64))
         assert str(path) in str(error.value) and spec.fetch in str(error.value)
 
 

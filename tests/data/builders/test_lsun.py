@@ -25,7 +25,7 @@ def test_lsun_folders(tmp_path, variant, folder):
     foreign.write_lmdb(tmp_path / folder, SMALL)
     spec = DATASET_SPECS["lsun"]
     for path in (tmp_path, tmp_path / folder):
-        archive = spec.open(path, variant, 256)
+        archive = spec.open(path, variant, (256, 256))
         assert archive.name == f"lsun_{spec.resolve_variant(variant)}" and len(archive) == N
         np.testing.assert_array_equal(archive.read_pixels(2), SMALL[2])
 
@@ -40,8 +40,8 @@ def test_lsun_categories_and_crops():
 def test_lsun_of_another_category(tmp_path):
     foreign.write_lmdb(tmp_path / "cat", SMALL)
     with pytest.raises(ArchiveError, match="cat is LSUN's cat, not bedroom"):
-        DATASET_SPECS["lsun"].open(tmp_path / "cat", "bedroom", 256)
+        DATASET_SPECS["lsun"].open(tmp_path / "cat", "bedroom", (256, 256))
     with pytest.raises(ArchiveError, match="none of the folders bedroom_train_lmdb, .*found cat"):
-        DATASET_SPECS["lsun"].open(tmp_path, "bedroom", 256)
+        DATASET_SPECS["lsun"].open(tmp_path, "bedroom", (256, 256))
     foreign.write_lmdb(tmp_path / "anything", SMALL)
-    assert len(DATASET_SPECS["lsun"].open(tmp_path / "anything", "bedroom", 256)) == N
+    assert len(DATASET_SPECS["lsun"].open(tmp_path / "anything", "bedroom", (256, 256))) == N

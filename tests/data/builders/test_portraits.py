@@ -21,6 +21,7 @@ from stylegan_jax.data.builders.portraits import (
 # Drawings that differ by less at 64 px, in grey levels rms, look the same; the next nearest two
 # differ by 6.
 TWINS_RMS = 4
+SIZE = (64, 64)
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +32,12 @@ def names():
 @pytest.fixture(scope="module")
 def pixels(names):
     """All portraits at 64 px, [n, 64 * 64 * 3]."""
-    drawn = [render_drawing(name, 64, box=portrait_box(name)) for name in names]
+    drawn = [render_drawing(name, SIZE, box=portrait_box(name, SIZE)) for name in names]
     return np.stack([np.asarray(drawing, np.float32).ravel() for drawing in drawn])
 
 
 def draw_plain(name):
-    return np.asarray(render_drawing(name, 64, box=portraits.PORTRAIT_BOX))
+    return np.asarray(render_drawing(name, SIZE, box=portrait_box("1F468", SIZE)))
 
 
 def test_numbers_of_the_present_version(names, monkeypatch):
@@ -161,6 +162,45 @@ def test_twins_that_are_left_out_are_twins():
 
 def test_the_baby_is_boxed_as_large_as_the_others():
     """Its shoulders end at the lower edge, with room above its head, as the others' do."""
-    baby = np.asarray(render_drawing("1F476", 64, box=portrait_box("1F476")))
+    baby = np.asarray(render_drawing("1F476", SIZE, box=portrait_box("1F476", SIZE)))
     assert (baby[:12] == 255).all() and (baby[-1] != 255).any()
-    assert portrait_box("1F476-1F3FF") != portrait_box("1F467-1F3FF") == portraits.PORTRAIT_BOX
+    assert portrait_box("1F467-1F3FF", SIZE) == "10 7 52 52"
+    assert portrait_box("1F476-1F3FF", SIZE) == "2 -7 68 68"
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((32, 48), "-3 7 78 52"),  # half as much again beside it
+        ((28, 64), None),
+        ((13, 10), "16 7 40 52"),  # shoulder to shoulder
+        ((48, 32), "16 -1 40 60"),
+        ((7, 4), "16 -11 40 70"),
+        ((96, 32), "16 -61 40 120"),
+    ],
+)
+def test_pictures_of_other_proportions_show_the_shoulders(size, box):
+    found = portrait_box("1F468", size)
+    assert box in (None, found)
+    # The baby's is the same, scaled.
+    for numbers, side in ((found, 52), (portrait_box("1F476", size), 68)):
+        x, y, width, height = map(float, numbers.split())
+        np.testing.assert_allclose(width / height, size[1] / size[0], rtol=1e-8)
+        np.testing.assert_allclose((x + width / 2, y + height), (36, {52: 59, 68: 61}[side]))
+        assert height >= side - 1e-6 and width >= side * 40 / 52 - 1e-6
+
+
+@pytest.mark.parametrize("size", [(48, 32), (32, 48), (56, 32), (96, 32)])
+def test_no_face_is_cut(names, size):
+    for name in names[::23]:
+        square = np.asarray(render_drawing(name, (104, 104), box=portrait_box(name, SIZE)))
+        drawn = np.asarray(render_drawing(name, size, box=portrait_box(name, size)))
+        # The mean colour of 24 x 28 of the page around eyes and mouth, of a square at 2 px each.
+        x, y, width, _ = map(float, portrait_box(name, size).split())
+        px = size[1] / width
+        rows = slice(round((20 - y) * px), round((48 - y) * px))
+        columns = slice(round((24 - x) * px), round((48 - x) * px))
+        assert 0 <= rows.start < rows.stop <= size[0] and 0 <= columns.start < columns.stop
+        assert columns.stop <= size[1]
+        wanted = square[2 * 13 : 2 * 41, 2 * 14 : 2 * 38].mean((0, 1))
+        np.testing.assert_allclose(drawn[rows, columns].mean((0, 1)), wanted, atol=12)

@@ -16,7 +16,7 @@ from tests.data.arrays import RESOLUTION, ArrayArchive
 
 def test_channels_that_are_none():
     with pytest.raises(ValueError, match="channels=2: give 1"):
-        make_recipe(ArrayArchive(), Transform(RESOLUTION), channels=2)
+        make_recipe(ArrayArchive(), Transform((RESOLUTION, RESOLUTION)), channels=2)
 
 
 @pytest.mark.parametrize(
@@ -34,34 +34,34 @@ def test_channels_that_are_none():
 )
 def test_channels_are_converted(given, wanted, expected):
     image = np.array([given], np.uint8)
-    converted = convert_image(image, Recipe(Transform(1), wanted))
+    converted = convert_image(image, Recipe(Transform((1, 1)), wanted))
     np.testing.assert_array_equal(converted[0, 0], expected)
 
 
 def test_colours_do_not_become_grey():
     with pytest.raises(ValueError, match="colours, which 1 channel"):
-        convert_image(np.array([[[1, 2, 3]]], np.uint8), Recipe(Transform(1), 1))
+        convert_image(np.array([[[1, 2, 3]]], np.uint8), Recipe(Transform((1, 1)), 1))
 
 
 def test_bits_are_converted_after_all_else():
     image = np.array([[[0], [65535]], [[128], [129]]], np.uint16)
-    converted = convert_image(image, Recipe(Transform(2), 3))
+    converted = convert_image(image, Recipe(Transform((2, 2)), 3))
     assert converted.dtype == np.uint8
     # 128 / 257 rounds down, 129 / 257 up.
     np.testing.assert_array_equal(converted[..., 0], [[0, 255], [0, 1]])
     back = convert_image(
-        np.array([[[0], [255]], [[1], [2]]], np.uint8), Recipe(Transform(2), 1, "uint16")
+        np.array([[[0], [255]], [[1], [2]]], np.uint8), Recipe(Transform((2, 2)), 1, "uint16")
     )
     np.testing.assert_array_equal(back[..., 0], [[0, 65535], [257, 514]])
     assert back.dtype == np.uint16
     # Of the mean, not of each pixel: (0 + 200 + 200 + 200) / 4 = 150.
     mean = np.array([[[0], [200]], [[200], [200]]], np.uint16)
-    assert convert_image(mean, Recipe(Transform(1, filter="box"), 1)).tolist() == [[[1]]]
+    assert convert_image(mean, Recipe(Transform((1, 1), filter="box"), 1)).tolist() == [[[1]]]
 
 
 def test_bits_that_are_none():
     with pytest.raises(ValueError, match="bits=10: give 8 or 16"):
-        make_recipe(ArrayArchive(), Transform(RESOLUTION), bits=10)
+        make_recipe(ArrayArchive(), Transform((RESOLUTION, RESOLUTION)), bits=10)
 
 
 def test_black_of_other_bits_is_not_kept():
@@ -72,6 +72,8 @@ def test_black_of_other_bits_is_not_kept():
 
 def test_unknown_encoding_and_what_qoi_cannot_hold():
     with pytest.raises(ValueError, match="encoding='jpeg': choose one of source, png, qoi, raw"):
-        make_recipe(ArrayArchive(1), Transform(RESOLUTION), encoding="jpeg")
+        make_recipe(ArrayArchive(1), Transform((RESOLUTION, RESOLUTION)), encoding="jpeg")
     with pytest.raises(ValueError, match="1 channel.*take 'png' or 'raw'"):
-        make_recipe(ArrayArchive(1, channels=1), Transform(RESOLUTION), encoding="qoi")
+        make_recipe(
+            ArrayArchive(1, channels=1), Transform((RESOLUTION, RESOLUTION)), encoding="qoi"
+        )

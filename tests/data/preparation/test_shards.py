@@ -24,7 +24,7 @@ def small_shards(monkeypatch):
 
 
 def test_changed_images_are_written_again(tmp_path):
-    archive, recipe = ArrayArchive(), Recipe(Transform(RESOLUTION), 3)
+    archive, recipe = ArrayArchive(), Recipe(Transform((RESOLUTION, RESOLUTION)), 3)
     write_shards(archive, tmp_path, recipe)
     archive.num_reads = 0
     write_shards(archive, tmp_path, recipe)
@@ -35,13 +35,13 @@ def test_changed_images_are_written_again(tmp_path):
     (tmp_path / "shard-00002.json").write_text("{")
     write_shards(archive, tmp_path, recipe)
     assert archive.num_reads == 6
-    write_shards(archive, tmp_path, Recipe(Transform(RESOLUTION), 3, encoding="qoi"))
+    write_shards(archive, tmp_path, Recipe(Transform((RESOLUTION, RESOLUTION)), 3, encoding="qoi"))
     assert archive.num_reads == 16
 
 
 def test_images_of_equal_size_are_told_apart(tmp_path):
     names, images = ["0.bmp", "1.bmp"], foreign.drawings(3, RESOLUTION)
-    recipe = Recipe(Transform(RESOLUTION), 3)
+    recipe = Recipe(Transform((RESOLUTION, RESOLUTION)), 3)
     foreign.write_folder(tmp_path / "a", images[:2], names)
     ((_, before),) = write_shards(open_archive(tmp_path / "a"), tmp_path / "work", recipe)
     foreign.write_folder(tmp_path / "a", images[1:], names)
@@ -51,5 +51,5 @@ def test_images_of_equal_size_are_told_apart(tmp_path):
 
 
 def test_shards_depend_on_the_data_alone():
-    parts = plan_shards(ArrayArchive(10), Recipe(Transform(RESOLUTION), 3))
+    parts = plan_shards(ArrayArchive(10), Recipe(Transform((RESOLUTION, RESOLUTION)), 3))
     assert parts == [range(0, 4), range(4, 8), range(8, 10)]

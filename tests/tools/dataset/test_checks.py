@@ -19,7 +19,7 @@ FLAGS = list_drawings("flags")
 
 
 def flag(number, size=16):
-    return np.array(render_drawing(FLAGS[number], size, fill_square=True))
+    return np.array(render_drawing(FLAGS[number], (size, size), fill=True))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def write_labels(root, pairs):
 
 def test_nothing_is_wrong(folder):
     assert found(FolderArchive(folder)) == []
-    assert found(FolderArchive(folder), resolution=16, num_threads=1) == []
+    assert found(FolderArchive(folder), size=(16, 16), num_threads=1) == []
 
 
 def test_files_that_do_not_decode(folder):
@@ -104,26 +104,43 @@ def test_a_zip_with_a_wrong_checksum(folder, tmp_path):
 
 def test_sizes(folder):
     (folder / "a.png").write_bytes(encode(flag(5, 32)))
-    (folder / "b.png").write_bytes(encode(flag(6, 24)))
+    (folder / "b.png").write_bytes(encode(flag(6, 18)))
     (folder / "c.png").write_bytes(encode(flag(7)[:8]))
+    (folder / "d.png").write_bytes(encode(flag(8)[:, :9]))
+    (folder / "e.png").write_bytes(encode(flag(9)[:3]))
     others = [
-        ("a.png", "size", "32x32 pixels, 16x16 most have"),
-        ("b.png", "not a power of two", "24x24 pixels"),
-        ("c.png", "not square", "16x8 pixels"),
+        ("a.png", "size", "32x32 pixels; 16x16 most have"),
+        ("b.png", "unfit size", "18x18 pixels; crop to 16x16 or 14x18"),
+        ("c.png", "size", "8x16 pixels (height x width); 16x16 most have"),
+        ("d.png", "unfit size", "16x9 pixels (height x width); crop to 16x8 or 16x7"),
+        ("e.png", "unfit size", "3x16 pixels (height x width)"),
     ]
     assert found(FolderArchive(folder)) == others
-    asked = found(FolderArchive(folder), resolution=32)
+    (note,) = check_images(FolderArchive(folder)).notes
+    assert note.startswith("no network makes images of 18x18 px. Networks make images whose sides")
+    assert "crop to --resolution=16x16 or --resolution=14x18 with --crop=center-crop" in note
+    asked = found(FolderArchive(folder), size=(32, 32))
     assert asked[:5] == [
-        (f"{number}.png", "size", "16x16 pixels, 32x32 were asked for") for number in range(5)
+        (f"{number}.png", "size", "16x16 pixels; 32x32 were asked for") for number in range(5)
     ]
-    assert asked[5:] == others[1:]
+    assert [problem[:2] for problem in asked[5:]] == [problem[:2] for problem in others[1:]]
 
 
-def test_the_commonest_size_is_one_that_can_be_trained_on(tmp_path):
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(encode(flag(number, 20)))
-    (tmp_path / "3.png").write_bytes(encode(flag(3, 32)))
-    assert {reason for _, reason, _ in found(FolderArchive(tmp_path))} == {"not a power of two"}
+def test_other_proportions_than_squares(tmp_path):
+    for number, size in enumerate([(32, 48), (32, 48), (48, 32)]):
+        image = render_drawing(FLAGS[number], size, fill=True)
+        (tmp_path / f"{number}.png").write_bytes(encode(np.array(image)))
+    archive = FolderArchive(tmp_path)
+    odd = "48x32 pixels (height x width); 32x48 most have"
+    assert found(archive) == [("2.png", "size", odd)]
+    asked = [problem[0] for problem in found(archive, size=(48, 32))]
+    assert asked == ["0.png", "1.png"] and check_images(archive).notes == []
+
+
+def test_of_equally_common_sizes_one_that_can_be_trained_on_is_meant(tmp_path):
+    (tmp_path / "0.png").write_bytes(encode(flag(0, 18)))
+    (tmp_path / "1.png").write_bytes(encode(flag(1, 32)))
+    assert [problem[:2] for problem in found(FolderArchive(tmp_path))] == [("0.png", "unfit size")]
 
 
 def test_types(folder):
@@ -152,17 +169,17 @@ def test_duplicates(folder):
 def test_equal_bytes_of_another_shape_are_no_duplicates(tmp_path):
     for name, shape in {"a": (8, 8, 3), "b": (4, 16, 3), "c": (16, 4, 3)}.items():
         (tmp_path / f"{name}.png").write_bytes(encode(np.zeros(shape, np.uint8)))
-    assert [reason for _, reason, _ in found(FolderArchive(tmp_path))] == ["not square"] * 2
+    assert [reason for _, reason, _ in found(FolderArchive(tmp_path))] == ["size"] * 2
 
 
 def test_one_image_with_several_problems(folder):
     for name in "ab":
-        (folder / f"{name}.png").write_bytes(encode(flag(5, 24)[..., :1]))
+        (folder / f"{name}.png").write_bytes(encode(flag(5, 18)[..., :1]))
     problems = check_images(FolderArchive(folder)).problems
     reasons = [problem.reason for problem in problems if problem.file.endswith("b.png")]
-    assert reasons == ["not a power of two", "type", "duplicate"]
-    assert count_reasons(problems) == {"not a power of two": 2, "type": 2, "duplicate": 1}
-    assert str(problems[0]) == f"{folder}/a.png: not a power of two: 24x24 pixels"
+    assert reasons == ["unfit size", "type", "duplicate"]
+    assert count_reasons(problems) == {"unfit size": 2, "type": 2, "duplicate": 1}
+    assert str(problems[0]) == f"{folder}/a.png: unfit size: 18x18 pixels; crop to 16x16 or 14x18"
 
 
 LABEL_CASES = {
@@ -254,8 +271,8 @@ def test_an_archive_of_arrays():
 
 
 def test_resolutions_that_cannot_be(folder):
-    with pytest.raises(ValueError, match="resolution=20: wanted a power of two"):
-        check_images(FolderArchive(folder), resolution=20)
+    with pytest.raises(ValueError, match="resolution=18: no network makes images of 18x18 px"):
+        check_images(FolderArchive(folder), size=(18, 18))
 
 
 def test_channels_that_say_nothing_are_noted(folder):
@@ -331,9 +348,9 @@ def test_sizes_that_no_network_makes(tmp_path, size):
         pixels = np.random.default_rng(number).integers(256, size=(size, size, 3), dtype=np.uint8)
         (tmp_path / f"{number}.png").write_bytes(encode(pixels))
     problems = check_images(FolderArchive(tmp_path)).problems
-    assert [problem.reason for problem in problems] == ["not a power of two"] * (size < 4) * 3
-    with pytest.raises(ValueError, match="resolution=2: wanted a power of two"):
-        check_images(FolderArchive(tmp_path), resolution=2)
+    assert [problem.reason for problem in problems] == ["unfit size"] * (size < 4) * 3
+    with pytest.raises(ValueError, match="resolution=2: no network makes"):
+        check_images(FolderArchive(tmp_path), size=(2, 2))
 
 
 def test_labels_that_do_not_fit_are_noted_where_none_are_wanted(folder):

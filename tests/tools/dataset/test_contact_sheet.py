@@ -15,7 +15,7 @@ FLAGS = list_drawings("flags")
 
 
 def flag(number, size=16):
-    return np.array(render_drawing(FLAGS[number], size, fill_square=True))
+    return np.array(render_drawing(FLAGS[number], (size, size), fill=True))
 
 
 def enlarged(image, zoom):
@@ -60,9 +60,33 @@ def test_unequal_images_are_centred_on_grey(tmp_path):
 
 def test_large_images_are_shrunk(tmp_path):
     picture, note = contact_sheet(write(tmp_path / "x", {"a.png": np.zeros((600, 300, 3), "u1")}))
-    assert note == "x: 1 of 1 images, 300x600 pixels, shrunk to 256 pixels where larger"
+    assert (
+        note
+        == "x: 1 of 1 images, 600x300 pixels (height x width), shrunk to 256 pixels where larger"
+    )
     assert contains(picture, np.zeros((256, 128, 3), np.uint8))
     assert not contains(picture, np.zeros((257, 128, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "zoom", "cell"),
+    [((48, 32), 3, (144, 96)), ((32, 48), 2, (64, 96)), ((96, 24), 2, (192, 96))],
+)
+def test_cells_have_the_proportions_of_equal_images(tmp_path, size, zoom, cell):
+    image = np.array(render_drawing(FLAGS[0], size, fill=True))
+    picture, note = contact_sheet(write(tmp_path / "x", {"a.png": image}))
+    assert f", {size[0]}x{size[1]} pixels (height x width)" in note
+    wanted = np.full((*cell, 3), 128, np.uint8)
+    left = (cell[1] - size[1] * zoom) // 2
+    wanted[:, left : left + size[1] * zoom] = enlarged(image, zoom)
+    assert contains(picture, wanted) and (picture[:, :5] == 232).all()
+
+
+def test_images_that_are_hardly_high(tmp_path):
+    # 8 x 512 become 4 x 256, with room for a line of text beside them.
+    picture, _ = contact_sheet(write(tmp_path / "x", {"a.png": np.zeros((8, 512, 3), "u1")}))
+    assert contains(picture, np.zeros((4, 256, 3), np.uint8))
+    assert not contains(picture, np.zeros((5, 256, 3), np.uint8))
 
 
 def test_types_and_damage(tmp_path):

@@ -21,7 +21,7 @@ def folder(tmp_path):
     """Six flags, 16 px, three of each class, as QOI."""
     root = tmp_path / "flags"
     for number, name in enumerate(FLAGS):
-        pixels = np.array(render_drawing(name, 16, fill_square=True))
+        pixels = np.array(render_drawing(name, (16, 16), fill=True))
         (root / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
         (root / "ab"[number % 2] / f"{name}.qoi").write_bytes(encode(pixels, "qoi"))
     return root
@@ -68,7 +68,7 @@ def test_a_thousand_images_fill_a_folder(tmp_path):
             self.names, self.sizes = self.names * 1002, self.sizes * 1002
 
     (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "x.png").write_bytes(encode(np.zeros((1, 1, 1), np.uint8)))
+    (tmp_path / "x" / "x.png").write_bytes(encode(np.zeros((4, 4, 1), np.uint8)))
     names = ZipArchive(export_zip(Many(tmp_path / "x"), tmp_path / "x.zip")).names
     assert names[999:] == [
         "00000/img00000999.png",
@@ -151,8 +151,8 @@ def test_damaged_labels_by_names(tmp_path, named, message):
 
 
 REFUSED = {
-    "wide": ([(4, 8, 3)], np.uint8, "8x4 pixels.*power of two"),
-    "odd": ([(6, 6, 3)], np.uint8, "6x6 pixels.*power of two"),
+    "wide": ([(4, 8, 3), (8, 4, 3)], np.uint8, "1.png: 8x4.*the first image has 4x8"),
+    "odd": ([(9, 12, 3)], np.uint8, "9x12 pixels.*size that networks make"),
     "alpha": ([(4, 4, 4)], np.uint8, "4 channel.*grey or RGB"),
     "deep": ([(4, 4, 3)], np.uint16, "uint16.*8 bits"),
     "sizes": ([(4, 4, 3), (8, 8, 3)], np.uint8, "1.png: 8x8.*the first image has 4x4"),

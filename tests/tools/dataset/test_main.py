@@ -28,7 +28,7 @@ def folder(tmp_path):
     for number, name in enumerate(list_drawings("flags")[:4]):
         file = tmp_path / "flags" / "ab"[number % 2] / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(encode(np.array(render_drawing(name, 16, fill_square=True))))
+        file.write_bytes(encode(np.array(render_drawing(name, (16, 16), fill=True))))
     return tmp_path / "flags"
 
 
@@ -122,6 +122,38 @@ def test_prepare_then_look_at_it(command, folder, tmp_path, capsys):
     assert metadata["fingerprint"] == found["fingerprint"]
     assert command("prepare", *where, *options) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_sizes_that_are_not_square(command, folder, tmp_path, capsys):
+    where = ["--name=mine", f"--source={folder}", f"--data_dir={tmp_path}"]
+    assert command("prepare", *where, "--resolution=12x8") == 2
+    assert "16x16 pixels, other proportions than 12x8: choose crop" in capsys.readouterr().err
+    assert command("prepare", *where, "--resolution=12x8", "--crop=pad") == 0
+    prepared = tmp_path / "mine/12x8/1.0.0"
+    out = capsys.readouterr().out
+    assert f"{prepared}\n" in out and "--config.data.resolution=12x8" in out
+    assert command("check", f"--source={prepared}", "--resolution=12x8") == 0
+    assert command("check", f"--source={prepared}", "--resolution=8x12") == 1
+    out = capsys.readouterr().out
+    assert "size: 12x8 pixels (height x width); 8x12 were asked for" in out
+    for size in ("9x16", "0", "1080x1920"):
+        for name, options in {"check": where[1:2], "prepare": where}.items():
+            assert command(name, *options, f"--resolution={size}") == 2
+            assert f"error: resolution={size}: no network makes" in capsys.readouterr().err
+    assert command("export", f"--source={prepared}", f"--out={tmp_path / 'x.zip'}") == 0
+    assert "NOTE: images of 12x8 pixels (height x width) are read" in capsys.readouterr().out
+    found = []
+    for source in (prepared, tmp_path / "x.zip"):
+        assert command("stats", f"--source={source}", "--json") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0]["formats"] == {"12x8 pixels (height x width), 3 channel(s), uint8": 4}
+    assert found[0]["fingerprint"] == found[1]["fingerprint"]
+
+
+@pytest.mark.parametrize("text", ["48X32", "48 x 32", "48x", "-4", "1e3", "48x32x3", "", "1234567"])
+def test_words_that_are_no_size(command, folder, text):
+    with pytest.raises(flags.IllegalFlagValueError, match="256, or height x width, such as 48x32"):
+        command("check", f"--source={folder}", f"--resolution={text}")
 
 
 @pytest.mark.parametrize(

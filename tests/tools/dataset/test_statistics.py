@@ -25,7 +25,7 @@ def write(root, images, *, encoding="png"):
 @pytest.fixture
 def images():
     """Five flags, 16 px."""
-    return [np.array(render_drawing(name, 16, fill_square=True)) for name in FLAGS]
+    return [np.array(render_drawing(name, (16, 16), fill=True)) for name in FLAGS]
 
 
 def test_by_hand(tmp_path):
@@ -54,7 +54,7 @@ def test_unequal_images(tmp_path, images):
     smaller = measure(write(tmp_path / "a", [*images[:2], images[2][:8]]))
     assert list(smaller.formats.items()) == [
         ("16x16 pixels, 3 channel(s), uint8", 2),
-        ("16x8 pixels, 3 channel(s), uint8", 1),
+        ("8x16 pixels (height x width), 3 channel(s), uint8", 1),
     ]
     pixels = np.concatenate([image.reshape(-1, 3) for image in [*images[:2], images[2][:8]]])
     np.testing.assert_allclose(smaller.mean, pixels.mean(0), rtol=1e-13)

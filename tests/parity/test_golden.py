@@ -2,7 +2,9 @@
 
 import jax
 import pytest
+from flax import nnx
 
+from tests.models.small import activations
 from tests.parity import run_ops, run_progressive, run_stylegan2
 from tests.parity.case import Case
 
@@ -36,3 +38,48 @@ def test_golden(golden_entry, golden_folder, golden_kind):
     with jax.default_matmul_precision("highest"):
         RUNNERS[golden_kind](case)
     case.finish()
+
+
+def structure(made):
+    """A network with shapes for weights."""
+    graphdef, init = made[:2]
+    return nnx.merge(graphdef, jax.eval_shape(init, jax.random.key(0)))
+
+
+def test_options_of_stylegan2_reach_the_layers_that_they_mean():
+    """The same name means another layer in another group."""
+    sizes = dict(c_dim=2, img_resolution=8, img_channels=3)
+    mapping = dict(activation="elu", num_layers=1, lr_multiplier=0.5, w_avg_beta=0.9)
+    synthesis = dict(activation="tanh", resample_filter=[1, 2, 3, 0, 1], num_fp16_res=0)
+    latents = dict(z_dim=4, w_dim=4, mapping_kwargs=mapping, **sizes)
+    wanted = {"mapping.fc0": "elu"} | {
+        f"synthesis.{conv}": "tanh" for conv in ("b4.conv1", "b8.conv0", "b8.conv1")
+    }
+    # One repository has a group for the synthesis network, the other has none.
+    for options in ({"synthesis_kwargs": synthesis}, synthesis):
+        G = structure(run_stylegan2.make_generator(latents | options))
+        assert activations(G) == wanted
+        assert G.mapping.fc0.lr_multiplier == 0.5
+        assert G.synthesis.b8.taps == pytest.approx([1 / 7, 2 / 7, 3 / 7, 0, 1 / 7])
+
+    options = dict(
+        block_kwargs=dict(activation="relu", resample_filter=[1, 1]),
+        mapping_kwargs=mapping,
+        epilogue_kwargs=dict(activation="selu", mbstd_num_channels=0),
+    )
+    D = structure(run_stylegan2.make_discriminator(sizes | options))
+    wanted = {f"b8.{layer}": "relu" for layer in ("fromrgb", "conv0", "conv1")}
+    wanted |= {"mapping.fc0": "elu", "b4.conv": "selu", "b4.fc": "selu"}
+    assert activations(D) == wanted and D.b8.taps == (0.5, 0.5)
+
+
+def test_options_of_progan_and_stylegan1_reach_the_layers_that_they_mean():
+    official = dict(resolution=8, num_channels=3)
+    made = run_progressive.make_network("progan_G", official | dict(use_leakyrelu=False))
+    assert set(activations(structure(made)).values()) == {"relu"}
+    made = run_progressive.make_network("stylegan1_D", official | dict(nonlinearity="relu"))
+    assert set(activations(structure(made)).values()) == {"relu"}
+    options = dict(mapping_nonlinearity="relu", mapping_lrmul=0.1, mapping_layers=1)
+    G = structure(run_progressive.make_network("stylegan1_G", official | options))
+    assert activations(G) == {"mapping.fc0": "relu"} and G.mapping.fc0.lr_multiplier == 0.1
+    assert G.synthesis.b8.epilogue0.switches.act == "lrelu"

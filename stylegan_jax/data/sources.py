@@ -97,7 +97,7 @@ class ImageSource:
                 "the images anew."
             )
         if not is_made(self.size):
-            raise ValueError(_describe_unfit(archive, self.size))
+            raise ValueError(_describe_unfit(archive, self.size, len(archive)))
 
         self.name = archive.name
         # A run says at its start which labels it leaves out. What is wrong with those does not
@@ -247,7 +247,8 @@ def _find_format(archive: Archive, size: Size | None) -> ImageFormat:
     known = [form for form in formats if isinstance(form, ImageFormat)]
     wanted = size or commonest_size(form.size for form in known)
     if wanted and not is_made(wanted):
-        raise ValueError(_describe_unfit(archive, wanted))
+        count = sum(form.size == wanted for form in known)
+        raise ValueError(_describe_unfit(archive, wanted, count))
     types = collections.Counter((form.channels, form.dtype) for form in known)
     channels, dtype = types.most_common(1)[0][0] if types else (3, "uint8")
 
@@ -319,9 +320,10 @@ def check_size(size: Size) -> None:
         raise ValueError(f"resolution={name_size(size)}: {describe_misfit(size)}")
 
 
-def _describe_unfit(archive: Archive, size: Size) -> str:
+def _describe_unfit(archive: Archive, size: Size, count: int) -> str:
     """Says that no network here makes images of an archive's size, and how others are made."""
-    text = f"{archive.name} has images of {describe_pixels(size)}: {describe_misfit(size)}"
+    share = f"{count} of {len(archive)} images are of {describe_pixels(size)}"
+    text = f"{archive.name}: {share}: {describe_misfit(size)}"
     near = nearest_sizes(size)
     if not near:
         return text

@@ -157,16 +157,20 @@ def test_sizes_that_are_made(tmp_path, size):
     [
         ((36, 68), "36x68 px.*crop to --resolution=32x64 or --resolution=28x68 with --crop=center"),
         ((1080, 1920), r"--resolution=1024x1792 or .*=896x1920 with .*\n  python -m .* prepare "),
-        ((9, 9), "images of 9x9 pixels: no network .*--resolution=8 --crop=center-crop$"),
+        (
+            (9, 9),
+            "2 of 3 images are of 9x9 pixels: no network .*--resolution=8 --crop=center-crop$",
+        ),
         (
             (3, 64),
-            "images of 3x64 pixels .height x width.: no .*a side here is shorter than 4 px.$",
+            "2 of 3 images are of 3x64 pixels .height x width.: .*is shorter than 4 px.$",
         ),
     ],
 )
 def test_sizes_that_no_network_makes(tmp_path, size, message):
     for name in ("x", "y"):
         (tmp_path / f"{name}.png").write_bytes(encode(np.zeros((*size, 1), np.uint8)))
+    write_image(tmp_path / "z.png")
     with pytest.raises(ValueError, match="(?s)" + message):
         open_folder(tmp_path)
     # Nothing is read where it is asked for.

@@ -1,10 +1,13 @@
 """The Laplacian pyramid: SciPy's convolutions, reconstruction, sizes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from stylegan_jax.metrics import laplacian_pyramid, num_levels
+from stylegan_jax.sizes import is_made
 from tests.metrics.images import make_images
 
 BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
@@ -56,14 +59,29 @@ def test_constant_image_has_no_detail():
     assert np.all(np.asarray(detail) == 0) and np.all(np.asarray(lowpass) == 77)
 
 
-@pytest.mark.parametrize(("size", "levels"), [(16, 1), (32, 2), (256, 5), (1024, 7)])
+@pytest.mark.parametrize(
+    ("size", "levels"),
+    [
+        *(((16, 16), 1), ((32, 32), 2), ((256, 256), 5), ((1024, 1024), 7)),
+        *(((48, 32), 2), ((32, 48), 2), ((24, 16), 1), ((1024, 1792), 7)),
+        # A shorter side that is no power of two: down to 28, 24 and 20.
+        *(((28, 32), 1), ((96, 96), 3), ((160, 200), 4)),
+    ],
+)
 def test_num_levels(size, levels):
-    """Levels go from the resolution down to 16."""
-    assert num_levels(size, size) == levels
+    """Levels go from the shorter side down to 16 ... 31."""
+    assert num_levels(*size) == levels
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (24, 24), (48, 48), (32, 33)])
-def test_odd_sizes_are_refused(shape):
+def test_every_size_that_networks_make_has_a_pyramid():
+    for size in itertools.product(range(16, 200), repeat=2):
+        if is_made(size):
+            halvings = num_levels(*size) - 1
+            assert 16 <= min(size) >> halvings < 32 and size[0] % 2**halvings == 0
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (15, 64), (33, 33), (32, 33)])
+def test_other_sizes_are_refused(shape):
     """Sizes that do not halve down to 16 say what is wanted."""
-    with pytest.raises(ValueError, match="shorter side of 16, 32"):
+    with pytest.raises(ValueError, match="until the shorter one has 16 to 31 px"):
         laplacian_pyramid(np.zeros((1, *shape, 3), np.uint8))

@@ -211,5 +211,5 @@ def test_the_score_of_a_run_is_these_three():
 
 
 def test_a_score_without_levels_is_refused_at_once():
-    with pytest.raises(ValueError, match="got 8x8 images.*shorter side of 16"):
+    with pytest.raises(ValueError, match="got 8x8 images.*at least 16 px"):
         SwdScore(make_images(2, size=8), num_images=4, mirror=False)

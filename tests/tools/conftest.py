@@ -1,7 +1,5 @@
 """One tiny checkpoint for all tests of tools, with noise strengths that show or without noise."""
 
-import dataclasses
-
 import jax
 import pytest
 
@@ -22,7 +20,7 @@ def make_generator(tmp_path_factory):
     state = jax.jit(init)(jax.random.key(0))
     # As training moves it: away from zero.
     w_avg = 0.1 * jax.random.normal(jax.random.key(1), state.stats["w_avg"].shape)
-    data = dataclasses.asdict(shape) | {"class_names": []}
+    data = {"height": 16, "width": 16, "img_channels": 3, "c_dim": 0, "class_names": []}
 
     def make(noise_strength):
         def edit(tree):

@@ -234,7 +234,7 @@ def define_flags() -> None:
     text("data_dir", DATA_DIR, "prepare: folder of prepared data sets, local or gs://.")
     flags.DEFINE_enum("crop", None, CROPS, "prepare: how to make images square.")
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
-    number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    number("channels", None, "prepare: convert to 1, 2, 3 or 4 channels.")
     number("bits", None, "prepare: convert to 8 or 16 bits per channel.")
     flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)

@@ -80,9 +80,11 @@ def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
     side = form.height
     fits = side == form.width and side & (side - 1) == 0 and form.channels in (1, 3)
     if not fits or form.dtype != "uint8":
+        # More channels are not converted, by `prepare` neither.
+        advice = ": prepare the data set first" if found.channels <= 4 else ""
         raise ArchiveError(
             f"{archive.where(index)}: {found}. This format holds square images with a power of two "
-            "as size, grey or RGB of 8 bits: prepare the data set first."
+            f"as size, grey or RGB of 8 bits{advice}."
         )
     if found != form:
         raise ArchiveError(

@@ -16,7 +16,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from absl import app, flags, logging
@@ -25,6 +25,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from stylegan_jax.data.codecs import ENCODINGS
+from stylegan_jax.data.formats import BinaryFile
 from stylegan_jax.files import replacing
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import (
@@ -105,7 +106,7 @@ def _write_array(generator: Generator, seeds: Sequence[int], out: epath.Path, **
     print(f"wrote {out}: {len(seeds)} images of {generator.shape.img_channels} channel(s)")
 
 
-def _write_values(generator: Generator, seeds: Sequence[int], file: IO[bytes], **kwargs) -> None:
+def _write_values(generator: Generator, seeds: Sequence[int], file: BinaryFile, **kwargs) -> None:
     """Writes images as an `.npy`, a few at a time: all need not fit in memory."""
     header: dict[str, Any] = {}
     for part, filled in _parts(seeds):

@@ -129,8 +129,9 @@ def set_format(header: ArrayHeader) -> ImageFormat:
 def _format(image: tuple[int, ...], header: ArrayHeader, shape: tuple[int, ...]) -> ImageFormat:
     """Takes [h, w, c] for the format of an image, if it looks like that."""
     height, width, channels = image
-    # Channels in front: few, before a side too long for channels, or two sides of a square.
-    if height <= MOST_CHANNELS and (channels > MOST_CHANNELS or width == channels > height):
+    # Channels in front: few, before sides of which the last is too long for channels, or a square.
+    is_long = channels > MOST_CHANNELS and height < width
+    if height <= MOST_CHANNELS and (is_long or width == channels > height):
         advice = _CHANNELS_LAST.format(axis=len(shape) - 3)
         raise ImageFileError(f"an array of shape {shape}, which looks channel-first: {advice}")
     return check_format(ImageFormat(height, width, channels, header.dtype.name))

@@ -95,6 +95,8 @@ class ArrayArchive(Archive):
             raise ArchiveError(f"{self.path}: cannot be read ({say(error)}).") from error
         if left_out := self._place.left_out:
             self.notes = [f"{len(left_out)} array(s) are left out: {', '.join(left_out)}."]
+        status = self.path.stat()
+        self._stamp = [status.length, int(status.mtime)]
         # Images have no names but their places.
         header = self._place.header
         count = header.shape[0]
@@ -128,9 +130,8 @@ class ArrayArchive(Archive):
         return self._format
 
     def stamp(self, index: int) -> Any:
-        """Returns the file's size and when it was written."""
-        status = self.path.stat()
-        return [status.length, int(status.mtime)]
+        """Returns the file's size and when it was written, the same for all."""
+        return self._stamp
 
     def identity(self) -> Any:
         """Returns the array's shape and type, and a hash of some images."""

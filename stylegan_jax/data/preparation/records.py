@@ -126,15 +126,18 @@ def _check_encoding(recipe: Recipe) -> None:
 
 def _first_format(archive: Archive) -> ImageFormat:
     """Returns the size and type of the first image whose header can be read."""
+    reason = ""
     for index in range(len(archive)):
         with contextlib.suppress(ValueError):
             return archive.read_format(index)
         # Headers alone do not tell what it becomes where it is converted.
-        with contextlib.suppress(ValueError):
+        try:
             content = archive.read(index)
             if isinstance(content, bytes):
                 return read_format(io.BytesIO(content), convert=True)
-    raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.")
+        except ValueError as error:
+            reason = reason or f" The first is {archive.names[index]}: {error}."
+    raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.{reason}")
 
 
 def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:

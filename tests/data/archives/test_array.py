@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from stylegan_jax.data import open_source, prepare
 from stylegan_jax.data.archives import ArchiveError, array, draw_subset, open_archive
 from stylegan_jax.data.sources import ImageSource
 
@@ -129,6 +130,15 @@ def test_identity_follows_the_pixels_and_not_the_file(tmp_path):
     assert others == [first, first]
     images[3, 0, 0, 0] ^= 1
     assert open_archive(write(tmp_path / "x.npy", images)).identity() != first
+
+
+def test_a_set_is_prepared_with_its_labels(tmp_path):
+    images = noise(6, "u2")
+    path = write(tmp_path / "x.npz", images, labels=np.arange(N) % 2)
+    folder = prepare("mine", path, resolution=PX, data_dir=tmp_path)
+    source = open_source(str(folder), resolution=PX, labels=True)
+    np.testing.assert_array_equal(np.stack(list(source)), images)
+    assert source.labels.values.tolist() == [0, 1, 0, 1, 0, 1, 0]
 
 
 def test_stamp_changes_with_the_file(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stylegan_jax.data.archives import FolderArchive
 from stylegan_jax.data.codecs import decode, encode
 from stylegan_jax.data.preparation.records import (
     Recipe,
@@ -17,6 +18,12 @@ from tests.data.arrays import RESOLUTION, ArrayArchive
 def test_channels_that_are_none():
     with pytest.raises(ValueError, match="channels=17: give 1"):
         make_recipe(ArrayArchive(), Transform(RESOLUTION), channels=17)
+
+
+def test_why_no_image_can_be_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((8, 8), np.nan))
+    with pytest.raises(ValueError, match="none of the 1 images .* first is a.npy: .* float64"):
+        make_recipe(FolderArchive(tmp_path), Transform(RESOLUTION))
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(3, 6), (6, 3), (6, 5), (5, 16)])

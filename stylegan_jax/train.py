@@ -281,7 +281,7 @@ def _train(run: _Run, profiler: Profiler, diverged: Diverged | None) -> TrainSta
         kept = run.meta["config"] | {"environment": run.meta["environment"]}
         with replacing(run.workdir / "config.json") as file:
             file.write_text(json.dumps(kept, indent=2))
-        save_png(run.workdir / "reals.png", grid.reals())
+        save_png(run.workdir / "reals.png", grid.reals(), text=grid.text)
 
     # ------------------------------------------------------------------------------------------
     # The loop
@@ -486,7 +486,7 @@ def _write_grid(
     nimg = int(state.nimg)
     is_whole = run.config.io.sample_kimg >= 1
     name = f"{nimg // 1000:06d}" if is_whole else f"{nimg / 1000:010.3f}"
-    save_png(run.workdir / "samples" / f"fakes_{name}.png", picture)
+    save_png(run.workdir / "samples" / f"fakes_{name}.png", picture, text=grid.text)
     writer.write_images(nimg, {"fakes": picture})
 
 

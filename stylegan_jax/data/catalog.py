@@ -57,7 +57,7 @@ def open_source(
             of that name; `./` in front means the folder.
         size: Height and width in pixels.
         labels: Use the data set's labels, or those of a name, such as `role` of the portraits.
-        channels: 3 or 1: drop the channels that say nothing; 0: as stored.
+        channels: 1 to 3: drop the channels that say nothing; 0: as stored.
         subset: Number of images to draw from the data set; 0 for all.
         seed: Fixes which, 0 to 2**32 - 1.
         data_dir: Folder of prepared data sets, local or in a bucket.
@@ -197,7 +197,7 @@ def prepare(
         variant: Part of a published data set, such as LSUN's `church`.
         crop: One of `transforms.CROPS`. Default: `DatasetSpec.choose_crop`; `none` for your own.
         filter: How images are resized, a key of `transforms.FILTERS`.
-        channels: 1, 3 or 4. Default: those of the first image.
+        channels: 1 to 16. Default: those of the first image.
         bits: 8 or 16 per channel. Default: those of the first image.
         encoding: One of `records.STORED_AS`.
         max_images: Take only the first ones; 0 for all.

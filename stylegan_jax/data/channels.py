@@ -4,7 +4,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from stylegan_jax.data.formats import WITH_ALPHA
+
+# What so many channels have, of which so many say something. Of more than 4 all do.
 _SILENT = {
+    (2, 1): "an alpha channel that is opaque everywhere",
+    (4, 2): "the same red, green and blue: they are grey with alpha",
     (4, 3): "an alpha channel that is opaque everywhere",
     (4, 1): "an alpha channel that is opaque everywhere and the same red, green and blue",
     (3, 1): "the same red, green and blue: they are grey",
@@ -18,16 +23,29 @@ def useful_channels(pixels: np.ndarray) -> int:
         pixels: uint8 or uint16 [h, w, c].
 
     Returns:
-        3 for RGBA that is opaque everywhere, 1 for RGB whose channels are equal, and for both.
+        3 for RGBA that is opaque everywhere, 2 for RGBA whose colours are equal, 1 for grey, in
+        RGB or beside an alpha that is opaque. More than 4 channels may mean anything: all of them.
     """
     channels = pixels.shape[2]
-    if channels == 4:
-        if (pixels[..., 3] != np.iinfo(pixels.dtype).max).any():
-            return 4
-        channels = 3
-    if channels == 3 and (pixels[..., :1] == pixels[..., 1:3]).all():
-        return 1
-    return channels
+    if channels > 4:
+        return channels
+    has_colours = channels >= 3 and bool((pixels[..., :1] != pixels[..., 1:3]).any())
+    opaque = np.iinfo(pixels.dtype).max
+    has_alpha = channels in WITH_ALPHA and bool((pixels[..., -1] != opaque).any())
+    return (3 if has_colours else 1) + has_alpha
+
+
+def join_channels(useful: Iterable[int]) -> int:
+    """Returns how many channels several images need together: grey with alpha and RGB need RGBA."""
+    seen = set(useful)
+    if max(seen) > 4:
+        return max(seen)
+    return (3 if seen & {3, 4} else 1) + bool(seen & set(WITH_ALPHA))
+
+
+def can_drop(channels: int, wanted: int) -> bool:
+    """Tells whether images may have so many channels left when those that say nothing are gone."""
+    return wanted == channels or (channels, wanted) in _SILENT
 
 
 def drop_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -35,16 +53,20 @@ def drop_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
     Args:
         pixels: uint8 or uint16 [h, w, c].
-        channels: How many are wanted, not more than there are.
+        channels: How many are wanted; `can_drop` tells whether that is possible.
 
     Raises:
         ValueError: What would be lost is seen in the image.
     """
+    if channels == pixels.shape[2]:
+        return pixels
     useful = useful_channels(pixels)
-    if useful > channels:
-        what = "a transparent part" if useful == 4 else "colours"
+    if join_channels([useful, channels]) != channels:
+        is_transparent = useful in WITH_ALPHA and channels not in WITH_ALPHA
+        what = "a transparent part" if is_transparent else "colours"
         raise ValueError(f"{what}, which {channels} channel(s) do not hold")
-    return pixels[..., :channels]
+    # Grey with alpha, of RGBA: red and alpha.
+    return pixels[..., ::3] if channels == 2 else pixels[..., :channels]
 
 
 def describe_silent(stored: int, useful: Iterable[int], total: int) -> str:
@@ -59,7 +81,7 @@ def describe_silent(stored: int, useful: Iterable[int], total: int) -> str:
         A sentence; empty if nothing can be dropped.
     """
     seen = list(useful)
-    needed = max(seen, default=stored)
+    needed = join_channels(seen) if seen else stored
     if needed >= stored:
         return ""
     count = f"all {total} images" if len(seen) == total else f"all {len(seen)} of {total} images"

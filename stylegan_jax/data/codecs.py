@@ -1,11 +1,10 @@
 """Image files as bytes: their format, decoding to arrays, encoding.
 
-PNG and QOI go through imagecodecs (PNG in half of Pillow's time, 16 bits per channel too), all else
-through Pillow. Of a PNG only what makes its pixels is read: Pillow stops at long texts and
-profiles.
+PNG and QOI go through imagecodecs (PNG in half of Pillow's time, 16 bits per channel too), TIFF and
+NumPy's files through modules of their own, all else through Pillow. Of a PNG only what makes its
+pixels is read: Pillow stops at long texts and profiles.
 """
 
-import dataclasses
 import io
 import struct
 import zlib
@@ -16,15 +15,24 @@ import imagecodecs
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from stylegan_jax.sizes import Size, describe_pixels, describe_size
+from stylegan_jax.data.formats import BinaryFile, ImageFileError, ImageFormat, check_format
+from stylegan_jax.data.numpy_files import decode_array, is_array_file, read_array_format
+from stylegan_jax.data.tiff import decode_tiff, is_tiff, read_tiff_format
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".qoi")
-ENCODINGS = ("png", "qoi")
+# Arrays count as images where there are no pictures: beside those they hold something else.
+PICTURE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".qoi"),
+    *(".tif", ".tiff"),
+)
+ARRAY_SUFFIXES = (".npy", ".npz")
+IMAGE_SUFFIXES = PICTURE_SUFFIXES + ARRAY_SUFFIXES
+# What each encoding holds.
+ENCODINGS = {"png": (1, 2, 3, 4), "qoi": (3, 4)}
 
-_PIL_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_CHANNELS_OF_MODE = {"1": 1, "L": 1, "RGB": 3, "RGBA": 4}
-# What preparing makes of others: grey and alpha become RGBA, ink becomes RGB.
-_CONVERTED = {"LA": 4, "CMYK": 3}
+_PIL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_CHANNELS_OF_MODE = {"1": 1, "L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+# What preparing makes of others: ink becomes RGB.
+_CONVERTED = {"CMYK": 3}
 # PNG's kinds of colours, the depths that each may have, and the channels that are stored.
 _PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
@@ -37,41 +45,9 @@ _QOI = b"qoif"
 # Decoders do not miss the end of a file that is cut off after its last pixels.
 _ENDS = {_PNG: b"IEND\xaeB`\x82", _QOI: bytes(7) + b"\x01"}
 _MAX_TRAILER = 4096
-# Pillow's limit, for PNG and QOI too: a header may ask for any amount of memory.
-_MAX_PIXELS = 178_956_970
 # Pillow knows formats that start other programs, which no file of a data set shall do.
 _PIL_FORMATS = ("BMP", "DIB", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-_WANTED_MODES = "wanted grey, RGB or RGBA of 8 or 16 bits"
-
-
-class ImageFileError(ValueError):
-    """The content of a file is no image that can be used; says why."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageFormat:
-    """Size and type of an image.
-
-    Attributes:
-        height: Rows.
-        width: Columns.
-        channels: 1 (grey), 3 (RGB) or 4 (RGBA).
-        dtype: `"uint8"` or `"uint16"`.
-    """
-
-    height: int
-    width: int
-    channels: int
-    dtype: str = "uint8"
-
-    def __str__(self) -> str:
-        """Returns such as `48x64 pixels (height x width), 3 channel(s), uint8`."""
-        return f"{describe_pixels(self.size)}, {self.channels} channel(s), {self.dtype}"
-
-    @property
-    def size(self) -> Size:
-        """Height and width."""
-        return self.height, self.width
+_WANTED_MODES = "wanted grey or RGB, with or without alpha, of 8 or 16 bits"
 
 
 class _Header(NamedTuple):
@@ -83,16 +59,20 @@ class _Header(NamedTuple):
     dtype: str = "uint8"
 
 
-def read_format(file: IO[bytes] | io.IOBase, *, convert: bool = False) -> ImageFormat:
+def read_format(file: BinaryFile, *, convert: bool = False) -> ImageFormat:
     """Reads the format of an image file from its header alone.
 
     Args:
         file: At the beginning of the content; seekable.
-        convert: Take grey with alpha for RGBA, and CMYK for RGB.
+        convert: Take CMYK for RGB.
 
     Raises:
         ImageFileError: No readable image, or of a colour mode that is not supported.
     """
+    # These tell their channels themselves; a TIFF of another kind is Pillow's to read.
+    own = _read_own_format(file)
+    if own is not None:
+        return own
     header = _read_header(file)
     known = _CHANNELS_OF_MODE | _CONVERTED if convert else _CHANNELS_OF_MODE
     if header.mode not in known:
@@ -101,12 +81,31 @@ def read_format(file: IO[bytes] | io.IOBase, *, convert: bool = False) -> ImageF
     return ImageFormat(header.height, header.width, known[header.mode], header.dtype)
 
 
-def is_converted(encoded: bytes) -> bool:
-    """Tells whether an image file can be read with `convert` only."""
-    return _read_header(io.BytesIO(encoded)).mode in _CONVERTED
+def keeps_bytes(encoded: bytes) -> bool:
+    """Tells whether a record may keep an image file as it is: PNG, JPEG and others of that kind.
+
+    Arrays and TIFF are not what readers of records know; what is converted is another image.
+    """
+    head = encoded[:16]
+    if is_array_file(head) or is_tiff(head):
+        return False
+    return _read_header(io.BytesIO(encoded)).mode not in _CONVERTED
 
 
-def _read_header(file: IO[bytes] | io.IOBase) -> _Header:
+def _read_own_format(file: BinaryFile) -> ImageFormat | None:
+    """Reads the format of an array, or of a TIFF that is not left to Pillow; None of others."""
+    head = file.read(16)
+    file.seek(0)
+    form = None
+    if is_array_file(head):
+        form = read_array_format(file)
+    elif is_tiff(head):
+        form = read_tiff_format(file)
+        file.seek(0)
+    return form
+
+
+def _read_header(file: BinaryFile) -> _Header:
     """Reads size and colour mode of any image file."""
     # PNG and QOI have their sizes at fixed places.
     head = file.read(33)
@@ -117,15 +116,11 @@ def _read_header(file: IO[bytes] | io.IOBase) -> _Header:
         header = _read_qoi_header(head)
     else:
         header = _read_other_header(head, file)
-    if header.height * header.width > _MAX_PIXELS:
-        raise ImageFileError(
-            f"{describe_size((header.height, header.width))} pixels, more than the {_MAX_PIXELS} "
-            "that are read"
-        )
+    check_format(ImageFormat(header.height, header.width, 1))
     return header
 
 
-def _read_png_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
+def _read_png_header(head: bytes, file: BinaryFile) -> _Header:
     """Reads the first chunk, and of a palette whether it has transparent colours."""
     if len(head) < 33 or head[8:16] != b"\0\0\0\rIHDR":
         raise ImageFileError("not a readable image (a PNG that is cut off or damaged)")
@@ -140,7 +135,7 @@ def _read_png_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
     return _Header(height, width, mode, "uint16" if depth == 16 else "uint8")
 
 
-def _has_transparent_colours(file: IO[bytes] | io.IOBase) -> bool:
+def _has_transparent_colours(file: BinaryFile) -> bool:
     """Tells whether a PNG has a chunk of alpha before its pixels."""
     file.seek(len(_PNG))
     kind = b""
@@ -165,7 +160,7 @@ def _read_qoi_header(head: bytes) -> _Header:
     return _Header(height, width, "RGBA" if channels == 4 else "RGB")
 
 
-def _read_other_header(head: bytes, file: IO[bytes] | io.IOBase) -> _Header:
+def _read_other_header(head: bytes, file: BinaryFile) -> _Header:
     """Lets Pillow read a header."""
     try:
         with Image.open(cast(IO[bytes], file), formats=_PIL_FORMATS) as image:
@@ -211,9 +206,9 @@ def decode(encoded: bytes, *, convert: bool = False) -> np.ndarray:
     """Decodes an image file's content.
 
     Args:
-        encoded: PNG, JPEG, WebP, BMP or QOI. Palettes become RGB or RGBA; a rotation that a camera
-            noted beside the pixels is not applied, nor is a colour profile.
-        convert: Make RGBA of grey with alpha, and RGB of CMYK.
+        encoded: PNG, JPEG, WebP, BMP, QOI, TIFF, NPY or NPZ. Palettes become RGB or RGBA; a
+            rotation that a camera noted beside the pixels is not applied, nor is a colour profile.
+        convert: Make RGB of CMYK.
 
     Returns:
         uint8 or uint16 [h, w, c], c as `read_format` tells.
@@ -235,7 +230,9 @@ def decode(encoded: bytes, *, convert: bool = False) -> np.ndarray:
         if pixels is None or pixels.size != form.height * form.width * form.channels:
             with Image.open(io.BytesIO(encoded), formats=_PIL_FORMATS) as image:
                 pixels = np.array(image.convert(_PIL_MODES[form.channels]))
-    # Damage makes decoders raise anything.
+    except ImageFileError:
+        raise
+    # Other damage makes decoders raise anything.
     except Exception as error:
         raise ImageFileError(f"the image is damaged ({_reason(error)})") from error
     return pixels.reshape(form.height, form.width, form.channels)
@@ -243,15 +240,16 @@ def decode(encoded: bytes, *, convert: bool = False) -> np.ndarray:
 
 def _fit_channels(pixels: np.ndarray, form: ImageFormat) -> np.ndarray:
     """Makes the channels that are wanted of those that imagecodecs gives, where it knows how."""
-    # Grey with alpha: the same red, green and blue.
-    if pixels.shape[2] == 2 and form.channels == 4:
-        return pixels[..., [0, 0, 0, 1]]
     # A transparent colour (tRNS) became alpha; of 8 bits Pillow decides.
     return pixels[..., : form.channels] if pixels.dtype == np.uint16 else pixels
 
 
 def _decode_fast(encoded: bytes) -> np.ndarray | None:
-    """Decodes with imagecodecs; None where Pillow decides (palettes, 1 to 4 bits)."""
+    """Decodes without Pillow; None where it decides (palettes, 1 to 4 bits)."""
+    if is_array_file(encoded[:16]):
+        return decode_array(encoded)
+    if is_tiff(encoded[:16]):
+        return decode_tiff(encoded)
     if encoded.startswith(_QOI):
         return _decode_qoi(encoded)
     if encoded.startswith(_PNG) and encoded[24] >= 8 and encoded[25] in _PNG_CHANNELS:
@@ -365,7 +363,7 @@ def encode(pixels: np.ndarray, encoding: str = "png", *, level: int | None = Non
     """Encodes an image without loss.
 
     Args:
-        pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4.
+        pixels: uint8 or uint16 [h, w, c], c being 1 to 4.
         encoding: `"png"`, or `"qoi"`, which is read several times faster and holds uint8 with 3 or
             4 channels only.
         level: PNG's effort, 0 (stored) to 9.
@@ -375,9 +373,9 @@ def encode(pixels: np.ndarray, encoding: str = "png", *, level: int | None = Non
     """
     if encoding not in ENCODINGS:
         raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(ENCODINGS)}.")
-    if pixels.ndim != 3 or pixels.shape[2] not in _PIL_MODES:
-        raise ValueError(f"Got an image of shape {pixels.shape}, wanted [h, w, 1, 3 or 4].")
-    if encoding == "qoi" and (pixels.dtype != np.uint8 or pixels.shape[2] == 1):
+    if pixels.ndim != 3 or pixels.shape[2] not in ENCODINGS["png"]:
+        raise ValueError(f"Got an image of shape {pixels.shape}, wanted [h, w, 1 to 4].")
+    if pixels.shape[2] not in ENCODINGS[encoding] or encoding == "qoi" and pixels.dtype != np.uint8:
         raise ValueError(
             f"QOI holds RGB and RGBA of 8 bits, not {pixels.shape[2]} channel(s) of {pixels.dtype}:"
             " take png."

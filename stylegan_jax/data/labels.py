@@ -128,6 +128,20 @@ def make_vectors(values: Sequence[Sequence[float]] | np.ndarray) -> Labels:
     return Labels("vectors", values.astype(np.float32))
 
 
+def labels_from_rows(rows: np.ndarray) -> Labels:
+    """Makes labels from numbers [n, d]: classes by their numbers where all are one-hot.
+
+    Raises:
+        ValueError: As `make_vectors`.
+    """
+    if not rows.shape[1]:
+        return no_labels(len(rows))
+    # One 1 among zeros in every row.
+    if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
+        return class_labels(rows.argmax(1), [str(number) for number in range(rows.shape[1])])
+    return make_vectors(rows)
+
+
 def parse_labels(items: Sequence[Any]) -> Labels:
     """Makes labels from JSON values, one per image, as in an NVIDIA data set's `dataset.json`.
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from stylegan_jax.data.archives import Archive, ArchiveError
-from stylegan_jax.data.channels import describe_silent, drop_channels, useful_channels
+from stylegan_jax.data.channels import can_drop, describe_silent, drop_channels, useful_channels
 from stylegan_jax.data.codecs import ImageFormat, decode
+from stylegan_jax.data.formats import MOST_CHANNELS
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.sizes import (
     Size,
@@ -117,7 +118,7 @@ class ImageSource:
 
     @property
     def img_channels(self) -> int:
-        """1 (grey), 3 (RGB) or 4 (RGBA)."""
+        """1 (grey), 2 (grey and alpha), 3 (RGB), 4 (RGBA), or up to 16 of any meaning."""
         return self.format.channels
 
     @property
@@ -214,12 +215,18 @@ class ImageSource:
 
 def _choose_channels(name: str, stored: ImageFormat, channels: int) -> ImageFormat:
     """Returns the format with the channels that are wanted."""
-    if channels not in (0, 1, 3, 4):
-        raise ValueError(f"data.channels={channels}: give 1 (grey), 3 (RGB), 4 or 0 (as stored).")
-    if channels > stored.channels:
+    if stored.channels > MOST_CHANNELS or not 0 <= channels <= MOST_CHANNELS:
+        raise ValueError(
+            f"{name}: data.channels={channels} of images with {stored.channels} channel(s): give 1 "
+            f"(grey), 2 (with alpha), 3 (RGB), 4 (RGBA), or 0 for as many as are stored, up to "
+            f"{MOST_CHANNELS}."
+        )
+    if channels and not can_drop(stored.channels, channels):
+        # More than 4 may mean anything, and are not converted.
+        tool = f": `{PREPARE} --channels={channels}` converts"
         raise ValueError(
             f"{name} has images of {stored.channels} channel(s), and data.channels={channels} only "
-            f"drops some: `{PREPARE} --channels={channels}` adds them."
+            f"drops what says nothing{tool if max(channels, stored.channels) <= 4 else ''}."
         )
     return dataclasses.replace(stored, channels=channels or stored.channels)
 

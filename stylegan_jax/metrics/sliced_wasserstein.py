@@ -42,8 +42,8 @@ SCALE = 1e3  # published numbers are distances times a thousand
 _ROLE_ORDER, _ROLE_PATCHES, _ROLE_FAKES, _ROLE_DIRECTIONS, _ROLE_REDRAW, _ROLE_HALVES = range(6)
 
 _DIRECTIONS_PER_BLOCK = 32
-# Patches that lie on a device at once: 2.4 GB of three channels, beside the state of a run.
-_ROWS_ON_DEVICE = 2**22
+# Values of patches that lie on a device at once, beside the state of a run: 2.4 GB.
+_VALUES_ON_DEVICE = 2**22 * 3 * PATCH_SIZE**2
 
 
 def sliced_wasserstein(
@@ -120,9 +120,10 @@ def _mean_sorted_gap(rows_a: np.ndarray, rows_b: np.ndarray, directions: np.ndar
 
 def _parts(rows: np.ndarray) -> list[np.ndarray | jax.Array]:
     """Splits patches into what a device takes at once; if that is all, they lie there already."""
-    if len(rows) <= _ROWS_ON_DEVICE:
+    most = max(1, _VALUES_ON_DEVICE // rows.shape[1])
+    if len(rows) <= most:
         return [jnp.asarray(rows)]
-    return [rows[i : i + _ROWS_ON_DEVICE] for i in range(0, len(rows), _ROWS_ON_DEVICE)]
+    return [rows[i : i + most] for i in range(0, len(rows), most)]
 
 
 def _project_parts(parts: list[np.ndarray | jax.Array], directions: np.ndarray) -> np.ndarray:

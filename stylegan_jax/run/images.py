@@ -1,6 +1,7 @@
-"""Image grids and PNG files: what a run shows of its reals and fakes.
+"""Image grids and image files: what a run shows of its reals and fakes.
 
-Arrays are NHWC; pictures are uint8 [height, width, channels].
+Arrays are NHWC; pictures are uint8 [height, width, channels]. Images have 1 to 16 channels, the
+pictures of them 1 or 3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,18 @@ from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from stylegan_jax.data.formats import WITH_ALPHA
 from stylegan_jax.files import replacing
 from stylegan_jax.sizes import Size
 
 # PIL's modes by number of channels.
-_CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+_CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+# Behind what is transparent: light greys, that black and white stand out from, and the squares of
+# the shorter side.
+_CHECKERS = (204, 238)
+_SQUARES = 8
+# What a PNG calls a note about its pixels.
+_COMMENT = "Comment"
 
 
 def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
@@ -50,6 +58,46 @@ def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray:
     # [-1, 1] -> 0 .. 255, each level the nearest.
     clipped = np.clip(np.nan_to_num(images.astype(np.float32), nan=-1), -1, 1)
     return np.rint((clipped + 1) * 127.5).astype(np.uint8)
+
+
+def show_channels(images: np.ndarray) -> np.ndarray:
+    """Makes opaque grey or RGB of any number of channels, which every viewer shows alike.
+
+    Args:
+        images: uint8 [..., h, w, c]. 2 and 4 channels are grey and RGB with alpha, and lie on a
+            checkerboard; of more the first three are red, green and blue.
+
+    Returns:
+        uint8 [..., h, w, 1 or 3].
+    """
+    channels = images.shape[-1]
+    if channels not in WITH_ALPHA:
+        return images[..., :3] if channels > 3 else images
+    # x * alpha + board * (1 - alpha), in whole numbers: 255 * 255 fits into 16 bits.
+    alpha = images[..., -1:].astype(np.uint16)
+    board = _checkerboard(*images.shape[-3:-1])[..., None]
+    mixed = images[..., :-1] * alpha + board * (255 - alpha)
+    return ((mixed + np.uint16(127)) // 255).astype(np.uint8)
+
+
+def _checkerboard(height: int, width: int) -> np.ndarray:
+    """Draws squares of two greys, uint16 [h, w]."""
+    side = max(1, min(height, width) // _SQUARES)
+    y, x = np.ogrid[:height, :width]
+    return np.asarray(_CHECKERS, np.uint16)[(y // side + x // side) % 2]
+
+
+def describe_hidden(channels: int) -> str:
+    """Says what pictures leave out of images of so many channels; nothing where they show all."""
+    if channels <= 4:
+        return ""
+    return f"channels 1 to 3 of {channels} shown as red, green and blue"
+
+
+def picture_text(channels: int) -> dict[str, str]:
+    """Returns what `save_png` notes in pictures of images of so many channels."""
+    hidden = describe_hidden(channels)
+    return {_COMMENT: hidden} if hidden else {}
 
 
 def grid_size(
@@ -143,14 +191,25 @@ def grid_indices(
 
 
 def make_grid(images: np.ndarray | jax.Array, cols: int) -> np.ndarray:
-    """Lays images out in rows.
+    """Lays images out in rows, as `show_channels` shows them; arguments as `lay_out`.
+
+    Returns:
+        uint8 picture [rows * h, cols * w, 1 or 3].
+    """
+    if np.ndim(images) == 4:
+        images = show_channels(to_uint8(images))
+    return lay_out(images, cols)
+
+
+def lay_out(images: np.ndarray | jax.Array, cols: int) -> np.ndarray:
+    """Lays images out in rows, with all their channels.
 
     Args:
         images: uint8, or floating point in [-1, 1], [n, h, w, c].
         cols: Images per row; the last row is filled up with black.
 
     Returns:
-        uint8 picture [rows * h, cols * w, c].
+        uint8 [rows * h, cols * w, c].
 
     Raises:
         ValueError: Not four dimensions, no images, or cols below 1.
@@ -180,7 +239,7 @@ def label_grid(
     """Adds text to the left of each row and above each column of a grid.
 
     Args:
-        grid: uint8 picture [h, w, c] with 1, 3 or 4 channels.
+        grid: uint8 picture [h, w, c] with 1 to 4 channels.
         row_labels: One line per row, or none; they must divide the height evenly.
         col_labels: One text per column, or none, of one line or several; they must divide the
             width evenly.
@@ -226,7 +285,7 @@ def save_png(
 
     Args:
         path: File to write or replace, local or in a bucket; missing folders are made.
-        picture: uint8 [h, w, c] with 1, 3 or 4 channels, or [h, w].
+        picture: uint8 [h, w, c] with 1 to 4 channels, or [h, w].
         text: What the file says of itself, by keyword.
 
     Raises:
@@ -241,12 +300,26 @@ def save_png(
         image.save(file, format="PNG", pnginfo=info)
 
 
+def save_tiff(path: epath.PathLike, image: np.ndarray, *, text: str = "") -> None:
+    """Writes a TIFF with a grey page for each channel, as wholly as `save_png`.
+
+    Args:
+        path: File to write or replace, local or in a bucket; missing folders are made.
+        image: uint8 [h, w, c].
+        text: What the file says of itself, ASCII.
+    """
+    pages = [Image.fromarray(np.ascontiguousarray(page)) for page in np.moveaxis(image, 2, 0)]
+    options = {"compression": "tiff_deflate", "description": text}
+    with replacing(path) as file:
+        pages[0].save(file, format="TIFF", save_all=True, append_images=pages[1:], **options)
+
+
 def _check_picture(picture: np.ndarray) -> np.ndarray:
     """Refuses what PNG cannot hold."""
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] not in _CHANNELS:
         raise ValueError(
             f"Got a picture of {picture.dtype} and shape {picture.shape}; wanted uint8 [h, w, c] "
-            f"with 1, 3 or 4 channels. Use to_uint8 and pick channels first."
+            f"with 1 to 4 channels. Use to_uint8 and show_channels first."
         )
     return picture
 

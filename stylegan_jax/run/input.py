@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
+from stylegan_jax.run.images import describe_hidden
 from stylegan_jax.sizes import find_base_grid, size_at
 from stylegan_jax.training.build import ImageShape
 from stylegan_jax.training.inputs import Constants
@@ -68,6 +69,8 @@ def tell_what_is_not_used(source: ImageSource) -> None:
         print(f"Labels by names, to train with: --config.data.labels={names}")
     if silent := source.describe_silent_channels():
         print(f"NOTE: {source.name}: {silent}")
+    if hidden := describe_hidden(source.img_channels):
+        print(f"NOTE: pictures of {source.name}: {hidden}.")
 
 
 def image_shape(source: ImageSource) -> ImageShape:

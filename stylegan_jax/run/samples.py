@@ -19,7 +19,9 @@ from stylegan_jax.run.images import (
     grid_size,
     label_grid,
     make_grid,
+    picture_text,
     save_png,
+    show_channels,
     to_uint8,
 )
 from stylegan_jax.sizes import SQUARE_BASE, Size, name_size, size_at
@@ -60,7 +62,11 @@ def choose_grid(config: ConfigDict) -> tuple[int, int]:
 
 
 class SampleGrid:
-    """The sample grid: images of fixed latents, labels and the stored noise."""
+    """The sample grid: images of fixed latents, labels and the stored noise.
+
+    Attributes:
+        text: What `save_png` notes in its pictures.
+    """
 
     def __init__(
         self,
@@ -76,6 +82,7 @@ class SampleGrid:
         labels = source.labels.values if source.c_dim else None
         index = grid_indices(len(source), cols, rows, labels=labels, seed=config.seed)
         self._reals = fixed_batch(source, index)
+        self.text = picture_text(source.img_channels)
         self._z = np.asarray(jax.random.normal(key, (len(index), networks.z_dim)))
 
         # Devices that share a batch; the sampler is compiled on first use.
@@ -128,8 +135,7 @@ def write_growth_row(
     sides = sorted(side for name in names if name and (side := int(name[1])) <= resolution)
     rows = [_read_png(folder / f"grown_{side:04d}.png") for side in sides]
 
-    # One picture of them all; PIL gives images of one channel without that axis.
-    strip = np.concatenate([row[..., None] if row.ndim == 2 else row for row in rows])
+    strip = np.concatenate(rows)
     # Small images are enlarged until the names fit beside them.
     zoom = max(1, _MIN_ROW_PX // row.shape[0])
     strip = strip.repeat(zoom, axis=0).repeat(zoom, axis=1)
@@ -138,9 +144,11 @@ def write_growth_row(
 
 
 def _read_png(path: epath.Path) -> np.ndarray:
-    """Returns pixels [h, w] or [h, w, c]."""
+    """Returns pixels [h, w, 1 or 3]."""
     with path.open("rb") as file:
-        return np.asarray(Image.open(file))
+        pixels = np.asarray(Image.open(file))
+    # PIL gives grey without that axis. Older releases wrote alpha.
+    return show_channels(pixels[..., None] if pixels.ndim == 2 else pixels)
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:

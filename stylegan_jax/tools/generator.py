@@ -178,6 +178,19 @@ class Generator:
 
         return _in_chunks(draw, len(z))
 
+    def labels(self, seeds: Sequence[int], class_idx: int | str | None = None) -> np.ndarray | None:
+        """Returns the class number of each seed's image, int64 `[n]`; None without labels.
+
+        Args:
+            seeds: As in `styles`.
+            class_idx: As in `styles`.
+
+        Raises:
+            ValueError: No seeds, or an unknown class.
+        """
+        _, c = self._latents(seeds, class_idx)
+        return c.argmax(axis=1) if self.shape.c_dim else None
+
     def synthesize(self, ws: np.ndarray, noise: Noise | None) -> np.ndarray:
         """Draws images from styles.
 

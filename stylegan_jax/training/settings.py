@@ -181,9 +181,7 @@ _RUN = {
     "data.data_dir": _str("folder of prepared data sets, local or gs://"),
     "data.resolution": Setting("size", "size of the images", "px"),
     "data.labels": Setting("labels", "train with labels, or with those of a name"),
-    "data.channels": _int(
-        "drop channels that say nothing; 0: as stored", 0, 4, choices=(0, 1, 3, 4)
-    ),
+    "data.channels": _int("drop channels that say nothing; 0: as stored", 0, 16),
     "data.subset": _int("images to draw from the data set; 0: all", 0, 2**40, "images"),
     "data.mirror": _bool("show every image mirrored as often as not"),
     "data.num_workers": _int("processes that read images; 0: this one", 0, 256),

@@ -415,13 +415,15 @@ def test_whatever_colours_files_have_preparing_makes_one_kind_of_them(tmp_path, 
     np.testing.assert_array_equal(found[3], rgb)
 
 
-def test_grey_with_alpha_becomes_rgba(tmp_path):
+@pytest.mark.parametrize(("channels", "taken"), [(None, [0, 1]), (2, [0, 1]), (4, [0, 0, 0, 1])])
+def test_grey_with_alpha_stays_so_unless_rgba_is_asked_for(tmp_path, channels, taken):
     la = np.random.default_rng(0).integers(256, size=(3, 8, 8, 2), dtype=np.uint8)
     (tmp_path / "x").mkdir()
     for index, pixels in enumerate(la):
         Image.fromarray(pixels, "LA").save(tmp_path / f"x/{index}.png")
-    source = open_prepared(prepare("mine", tmp_path / "x", size=(8, 8), data_dir=tmp_path))
-    np.testing.assert_array_equal(np.stack(list(source)), la[..., [0, 0, 0, 1]])
+    options = {"size": (8, 8), "channels": channels, "data_dir": tmp_path}
+    source = open_prepared(prepare("mine", tmp_path / "x", **options))
+    np.testing.assert_array_equal(np.stack(list(source)), la[..., taken])
 
 
 UNFIT = '{"labels": [["animals/00.png", 1]], "named_labels": {"role": {"labels": [["x", 1]]}}}'

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from stylegan_jax.data.codecs import ImageFileError, decode, encode, read_format
+from stylegan_jax.data.codecs import (
+    ImageFileError,
+    ImageFormat,
+    decode,
+    encode,
+    keeps_bytes,
+    read_format,
+)
 
 
 def test_no_damage_of_a_png_changes_its_pixels(rng):
@@ -75,11 +82,39 @@ def test_transparent_colour_takes_no_bits_away(code, channels):
     np.testing.assert_array_equal(decode(content), pixels)
 
 
-def test_grey_with_alpha_is_refused_in_16_bits_too():
+def test_grey_with_alpha_of_16_bits():
     content, pixels = _png16(4, 2)
-    with pytest.raises(ValueError, match="colour mode LA, wanted .*, which `prepare` makes"):
-        decode(content)
-    np.testing.assert_array_equal(decode(content, convert=True), pixels[..., [0, 0, 0, 1]])
+    np.testing.assert_array_equal(decode(content), pixels)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png_holds_one_to_four_channels(rng, channels, dtype):
+    pixels = rng.integers(np.iinfo(dtype).max, size=(7, 5, channels), dtype=dtype)
+    content = encode(pixels)
+    np.testing.assert_array_equal(decode(content), pixels)
+    assert read_format(io.BytesIO(content)) == ImageFormat(7, 5, channels, dtype)
+    image = Image.open(io.BytesIO(content))
+    assert len(image.getbands()) == channels or dtype == "uint16"
+
+
+@pytest.mark.parametrize(
+    ("channels", "encoding", "message"),
+    [(5, "png", "wanted .h, w, 1 to 4"), (2, "qoi", "QOI holds .*not 2"), (1, "qoi", "not 1 chan")],
+)
+def test_channels_that_an_encoding_does_not_hold(channels, encoding, message):
+    with pytest.raises(ValueError, match=message):
+        encode(np.zeros((4, 4, channels), np.uint8), encoding)
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [("png", True), ("npy", False), ("tiff", False)])
+def test_records_keep_pictures_alone_as_they_are(suffix, kept):
+    content = io.BytesIO()
+    if suffix == "npy":
+        np.save(content, np.zeros((4, 4), np.uint8))
+    else:
+        Image.new("LA", (4, 4)).save(content, suffix)
+    assert keeps_bytes(content.getvalue()) == kept
 
 
 LONG = bytes(2 * PngImagePlugin.MAX_TEXT_CHUNK)

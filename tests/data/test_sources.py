@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_jax.data import ImageSource, sources
+from stylegan_jax.data import ImageSource, open_source, sources
 from stylegan_jax.data.archives import FolderArchive
 from stylegan_jax.data.codecs import encode
+from tests.data import foreign
 
 
 def write_image(path, *, size=(8, 8), mode="RGB", seed=0):
     """A picture of noise, of a height and width; returns its pixels."""
-    channels = {"L": (), "RGB": (3,), "RGBA": (4,), "CMYK": (4,)}[mode]
+    channels = {"L": (), "RGB": (3,), "LA": (2,), "RGBA": (4,), "CMYK": (4,)}[mode]
     shape = (*size, *channels)
     pixels = np.random.default_rng(seed).integers(256, size=shape, dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,7 @@ def test_lossy_formats_are_read(tmp_path, suffix):
     np.testing.assert_allclose(image[8, 8], (200, 30, 60), atol=8)  # lossy
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3), ("RGBA", 4)])
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4)])
 def test_number_of_channels_follows_the_files(tmp_path, mode, channels):
     pixels = write_image(tmp_path / "x.png", mode=mode)
     source = open_folder(tmp_path)
@@ -117,7 +118,7 @@ def test_odd_image_is_named(folder, options, message, size):
 
 def test_colour_mode_that_is_not_supported(folder):
     write_image(folder / "odd.jpg", mode="CMYK")
-    with pytest.raises(ValueError, match="odd.jpg: colour mode CMYK, wanted grey, RGB or RGBA"):
+    with pytest.raises(ValueError, match="odd.jpg: colour mode CMYK, wanted grey or RGB"):
         open_folder(folder)
 
 
@@ -310,5 +311,28 @@ def test_only_some_images_are_looked_at(tmp_path, monkeypatch):
 def test_channels_that_are_not_there(folder):
     with pytest.raises(ValueError, match="3 channel.*data.channels=4 only drops.*--channels=4"):
         open_folder(folder, channels=4)
-    with pytest.raises(ValueError, match="data.channels=2: give 1"):
+    with pytest.raises(ValueError, match="data.channels=2 only drops.*--channels=2` converts"):
         open_folder(folder, channels=2)
+    with pytest.raises(ValueError, match="data.channels=17 of images with 3 channel.*: give 1"):
+        open_folder(folder, channels=17)
+    with pytest.raises(ValueError, match=r"data.channels=6 only drops what says nothing\.$"):
+        open_folder(folder, channels=6)
+
+
+def test_all_of_more_than_four_channels_are_used(tmp_path):
+    images = np.full((3, 8, 8, 6), 255, np.uint8)
+    for index, image in enumerate(images):
+        np.save(tmp_path / f"{index}.npy", image)
+    source = open_folder(tmp_path, size=(8, 8))
+    assert source.img_channels == 6 and source.describe_silent_channels() == ""
+    np.testing.assert_array_equal(np.stack(list(source)), images)
+    with pytest.raises(
+        ValueError, match=r"6 channel.*data.channels=3 only drops what .* nothing\.$"
+    ):
+        open_folder(tmp_path, channels=3)
+
+
+def test_archives_of_too_many_channels(tmp_path):
+    foreign.write_tfrecords(tmp_path / "x", "x", np.zeros((2, 8, 8, 17), np.uint8))
+    with pytest.raises(ValueError, match="17 channel.*up to 16"):
+        open_source(str(tmp_path / "x"), size=(8, 8))

@@ -52,6 +52,16 @@ def test_large_images_are_compared_small(rng):
     assert shrink_for_comparison(images[:, :64, :64]).shape == (2, 64, 64, 1)
 
 
+@pytest.mark.parametrize("channels", [2, 16])
+def test_any_channels_are_compared(rng, channels):
+    """A channel that never varies takes no part: it only counts in the mean."""
+    images = rng.integers(0, 256, (4, 8, 8, channels), dtype=np.uint8)
+    images[..., -1] = 255
+    distances, _ = nearest(images[:2], images[2:])
+    expected, _ = nearest(images[:2, ..., :-1], images[2:, ..., :-1])
+    np.testing.assert_allclose(distances, expected * (1 - 1 / channels) ** 0.5, rtol=1e-4)
+
+
 def test_a_generator_that_copies_and_one_that_does_not(rng):
     reals = rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     unseen = rng.integers(0, 256, (10, 16, 16, 3), dtype=np.uint8)

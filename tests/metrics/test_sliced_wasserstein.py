@@ -42,7 +42,8 @@ def test_patches_that_a_device_takes_in_parts(monkeypatch):
     """Give the same distance, up to how a part's products are rounded."""
     a, b = (np.random.default_rng(i).normal(size=(300, 5)).astype(np.float32) for i in (0, 1))
     whole = sliced_wasserstein({16: a}, {16: b}, KEY)
-    monkeypatch.setattr(sys.modules[sliced_wasserstein.__module__], "_ROWS_ON_DEVICE", 128)
+    module = sys.modules[sliced_wasserstein.__module__]
+    monkeypatch.setattr(module, "_VALUES_ON_DEVICE", 5 * 128 + 4)
     assert sliced_wasserstein({16: a}, {16: b}, KEY) == pytest.approx(whole, rel=1e-6)
 
 
@@ -82,6 +83,16 @@ def test_noise_where_all_is_constant_counts_in_grey_levels():
     np.testing.assert_allclose(one, 1000 / 2 * (2 / np.pi) ** 0.5, rtol=0.02)
     np.testing.assert_allclose(eighty, 80 * one, rtol=1e-4)
     assert evaluate_swd(kept, [reals], KEY)["swd"] < 1e-3
+
+
+def test_many_channels_are_compared_and_constant_ones_passed_over():
+    images, others = (make_images(32, size=16, channels=6, seed=seed) for seed in (0, 1))
+    images[..., -1] = others[..., -1] = 255
+    kept = real_descriptors(images, KEY, num_images=32)
+    assert kept[16].shape[1] == 49 * 6 and not kept[16][:, 5::6].any()
+    near = evaluate_swd(kept, [images], KEY)["swd"]
+    far = evaluate_swd(kept, [others], KEY)["swd"]
+    assert 0 <= near < far / 2
 
 
 def test_an_alpha_that_says_nothing_does_not_decide():

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan_jax.data.codecs import decode
 from stylegan_jax.run.images import (
+    describe_hidden,
     grid_indices,
     grid_size,
     label_grid,
+    lay_out,
     make_grid,
+    picture_text,
     save_png,
+    save_tiff,
+    show_channels,
     to_uint8,
 )
 
@@ -87,7 +93,7 @@ def test_grid_indices_one_class_per_row(one_hot):
         grid_indices(4, 2, 2, labels=np.arange(3))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_make_grid_places_images(channels):
     """Image i lies at row i // cols, column i % cols; empty cells are black."""
     images = np.random.default_rng(0).integers(1, 256, (5, 4, 6, channels), np.uint8)
@@ -97,6 +103,59 @@ def test_make_grid_places_images(channels):
         y, x = divmod(i, 3)
         np.testing.assert_array_equal(grid[4 * y : 4 * y + 4, 6 * x : 6 * x + 6], image)
     assert not grid[4:, 12:].any()
+
+
+def test_lay_out_keeps_all_channels():
+    images = np.random.default_rng(0).integers(256, size=(3, 4, 6, 7), dtype=np.uint8)
+    grid = lay_out(images, 2)
+    assert grid.shape == (8, 12, 7)
+    np.testing.assert_array_equal(grid[4:, :6], images[2])
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (3, 3), (5, 3), (16, 3)])
+def test_channels_without_alpha_show_as_they_are(channels, shown):
+    """Of more than 4 the first three; a grid shows the same."""
+    images = np.random.default_rng(0).integers(256, size=(2, 4, 4, channels), dtype=np.uint8)
+    np.testing.assert_array_equal(show_channels(images), images[..., :shown])
+    np.testing.assert_array_equal(make_grid(images, 1), lay_out(images[..., :shown], 1))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_lies_on_a_checkerboard(channels):
+    """Opaque colours stay, nothing of transparent ones shows, and half of each is the mean."""
+    image = np.full((16, 32, channels), 100, np.uint8)
+    image[..., -1] = 255
+    np.testing.assert_array_equal(show_channels(image), image[..., :-1])
+    image[..., -1] = 0
+    board = show_channels(image)
+    assert board.shape == (16, 32, channels - 1)
+    # Squares of two pixels, eight of them up.
+    np.testing.assert_array_equal(board[::2, ::2], board[1::2, 1::2])
+    assert board[0, 0, 0] == 204 and board[0, 2, 0] == board[2, 0, 0] == 238
+    image[..., -1] = 128
+    expected = np.rint(100 * 128 / 255 + board * (127 / 255))
+    assert np.abs(show_channels(image) - expected).max() <= 1
+    # Each image of a batch has its own, whatever its size.
+    stacked = np.stack([image, image])
+    np.testing.assert_array_equal(show_channels(stacked)[1], show_channels(image))
+    assert show_channels(image[:1, :1]).shape == (1, 1, channels - 1)
+
+
+def test_what_is_hidden_is_noted(tmp_path):
+    assert describe_hidden(4) == "" and picture_text(4) == {}
+    assert describe_hidden(6) == "channels 1 to 3 of 6 shown as red, green and blue"
+    save_png(tmp_path / "a.png", np.zeros((2, 2, 3), np.uint8), text=picture_text(6))
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.info["Comment"] == describe_hidden(6)
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+def test_save_tiff_keeps_all_channels(tmp_path, channels):
+    image = np.random.default_rng(0).integers(256, size=(5, 7, channels), dtype=np.uint8)
+    save_tiff(tmp_path / "x" / "a.tif", image, text="what it is")
+    np.testing.assert_array_equal(decode((tmp_path / "x" / "a.tif").read_bytes()), image)
+    with Image.open(tmp_path / "x" / "a.tif") as picture:
+        assert picture.getexif()[270] == "what it is"
 
 
 def test_make_grid_converts_and_checks():
@@ -109,7 +168,7 @@ def test_make_grid_converts_and_checks():
         make_grid(np.zeros((1, 4, 4, 3)), 0)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_save_png_round_trip(tmp_path, channels):
     """What is written is read back, in a folder made for it, with nothing left beside it."""
     picture = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
@@ -139,13 +198,13 @@ def test_save_png_failure_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_save_png_refuses_other_pictures(tmp_path):
     """Five channels or floats cannot be a PNG."""
-    with pytest.raises(ValueError, match="1, 3 or 4 channels"):
+    with pytest.raises(ValueError, match="1 to 4 channels"):
         save_png(tmp_path / "a.png", np.zeros((2, 2, 5), np.uint8))
     with pytest.raises(ValueError, match="float64"):
         save_png(tmp_path / "a.png", np.zeros((2, 2, 3)))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_label_grid_adds_margins(channels):
     """The grid is unchanged, the margins are white with dark text beside each row and column."""
     grid = np.full((60, 120, channels), 100, np.uint8)

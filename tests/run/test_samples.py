@@ -7,7 +7,7 @@ from etils import epath
 from PIL import Image
 
 from stylegan_jax.run import samples
-from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.images import save_png, to_uint8
 from stylegan_jax.run.samples import SampleGrid, choose_grid, chunks, write_growth_row
 from stylegan_jax.training.settings import SettingsError
 from stylegan_jax.training.sharding import make_mesh
@@ -93,3 +93,14 @@ def test_the_strip_has_a_row_per_resolution_that_has_grown(tmp_path, channels):
     right = strip[:, -96:]
     assert strip.shape[0] == 64 and strip.shape[1] > 96
     assert np.all(right[:32] == 10) and np.all(right[32:] == 40)
+
+
+def test_the_strip_goes_on_from_rows_with_alpha(tmp_path):
+    """As older releases wrote them."""
+    workdir = epath.Path(tmp_path)
+    save_png(workdir / "samples" / "grown_0008.png", np.full((32, 96, 4), 255, np.uint8))
+    write_growth_row(workdir, 16, np.zeros((32, 96, 3), np.uint8))
+    with Image.open(workdir / "growth.png") as picture:
+        strip = np.asarray(picture)
+    assert strip.shape[::2] == (64, 3)
+    assert np.all(strip[:32, -96:] == 255) and not strip[32:, -96:].any()

@@ -7,11 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
+from stylegan_jax.data import open_source
+from stylegan_jax.run.images import describe_hidden, make_grid
 from stylegan_jax.tools import sample
 from stylegan_jax.tools.generator import Generator
 from stylegan_jax.tools.sample import write_images
+from stylegan_jax.training.build import ImageShape
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -73,6 +77,76 @@ def test_single_files_go_on_where_they_stopped(generator, tmp_path, monkeypatch,
     monkeypatch.setattr(generator, "fingerprint", lambda: "another")
     write_images(generator, [0], tmp_path, truncation_psi=0.5, noise_mode="none")
     assert drawn == [[0], [0]]
+
+
+class Painter(Generator):
+    """Draws without a network: an image's values follow from its seed."""
+
+    def __init__(self, channels, c_dim=0):
+        self.config = ConfigDict({"G": {"z_dim": 4}})
+        self.shape = ImageShape(12, 8, channels, c_dim)
+        self.class_names = [f"class {i}" for i in range(c_dim)]
+
+    def fingerprint(self):
+        return "painter"
+
+    def images(self, seeds, **kwargs):
+        shape = (12, 8, self.shape.img_channels)
+        draw = [np.random.RandomState(seed).randint(256, size=shape) for seed in seeds]
+        return np.stack(draw).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 16])
+@pytest.mark.parametrize("out", ["files", "x.npy", "x.npz"])
+def test_what_is_written_is_a_data_set(tmp_path, monkeypatch, channels, out):
+    """With every channel, in the order of the seeds."""
+    monkeypatch.setattr(sample, "CHUNK", 4)
+    painter = Painter(channels)
+    write_images(painter, range(7), tmp_path / out)
+    source = open_source(str(tmp_path / out), size=(12, 8))
+    np.testing.assert_array_equal(np.stack(list(source)), painter.images(range(7)))
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_grids_show_what_can_be_shown(tmp_path, channels, capsys):
+    painter = Painter(channels)
+    write_images(painter, range(4), tmp_path / "grid.png")
+    # Three columns of 8 px and two rows of 12: a square.
+    shown = read(tmp_path / "grid.png").reshape(24, 24, -1)
+    np.testing.assert_array_equal(shown, make_grid(painter.images(range(4)), 3))
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.info == ({"Comment": describe_hidden(6)} if channels == 6 else {})
+    said = ", channels 1 to 3 of 6 shown as red, green and blue" if channels == 6 else ""
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'grid.png'}: 4 images{said}\n"
+
+
+def test_an_array_has_the_classes_and_no_date(tmp_path):
+    painter = Painter(6, c_dim=3)
+    for name in ("a.npz", "b.npz"):
+        write_images(painter, range(7), tmp_path / name)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    source = open_source(str(tmp_path / "a.npz"), size=(12, 8), labels=True)
+    # As they are drawn behind the latents.
+    draws = [np.random.RandomState(seed) for seed in range(7)]
+    expected = [[draw.randn(4), draw.randint(3)][1] for draw in draws]
+    assert source.labels.values.tolist() == expected and len(set(expected)) > 1
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert sorted(arrays) == ["images", "labels"] and arrays["images"].shape == (7, 12, 8, 6)
+    write_images(painter, range(2), tmp_path / "c.npz", class_idx="class 2")
+    with np.load(tmp_path / "c.npz") as arrays:
+        assert arrays["labels"].tolist() == [2, 2]
+
+
+def test_tiff_files_go_on_where_they_stopped(tmp_path, capsys, monkeypatch):
+    painter = Painter(6)
+    write_images(painter, range(3), tmp_path / "x")
+    (tmp_path / "x" / "seed0001.tif").write_bytes(b"half")
+    write_images(painter, range(3), tmp_path / "x")
+    write_images(painter, range(3), tmp_path / "x")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("wrote 0 files")
+    monkeypatch.setattr(painter, "fingerprint", lambda: "another")
+    write_images(painter, range(3), tmp_path / "x")
+    assert capsys.readouterr().out.startswith("wrote 3 files")
 
 
 def test_a_network_is_known_by_its_numbers(noisy, make_generator):

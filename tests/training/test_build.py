@@ -1,7 +1,9 @@
 """What a config becomes, and what is refused before anything is compiled."""
 
 import jax
+import jax.numpy as jnp
 import pytest
+from flax import nnx
 
 from stylegan_jax.configs.common import (
     progan_defaults,
@@ -9,6 +11,7 @@ from stylegan_jax.configs.common import (
     stylegan1_defaults,
     stylegan2_defaults,
 )
+from stylegan_jax.models.blocks import broadcast_ws
 from stylegan_jax.training.build import (
     ImageShape,
     check_config,
@@ -40,6 +43,22 @@ def test_a_setup_is_that_of_the_first_level():
     state = jax.eval_shape(init, jax.random.key(0))
     assert set(state.stats) == {"w_avg", "pl_mean", "G", "D", "noise_const"}
     assert state.G == state.G_ema
+
+
+@pytest.mark.parametrize("recipe", [progan_defaults, stylegan1_defaults, stylegan2_defaults])
+def test_networks_take_any_channels(recipe):
+    setup, init = make_setup(small(recipe), ImageShape(16, 16, 16, 0))
+
+    def draw(key):
+        state = init(key)
+        G, D = nnx.merge(setup.networks.G, state.G), nnx.merge(setup.networks.D, state.D)
+        z, c = jnp.zeros((4, setup.networks.z_dim)), jnp.zeros((4, 0))
+        ws = broadcast_ws(G.mapping(z, c), G.num_ws)
+        img, _ = G.synthesis(ws, None, state.stats["G"])
+        return img, D(img, c, state.stats["D"])[0]
+
+    img, logits = jax.eval_shape(draw, jax.random.key(0))
+    assert img.shape == (4, 16, 16, 16) and logits.shape[0] == 4
 
 
 def test_where_a_run_stands():

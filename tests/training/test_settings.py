@@ -100,7 +100,7 @@ def test_what_must_be_refused_whatever_the_table_says():
         dict(G__resample_filter=0), dict(G__resample_filter=(1, math.nan)),
         dict(G__resample_filter=(1, -1)), dict(schedule__w_avg_update="never"),
         dict(D__mbstd_grouping="half"), dict(io__grid_cols=2**31), dict(G__num_bf16_res=10**21),
-        dict(data__resolution=50), dict(data__resolution="48x3"), dict(data__channels=-2),
+        dict(data__resolution=50), dict(data__resolution="48x3"), dict(data__channels=17),
         dict(seed=-1), dict(cpu_devices=-1),
     ):  # fmt: skip
         with pytest.raises(SettingsError):

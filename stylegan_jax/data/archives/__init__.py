@@ -1,5 +1,6 @@
 """Data sets as their publishers ship them: random access to their images, one layout per file."""
 
+from stylegan_jax.data.archives.array import ArrayArchive
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.cifar import CifarArchive
 from stylegan_jax.data.archives.detect import open_archive
@@ -13,6 +14,7 @@ from stylegan_jax.data.archives.zip import ZipArchive
 __all__ = [
     "Archive",
     "ArchiveError",
+    "ArrayArchive",
     "CifarArchive",
     "FolderArchive",
     "LmdbArchive",

@@ -2,6 +2,7 @@
 
 from etils import epath
 
+from stylegan_jax.data.archives.array import ArrayArchive
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.cifar import TRAIN_BATCHES, CifarArchive
 from stylegan_jax.data.archives.folder import FolderArchive
@@ -18,12 +19,13 @@ from stylegan_jax.data.archives.prepared import INFO_FILE, PreparedArchive
 from stylegan_jax.data.archives.tfrecord import SUFFIX as TFRECORD_SUFFIX
 from stylegan_jax.data.archives.tfrecord import TfrecordArchive
 from stylegan_jax.data.archives.zip import ZipArchive
+from stylegan_jax.data.codecs import ARRAY_SUFFIXES
 from stylegan_jax.files import as_path
 from stylegan_jax.sizes import Size
 
 _LAYOUTS = (
     "a prepared data set, a folder of images, a zip of images, an LSUN folder (data.mdb), a folder "
-    "or file of StyleGAN's .tfrecords, or cifar-10-python.tar.gz"
+    "or file of StyleGAN's .tfrecords, an .npy or .npz file of images, or cifar-10-python.tar.gz"
 )
 
 
@@ -32,7 +34,8 @@ def open_archive(path: epath.PathLike, *, size: Size | None = None) -> Archive:
 
     Args:
         path: A data set that was prepared, a folder of images, a zip, an LSUN folder with
-            `data.mdb`, a folder or file of `.tfrecords`, or `cifar-10-python.tar.gz` (or unpacked).
+            `data.mdb`, a folder or file of `.tfrecords`, an `.npy` or `.npz` of all images, or
+            `cifar-10-python.tar.gz` (or unpacked).
         size: Height and width of the images that are wanted, in pixels: where a data set comes in
             several sizes, the smallest that is large enough is read. Default: the largest.
 
@@ -54,6 +57,8 @@ def open_archive(path: epath.PathLike, *, size: Size | None = None) -> Archive:
         return TfrecordArchive(path)
     if name.endswith(".zip"):
         return ZipArchive(path)
+    if name.endswith(ARRAY_SUFFIXES):
+        return ArrayArchive(path)
     if name.endswith((".tar.gz", ".tgz", ".tar")):
         return CifarArchive(path)
     advice = "Give the folder that it lies in." if is_image(name) else advise_on_head(path)

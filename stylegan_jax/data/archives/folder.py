@@ -16,8 +16,8 @@ from stylegan_jax.data.archives.image_files import (
 )
 from stylegan_jax.data.archives.listing import (
     MAX_FILE_BYTES,
+    choose_images,
     describe_left_out,
-    is_image,
     list_files,
     open_regular,
     read_regular,
@@ -48,10 +48,10 @@ class FolderArchive(ImageFilesArchive):
         self.root = epath.Path(path).expanduser()
         self.name = name or self.root.resolve().name
         files = list_files(self.root)
-        self.names = [file for file in files if is_image(file)]
+        self.names = choose_images(files)
         if not self.names:
             raise ArchiveError(f"{self.root} holds no image files ({', '.join(IMAGE_SUFFIXES)}).")
-        others = [file for file in files if not is_image(file) and file != LABEL_FILE]
+        others = sorted({*files} - {*self.names, LABEL_FILE})
         self.notes = describe_left_out(others) + describe_parts(self.names)
         self.sizes, self._times = zip(*_file_stats(self.root, self.names))
 

@@ -10,7 +10,7 @@ from typing import IO
 from etils import epath
 
 from stylegan_jax.data.archives.base import ArchiveError
-from stylegan_jax.data.codecs import IMAGE_SUFFIXES
+from stylegan_jax.data.codecs import ARRAY_SUFFIXES, IMAGE_SUFFIXES, PICTURE_SUFFIXES
 from stylegan_jax.files import is_cloud
 
 # More than any image or batch of a data set has; what is larger is something else.
@@ -39,6 +39,18 @@ _TAR_OFFSET = 257
 def is_image(name: str) -> bool:
     """Tells whether a file's name is that of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def choose_images(files: Sequence[str]) -> list[str]:
+    """Returns those files that are images by their names, in their order.
+
+    Arrays are where there are no pictures. Beside those they hold labels or other numbers.
+    """
+    for suffixes in (PICTURE_SUFFIXES, ARRAY_SUFFIXES):
+        found = [file for file in files if file.lower().endswith(suffixes)]
+        if found:
+            return found
+    return []
 
 
 def is_regular(path: epath.PathLike) -> bool:

@@ -11,7 +11,7 @@ from etils import epath
 from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example
 from stylegan_jax.data.archives.listing import is_regular
-from stylegan_jax.data.codecs import ImageFormat
+from stylegan_jax.data.formats import MOST_CHANNELS, ImageFormat
 from stylegan_jax.data.label_files import HEADER_FILE, read_labels, read_named_labels
 from stylegan_jax.data.labels import Labels, class_labels, no_labels
 from stylegan_jax.files import is_cloud
@@ -21,7 +21,7 @@ T = TypeVar("T")
 INFO_FILE = "dataset_info.json"
 SPLIT = "train"
 
-_CHANNELS = (1, 3, 4)
+_CHANNELS = range(1, MOST_CHANNELS + 1)
 
 
 def is_prepared(path: epath.Path) -> bool:
@@ -160,7 +160,7 @@ class PreparedArchive(Archive):
         if not shape or None in shape or len(shape) != 3 or shape[2] not in _CHANNELS:
             raise ArchiveError(
                 f"{self.path}: the feature 'image' has shape {shape}; "
-                "[height, width, 1, 3 or 4] is needed."
+                f"[height, width, 1 to {MOST_CHANNELS}] is needed."
             )
         return ImageFormat(*shape, dtype=np.dtype(feature.np_dtype).name)
 

@@ -6,11 +6,9 @@ with `name-rxx.labels` where it has labels.
 
 import array
 import functools
-import os
 import re
 import struct
-import threading
-from typing import IO, Any
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -20,9 +18,9 @@ from stylegan_jax.data.archives.base import Archive, ArchiveError
 from stylegan_jax.data.archives.example import parse_bytes, parse_example, parse_integers
 from stylegan_jax.data.archives.image_files import MAX_LABEL_BYTES
 from stylegan_jax.data.archives.listing import advise_on_head, is_regular, open_regular, say
+from stylegan_jax.data.archives.reader import FileReader
 from stylegan_jax.data.codecs import ImageFormat
-from stylegan_jax.data.labels import Labels, class_labels, make_vectors, no_labels
-from stylegan_jax.files import is_cloud
+from stylegan_jax.data.labels import Labels, labels_from_rows, no_labels
 from stylegan_jax.sizes import Size
 
 SUFFIX = ".tfrecords"
@@ -62,7 +60,7 @@ class TfrecordArchive(Archive):
         self._set_name = level[1] if level else self.path.stem
         self.name = name or self._set_name
         # Three numbers a record; the data are read when they are asked for.
-        self._file = _FileReader(self.path)
+        self._file = FileReader(self.path)
         self._offsets, self.sizes, self._checksums = _index(self._file)
         self.names = [f"{index:08d}" for index in range(len(self._offsets))]
 
@@ -122,13 +120,8 @@ class TfrecordArchive(Archive):
                 f"{file} has shape {rows.shape}, wanted one row for each of the {len(self)} images "
                 f"of {self.path.name}. Take both files from the same set."
             )
-        if not rows.shape[1]:
-            return no_labels(len(self))
-        # One 1 among zeros in every row.
-        if ((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all():
-            return class_labels(rows.argmax(1), [str(number) for number in range(rows.shape[1])])
         try:
-            return make_vectors(rows)
+            return labels_from_rows(rows)
         except ValueError as error:
             raise ArchiveError(f"{file}: {error}.") from error
 
@@ -178,39 +171,7 @@ def choose_level(folder: epath.Path, size: Size | None) -> epath.Path:
     return folder / levels[min(enough)]
 
 
-class _FileReader:
-    """Reads parts of a file for several threads; each process opens it once, when needed."""
-
-    def __init__(self, path: epath.Path):
-        self.path = path
-        self._is_local = not is_cloud(path)
-        self._file: IO[bytes] | None = None
-        self._lock = threading.Lock()
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Returns the bytes from `offset` on, fewer at the end of the file."""
-        with self._lock:
-            if self._file is None:
-                self._file = self.path.open("rb")
-            # One position in the file, which only the thread with the lock may move.
-            if not self._is_local:
-                self._file.seek(offset)
-                return self._file.read(size)
-        # Local files are read at a position of each call's own, all threads at once.
-        return os.pread(self._file.fileno(), size, offset)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": None, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
-
-    def __del__(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
-def _index(file: _FileReader) -> tuple[array.array, array.array, array.array]:
+def _index(file: FileReader) -> tuple[array.array, array.array, array.array]:
     """Finds offset, length and checksum of each record's data in the frames around them."""
     offsets = array.array("Q")
     sizes = array.array("Q")

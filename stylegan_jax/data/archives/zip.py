@@ -22,9 +22,9 @@ from stylegan_jax.data.archives.listing import (
     ZIP,
     advise_on_files,
     advise_on_head,
+    choose_images,
     describe_files,
     describe_left_out,
-    is_image,
     is_regular,
     say,
 )
@@ -59,8 +59,10 @@ class ZipArchive(ImageFilesArchive):
         self._lock = threading.Lock()
         files = [member for member in self._zip().infolist() if not _is_hidden(member)]
         # Of two members of one name the last counts, as when a zip is unpacked.
-        members = list({m.filename: m for m in files if is_image(m.filename)}.values())
-        others = [m.filename for m in files if not is_image(m.filename)]
+        by_name = {member.filename: member for member in files}
+        names = set(choose_images([*by_name]))
+        members = [member for name, member in by_name.items() if name in names]
+        others = [name for name in by_name if name not in names]
         if not members:
             advice = advise_on_files(others, packed=True)
             found = f" Found {describe_files(others)}. {advice}".rstrip() if others else ""

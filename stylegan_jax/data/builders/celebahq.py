@@ -14,7 +14,7 @@ _FETCH = (
     f"give the folder that holds {_MASK_FOLDER}/0.jpg to {_MASK_FOLDER}/29999.jpg. A folder of "
     "30,000 PNG files will do as well, or TFRecords celebahq-r02.tfrecords to "
     "celebahq-r10.tfrecords as https://github.com/tkarras/progressive_growing_of_gans describes "
-    "them; NumPy files (.npy) and HDF5 will not: save them as PNG."
+    "them; NumPy files as its tools write them ([1, 3, h, w]) and HDF5 will not: save them as PNG."
 )
 _CITATION = """@inproceedings{karras2018progressive,
   title={Progressive Growing of {GAN}s for Improved Quality, Stability, and Variation},

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.channels import drop_channels
-from stylegan_jax.data.codecs import ImageFormat, encode, is_converted, read_format
+from stylegan_jax.data.codecs import ENCODINGS, ImageFormat, encode, keeps_bytes, read_format
+from stylegan_jax.data.formats import MOST_CHANNELS, WITH_ALPHA
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.data.preparation.transforms import Transform
 
@@ -26,8 +27,8 @@ class Recipe:
 
     Attributes:
         transform: Crop and size.
-        channels: 1, 3 or 4; grey is copied to RGB, RGB gets an opaque alpha, RGBA is laid on white,
-            and RGB of which all channels are equal becomes grey.
+        channels: 1 to 16. Up to 4: grey is copied to RGB, an alpha is added opaque and taken away
+            by laying the image on white, and RGB of which all channels are equal becomes grey.
         dtype: `"uint8"` or `"uint16"`; the levels of others are scaled to its range.
         encoding: One of `STORED_AS`.
     """
@@ -55,42 +56,87 @@ def make_recipe(
     Args:
         archive: The images.
         transform: Crop and size.
-        channels: 1, 3 or 4. Default: those of the first readable image.
+        channels: 1 to 16. Default: those of the first readable image.
         bits: 8 or 16 per channel. Default: likewise.
-        encoding: One of `STORED_AS`.
+        encoding: One of `STORED_AS`. Of more than 4 channels, which no file holds that TFDS
+            reads, `"source"` stores the pixels.
 
     Raises:
-        ValueError: The encoding is unknown, or does not hold such images.
+        ValueError: The encoding is unknown, or does not hold such images; or they do not become
+            images of so many channels.
     """
     if encoding not in STORED_AS:
         raise ValueError(f"encoding={encoding!r}: choose one of {', '.join(STORED_AS)}.")
-    if channels not in (None, 1, 3, 4):
-        raise ValueError(f"channels={channels}: give 1 (grey), 3 (RGB) or 4 (RGBA).")
+    if channels is not None and not 1 <= channels <= MOST_CHANNELS:
+        raise ValueError(
+            f"channels={channels}: give 1 (grey), 2 (with alpha), 3 (RGB), 4 (RGBA), or up to "
+            f"{MOST_CHANNELS}."
+        )
     if bits not in (None, 8, 16):
         raise ValueError(f"bits={bits}: give 8 or 16.")
     # What is not asked for stays as the images have it.
     first = _first_format(archive)
     dtype = f"uint{bits}" if bits else first.dtype
-    recipe = Recipe(transform, channels or first.channels, dtype, encoding)
-    if encoding == "qoi" and (recipe.channels == 1 or recipe.dtype != "uint8"):
-        raise ValueError(
-            f"encoding='qoi' holds RGB and RGBA of 8 bits, but these images are {recipe.format()}: "
-            "take 'png' or 'raw', or convert them with channels=3 and bits=8."
-        )
+    channels = channels or first.channels
+    _check_conversion(first.channels, channels)
+    if encoding == "source" and channels not in ENCODINGS["png"]:
+        encoding = "raw"
+    recipe = Recipe(transform, channels, dtype, encoding)
+    _check_encoding(recipe)
     return recipe
+
+
+def _check_conversion(given: int, wanted: int) -> None:
+    """Refuses to make channels of which nobody knows what they mean.
+
+    Raises:
+        ValueError: They are more than 4, or shall become so.
+    """
+    if given != wanted and max(given, wanted) > 4:
+        raise ValueError(
+            f"{given} channel(s) do not become {wanted}: 1 to 4 are converted to one another (grey "
+            f"and RGB, with and without alpha). Leave channels at {given}, or choose the channels "
+            "beforehand."
+        )
+
+
+def _check_encoding(recipe: Recipe) -> None:
+    """Refuses an encoding that does not hold the images.
+
+    Raises:
+        ValueError: Says which does.
+    """
+    form = recipe.format()
+    if recipe.encoding == "png" and form.channels not in ENCODINGS["png"]:
+        raise ValueError(
+            f"encoding='png' holds 1 to 4 channels, but these images are {form}: take 'raw'."
+        )
+    if recipe.encoding == "qoi":
+        if form.channels not in ENCODINGS["png"]:
+            raise ValueError(
+                f"encoding='qoi' holds RGB and RGBA, but these images are {form}: take 'raw'."
+            )
+        if form.channels not in ENCODINGS["qoi"] or form.dtype != "uint8":
+            raise ValueError(
+                f"encoding='qoi' holds RGB and RGBA of 8 bits, but these images are {form}: "
+                "take 'png' or 'raw', or convert them with channels=3 and bits=8."
+            )
 
 
 def _first_format(archive: Archive) -> ImageFormat:
     """Returns the size and type of the first image whose header can be read."""
+    reason = ""
     for index in range(len(archive)):
         with contextlib.suppress(ValueError):
             return archive.read_format(index)
         # Headers alone do not tell what it becomes where it is converted.
-        with contextlib.suppress(ValueError):
+        try:
             content = archive.read(index)
             if isinstance(content, bytes):
                 return read_format(io.BytesIO(content), convert=True)
-    raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.")
+        except ValueError as error:
+            reason = reason or f" The first is {archive.names[index]}: {error}."
+    raise ValueError(f"{archive.name}: none of the {len(archive)} images can be read.{reason}")
 
 
 def preparation_facts(archive: Archive, recipe: Recipe) -> dict[str, Any]:
@@ -127,30 +173,33 @@ def convert_image(pixels: np.ndarray, recipe: Recipe) -> np.ndarray:
 
 
 def _convert_channels(pixels: np.ndarray, wanted: int) -> np.ndarray:
-    """Makes grey, RGB or RGBA."""
+    """Makes grey or RGB, with or without alpha; other channels stay as they are."""
     given = pixels.shape[2]
     if given == wanted:
         return pixels
+    _check_conversion(given, wanted)
     full = np.iinfo(pixels.dtype).max
-    # RGBA on white: x * alpha + (1 - alpha).
-    if given == 4:
-        alpha = pixels[..., 3:].astype(np.float32) / full
-        pixels = np.rint(pixels[..., :3] * alpha + full * (1 - alpha)).astype(pixels.dtype)
+    # Colours, and what stands for their alpha where none is given: opaque.
+    alpha = np.full((*pixels.shape[:2], 1), full, pixels.dtype)
+    colours = pixels
+    if given in WITH_ALPHA:
+        colours = pixels[..., :-1]
+        alpha = pixels[..., -1:]
+    # On white: x * alpha + (1 - alpha).
+    if given in WITH_ALPHA and wanted not in WITH_ALPHA:
+        share = alpha.astype(np.float32) / full
+        colours = np.rint(colours * share + full * (1 - share)).astype(pixels.dtype)
     # Grey that is stored as colours; which of the many ways to make it is not ours to choose.
-    if wanted == 1:
+    if wanted <= 2:
         try:
-            return drop_channels(pixels, 1)
+            colours = drop_channels(colours, 1)
         except ValueError as error:
             raise ValueError(
-                f"{error}: convert the images to grey beforehand, or take channels=3"
+                f"{error}: convert the images to grey beforehand, or take channels={wanted + 2}"
             ) from error
-    # Grey three times, and alpha where it is wanted.
-    if pixels.shape[2] == 1:
-        pixels = pixels.repeat(3, axis=2)
-    if wanted == 4:
-        opaque = np.full((*pixels.shape[:2], 1), full, pixels.dtype)
-        pixels = np.concatenate([pixels, opaque], axis=2)
-    return pixels
+    elif colours.shape[2] == 1:
+        colours = colours.repeat(3, axis=2)
+    return np.concatenate([colours, alpha], axis=2) if wanted in WITH_ALPHA else colours
 
 
 def encode_record(
@@ -162,7 +211,7 @@ def encode_record(
     # Files that fit keep their bytes: JPEG stays JPEG.
     is_unchanged = before.dtype == after.dtype and np.array_equal(before, after)
     is_kept = encoding == "source" and is_unchanged
-    if is_kept and isinstance(content, bytes) and not is_converted(content):
+    if is_kept and isinstance(content, bytes) and keeps_bytes(content):
         encoded = content
     else:
         encoded = encode(after, "qoi" if encoding == "qoi" else "png")
@@ -182,8 +231,9 @@ def make_features(recipe: Recipe, labels: Labels) -> tfds.features.FeaturesDict:
     elif recipe.encoding == "qoi":
         image = tfds.features.Text(doc="An image in QOI format.")
     else:
-        # Left open where records keep files of several formats.
-        file_format = "png" if recipe.encoding == "png" or dtype == np.uint16 else None
+        # Left open where records keep files of several formats. Grey with alpha is in PNG alone.
+        is_png = recipe.encoding == "png" or dtype == np.uint16 or form.channels == 2
+        file_format = "png" if is_png else None
         image = tfds.features.Image(shape=shape, dtype=dtype, encoding_format=file_format)
 
     # Its name and label.

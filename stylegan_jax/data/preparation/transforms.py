@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from stylegan_jax.data.formats import MOST_CHANNELS, WITH_ALPHA
 from stylegan_jax.sizes import Size, describe_pixels, describe_size, name_size
 
 CROPS = ("none", "center-crop", "center-crop-wide", "fit", "pad")
@@ -72,7 +73,8 @@ class Transform:
         """Applies the transform to one image.
 
         Args:
-            pixels: uint8 or uint16 [H, W, c], c being 1, 3 or 4 (RGBA, colours not multiplied).
+            pixels: uint8 or uint16 [H, W, c], c being 1 to 16; 2 and 4 are grey and RGB with
+                alpha, colours not multiplied.
 
         Returns:
             [h, w, c] of the same type; the same values where nothing is to do.
@@ -136,11 +138,11 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
 
     Grey and RGB of 8 bits go through Pillow's integer arithmetic, with which the usual data sets
     were made: within 2 levels of the exact value. Other images are resampled in float32 and
-    rounded, the colours of RGBA weighted by alpha, so that what is transparent does not bleed into
-    the rest.
+    rounded, grey and colours weighted by their alpha (of 2 and 4 channels), so that what is
+    transparent does not bleed into the rest.
 
     Args:
-        pixels: uint8 or uint16 [h, w, c], c being 1, 3 or 4.
+        pixels: uint8 or uint16 [h, w, c], c being 1 to 16.
         height: Rows of the result.
         width: Columns of the result.
         filter: A key of `FILTERS`.
@@ -152,35 +154,34 @@ def resize(pixels: np.ndarray, height: int, width: int, *, filter: str) -> np.nd
         ValueError: The image is of another type or shape.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 0
-    if pixels.dtype not in _TYPES or channels not in (1, 3, 4):
+    if pixels.dtype not in _TYPES or not 1 <= channels <= MOST_CHANNELS:
         raise ValueError(
             f"Got an image of {pixels.dtype} and shape {pixels.shape}, wanted uint8 or uint16 "
-            "[h, w, 1, 3 or 4]."
+            f"[h, w, 1 to {MOST_CHANNELS}]."
         )
     if pixels.shape[:2] == (height, width):
         return pixels
 
     # 8 bits, as they are.
-    if pixels.dtype == np.uint8 and channels < 4:
+    if pixels.dtype == np.uint8 and channels in (1, 3):
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         resized = np.array(image.resize((width, height), FILTERS[filter]))
         return resized.reshape(height, width, channels)
 
     # Others plane by plane, the colours weighted by alpha.
     values = pixels.astype(np.float32)
-    if channels == 4:
-        values[..., :3] *= values[..., 3:]
+    if channels in WITH_ALPHA:
+        values[..., :-1] *= values[..., -1:]
     planes = [
         Image.fromarray(plane).resize((width, height), FILTERS[filter])
         for plane in np.moveaxis(values, 2, 0)
     ]
     resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
     # The weights again out of the colours; what is wholly transparent becomes black.
-    if channels == 4:
-        alpha = resized[..., 3:]
-        resized[..., :3] = np.divide(
-            resized[..., :3], alpha, out=np.zeros_like(resized[..., :3]), where=alpha > 0
-        )
+    if channels in WITH_ALPHA:
+        colours = resized[..., :-1]
+        alpha = resized[..., -1:]
+        resized[..., :-1] = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0)
     # Lanczos overshoots at edges.
     return np.clip(np.rint(resized), 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
 
@@ -199,8 +200,8 @@ def _letterbox(pixels: np.ndarray, size: Size) -> np.ndarray:
         return pixels
     # Zeros are black, and would be transparent in alpha.
     canvas = np.zeros((*size, channels), pixels.dtype)
-    if channels == 4:
-        canvas[..., 3] = np.iinfo(pixels.dtype).max
+    if channels in WITH_ALPHA:
+        canvas[..., -1] = np.iinfo(pixels.dtype).max
     top = (size[0] - height) // 2
     left = (size[1] - width) // 2
     canvas[top : top + height, left : left + width] = pixels

@@ -251,7 +251,7 @@ def define_flags() -> None:
         "crop", None, CROPS, "prepare: how images get the proportions of --resolution."
     )
     flags.DEFINE_enum("filter", "lanczos", list(FILTERS), "prepare: how to resize.")
-    number("channels", None, "prepare: convert to 1, 3 or 4 channels.")
+    number("channels", None, "prepare: convert to 1, 2, 3 or 4 channels.")
     number("bits", None, "prepare: convert to 8 or 16 bits per channel.")
     flags.DEFINE_enum("encoding", "source", STORED_AS, "prepare: how to store; source: as it is.")
     number("max_images", None, "prepare: take the first ones only.", lower_bound=1)

@@ -9,8 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stylegan_jax.data.archives import Archive, ArchiveError
+from stylegan_jax.data.codecs import ImageFormat
 from stylegan_jax.data.labels import Labels
 from stylegan_jax.run.capacity import most_cells
+from stylegan_jax.run.images import describe_hidden, show_channels, to_uint8
 from stylegan_jax.sizes import Size, describe_pixels, describe_size
 from stylegan_jax.tools.dataset.scanning import map_images
 
@@ -42,8 +44,8 @@ def contact_sheet(
     """Draws images chosen at random; damaged ones become red cells.
 
     Images are shrunk to 256 px on their longer side, or all enlarged by one whole number if none is
-    96 px wide. Unequal ones, and very narrow ones, are centred on grey, which shows through
-    transparent ones. Of 16 bits the upper 8 show.
+    96 px wide. Unequal ones, and very narrow ones, are centred on grey. Channels show as in a run's
+    pictures; of 16 bits the upper 8 show.
 
     Args:
         archive: The data set.
@@ -71,7 +73,8 @@ def contact_sheet(
     rng = np.random.default_rng(seed)
     rows = _class_rows(shown, count, rng) if kind == "classes" else _rows(archive, count, rng)
     indices = [index for row in rows for index in row.indices]
-    sizes = {index: _read_size(archive, index) for index in indices}
+    forms = {index: _read_format(archive, index) for index in indices}
+    sizes = {index: form.size if form else None for index, form in forms.items()}
     cell, zoom = _cell_size([size for size in sizes.values() if size])
     most = most_cells(cell[0] + _GAP_PX + _CAPTION_LINES * _LINE_PX, cell[1] + _GAP_PX)
     if len(indices) > most:
@@ -96,6 +99,8 @@ def contact_sheet(
 
     # What the picture shows, for its head and the terminal.
     note = _describe(archive, list(sizes.values()), damaged, cell, zoom)
+    hidden = describe_hidden(max((form.channels for form in forms.values() if form), default=1))
+    note += f", {hidden}" * bool(hidden)
     if kind == "classes":
         note += f", {len({row.text for row in rows if row.text})} of {shown.describe()}"
     return _draw(rows, cells, texts, note), note
@@ -128,10 +133,10 @@ def _class_rows(labels: Labels, count: int, rng: np.random.Generator) -> list[_R
     return rows
 
 
-def _read_size(archive: Archive, index: int) -> Size | None:
-    """Reads an image's height and width alone; None if it is damaged."""
+def _read_format(archive: Archive, index: int) -> ImageFormat | None:
+    """Reads an image's size and type alone; None if it is damaged."""
     try:
-        return archive.read_format(index).size
+        return archive.read_format(index)
     except ValueError:
         return None
 
@@ -142,13 +147,8 @@ def _read(archive: Archive, index: int) -> Image.Image | None:
         pixels = archive.read_pixels(index)
     except ValueError:
         return None
-    if pixels.dtype == np.uint16:
-        pixels = (pixels >> 8).astype(np.uint8)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    if image.mode == "RGBA":
-        background = Image.new("RGBA", image.size, _BACKGROUND)
-        image = Image.alpha_composite(background, image)
-    return image.convert("RGB")
+    shown = np.ascontiguousarray(show_channels(to_uint8(pixels)))
+    return Image.fromarray(shown[..., 0] if shown.shape[2] == 1 else shown).convert("RGB")
 
 
 def _cell_size(sizes: Sequence[Size]) -> tuple[Size, int]:

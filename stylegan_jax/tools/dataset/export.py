@@ -90,9 +90,11 @@ def _encode(archive: Archive, index: int, form: ImageFormat) -> bytes:
     pixels = read_named(archive, index)
     found = format_of(pixels)
     if not is_made(form.size) or form.channels not in (1, 3) or form.dtype != "uint8":
+        # More channels are not converted, by `prepare` neither.
+        advice = ": prepare the data set first" if found.channels <= 4 else ""
         raise ArchiveError(
             f"{archive.where(index)}: {found}. This format holds images of a size that networks "
-            "make, grey or RGB of 8 bits: prepare the data set first."
+            f"make, grey or RGB of 8 bits{advice}."
         )
     if found != form:
         raise ArchiveError(

@@ -28,7 +28,7 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from stylegan_jax.run.images import save_png
+from stylegan_jax.run.images import describe_hidden, picture_text, save_png
 from stylegan_jax.tools import command
 from stylegan_jax.tools.figures.nearest import nearest_images
 from stylegan_jax.tools.figures.picture import Figure, render
@@ -123,9 +123,10 @@ def main(argv: list[str]) -> None:
     # Refused before the network is loaded and drawn.
     out = command.check_output(FLAGS.out, ".png")
     figure = draw(Generator(FLAGS.checkpoint, step=FLAGS.step), **options)
-    save_png(out, render(figure))
-    rows, cols = figure.cells.shape[:2]
-    print(f"wrote {FLAGS.out}: {rows} rows x {cols} columns")
+    rows, cols, _, _, channels = figure.cells.shape
+    save_png(out, render(figure), text=picture_text(channels))
+    hidden = describe_hidden(channels)
+    print(f"wrote {FLAGS.out}: {rows} rows x {cols} columns" + f", {hidden}" * bool(hidden))
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import math
 import numpy as np
 from PIL import ImageFont
 
+from stylegan_jax.data.formats import WITH_ALPHA
 from stylegan_jax.run.capacity import most_cells
-from stylegan_jax.run.images import label_grid, make_grid
+from stylegan_jax.run.images import label_grid, make_grid, show_channels
 from stylegan_jax.sizes import Size, name_size
 
 # Smaller images are enlarged.
@@ -55,16 +56,17 @@ def render(figure: Figure) -> np.ndarray:
     """Draws a figure with its labels; images too small for them are enlarged by whole pixels.
 
     Returns:
-        uint8 picture `[height, width, c]`.
+        uint8 picture `[height, width, 1 or 3]`.
     """
     # Text in proportion to the images, and room for the longest above its column.
-    _, cols, height, width, channels = figure.cells.shape
+    cells = show_channels(figure.cells)
+    _, cols, height, width, channels = cells.shape
     font_px = max(12, width // 20)
     font = ImageFont.load_default(font_px)
     lines = [line for text in figure.col_labels for line in text.splitlines()]
     widest = max(int(font.getlength(line)) + font_px for line in lines)
     zoom = math.ceil(max(widest, _MIN_CELL_PX) / width)
-    cells = enlarge(figure.cells.reshape(-1, height, width, channels), zoom)
+    cells = enlarge(cells.reshape(-1, height, width, channels), zoom)
     return label_grid(make_grid(cells, cols), figure.row_labels, figure.col_labels, font_px=font_px)
 
 
@@ -87,7 +89,8 @@ def deviation_map(images: np.ndarray) -> np.ndarray:
     """Draws four times the standard deviation of each pixel's grey level, 0 to 255, over images.
 
     A pixel that is always the same is black; one that deviates by 64 levels or more is white. Grey
-    is the mean of the colours; the deviation is the population's (over n, not n - 1).
+    is the mean of the colours, without alpha and of what pictures show; the deviation is the
+    population's (over n, not n - 1).
 
     Args:
         images: uint8 `[n, h, w, c]`.
@@ -96,11 +99,13 @@ def deviation_map(images: np.ndarray) -> np.ndarray:
         uint8 `[h, w, c]`, grey.
     """
     # std over images of the mean of the colours, times four.
-    grey = images[..., :3].mean(axis=-1, dtype=np.float32)
+    has_alpha = images.shape[-1] in WITH_ALPHA
+    colours = images[..., :-1] if has_alpha else images[..., :3]
+    grey = colours.mean(axis=-1, dtype=np.float32)
     levels = np.clip(4 * grey.std(axis=0) + 0.5, 0, 255).astype(np.uint8)  # + 0.5 rounds
 
     # The same level in every colour; what is transparent in one image must not hide the map.
     picture = np.repeat(levels[..., None], images.shape[-1], axis=-1)
-    if images.shape[-1] == 4:
-        picture[..., 3] = 255
+    if has_alpha:
+        picture[..., -1] = 255
     return picture

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stylegan_jax.run.capacity import most_cells
-from stylegan_jax.run.images import make_grid
+from stylegan_jax.run.images import lay_out
 from stylegan_jax.sizes import name_size
 from stylegan_jax.tools.figures.layers import check_boundaries, choose_copied_styles, span
 from stylegan_jax.tools.figures.picture import Figure, check_cells, crop, deviation_map, enlarge
@@ -227,7 +227,7 @@ def stddev(
             class_idx=class_idx,
         )
         # A crop has a quarter of the image's side: four of them at twice the size fill a cell.
-        crops = make_grid(enlarge(crop(images[1:5]), 2), cols=2)
+        crops = lay_out(enlarge(crop(images[1:5]), 2), cols=2)
         rows.append([images[0], crops, deviation_map(images)])
     columns = ["image", "4 noises, crop x2", f"std of {num_noise}, x4"]
     return Figure(np.stack([np.stack(row) for row in rows]), [f"seed {s}" for s in seeds], columns)

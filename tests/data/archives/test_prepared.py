@@ -111,7 +111,7 @@ def test_split_that_does_not_exist(tmp_path):
     "noted",
     [
         {"height": "8", "width": 8, "channels": 3},
-        {"height": 8, "width": 8, "channels": 2},
+        {"height": 8, "width": 8, "channels": 17},
         {"height": 8, "width": 0, "channels": 3},
         {"height": 8, "width": 8, "channels": 3, "dtype": "object"},
         {"side": 8},

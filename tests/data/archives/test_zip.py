@@ -85,9 +85,9 @@ def test_labels_out_of_range(tmp_path, label, message):
 
 
 def test_members_that_are_left_out_are_named(tmp_path):
-    foreign.append_to_zip(zipped(tmp_path), {"b.gif": b"x", "x/c.tiff": b"x", "x/.d.gif": b"x"})
+    foreign.append_to_zip(zipped(tmp_path), {"b.gif": b"x", "x/c.pdf": b"x", "x/.d.gif": b"x"})
     assert ZipArchive(tmp_path / "images.zip").notes == [
-        "2 file(s) are left out, as they are no images: 1 of .gif, 1 of .tiff, the first is b.gif."
+        "2 file(s) are left out, as they are no images: 1 of .gif, 1 of .pdf, the first is b.gif."
     ]
 
 

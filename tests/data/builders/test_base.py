@@ -37,7 +37,10 @@ def test_every_encoding_keeps_every_pixel(tmp_path, encoding):
     assert not list(tmp_path.rglob("*unfinished*")) and not (tmp_path / "downloads").exists()
 
 
-@pytest.mark.parametrize(("channels", "dtype"), [(1, "uint8"), (4, "uint8"), (3, "uint16")])
+@pytest.mark.parametrize(
+    ("channels", "dtype"),
+    [(1, "uint8"), (2, "uint8"), (2, "uint16"), (4, "uint8"), (3, "uint16"), (6, "uint16")],
+)
 @pytest.mark.parametrize("encoding", ["source", "raw"])
 def test_channels_and_bits_are_kept(tmp_path, channels, dtype, encoding):
     archive = ArrayArchive(channels=channels, dtype=dtype)

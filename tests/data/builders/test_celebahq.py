@@ -27,8 +27,8 @@ def test_celebahq(tmp_path, monkeypatch):
     monkeypatch.setattr(celebahq, "COUNT", N - 1)
     with pytest.raises(ArchiveError, match="has 6 images, but only 5 were published"):
         DATASET_SPECS["celebahq"].open(tmp_path / "plain", "", (32, 32), allow_partial=True)
-    np.save(tmp_path / "imgHQ00000.npy", LARGE[0])
+    np.save(tmp_path / "imgHQ00000.npy", np.moveaxis(LARGE[:1], 3, 1))
     (tmp_path / "npy").mkdir()
     (tmp_path / "imgHQ00000.npy").rename(tmp_path / "npy" / "imgHQ00000.npy")
-    with pytest.raises(ArchiveError, match="1 of .npy(.|\n)*NumPy files .* will not"):
+    with pytest.raises(ArchiveError, match="has 1 of 5 images(.|\n)*NumPy files .* will not"):
         DATASET_SPECS["celebahq"].open(tmp_path / "npy", "", (32, 32))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stylegan_jax.data.archives import FolderArchive
 from stylegan_jax.data.codecs import decode, encode
 from stylegan_jax.data.preparation.records import (
     Recipe,
@@ -15,8 +16,33 @@ from tests.data.arrays import RESOLUTION, ArrayArchive
 
 
 def test_channels_that_are_none():
-    with pytest.raises(ValueError, match="channels=2: give 1"):
-        make_recipe(ArrayArchive(), Transform((RESOLUTION, RESOLUTION)), channels=2)
+    with pytest.raises(ValueError, match="channels=17: give 1"):
+        make_recipe(ArrayArchive(), Transform((RESOLUTION, RESOLUTION)), channels=17)
+
+
+def test_why_no_image_can_be_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((8, 8), np.nan))
+    with pytest.raises(ValueError, match="none of the 1 images .* first is a.npy: .* float64"):
+        make_recipe(FolderArchive(tmp_path), Transform((RESOLUTION, RESOLUTION)))
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(3, 6), (6, 3), (6, 5), (5, 16)])
+def test_channels_of_which_nobody_knows_the_meaning_are_not_converted(given, wanted):
+    archive = ArrayArchive(2, channels=given)
+    with pytest.raises(ValueError, match=f"{given} channel.* do not become {wanted}"):
+        make_recipe(archive, Transform((RESOLUTION, RESOLUTION)), channels=wanted)
+    recipe = Recipe(Transform((8, 8)), wanted)
+    with pytest.raises(ValueError, match="Leave channels at"):
+        convert_image(np.zeros((8, 8, given), np.uint8), recipe)
+
+
+def test_many_channels_are_stored_as_pixels():
+    archive = ArrayArchive(2, channels=6)
+    assert make_recipe(archive, Transform((8, 8))).encoding == "raw"
+    assert make_recipe(archive, Transform((8, 8)), channels=6).channels == 6
+    for encoding in ("png", "qoi"):
+        with pytest.raises(ValueError, match=f"encoding='{encoding}' holds .*6 channel.*'raw'"):
+            make_recipe(archive, Transform((8, 8)), encoding=encoding)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +56,13 @@ def test_channels_that_are_none():
         ([[10, 20, 30, 0]], 3, [255, 255, 255]),
         ([[10, 20, 30, 255]], 3, [10, 20, 30]),
         ([[100, 0, 255, 51]], 3, [224, 204, 255]),
+        ([[7]], 2, [7, 255]),
+        ([[100, 51]], 1, [224]),
+        ([[100, 51]], 3, [224, 224, 224]),
+        ([[100, 51]], 4, [100, 100, 100, 51]),
+        ([[9, 9, 9, 51]], 2, [9, 51]),
+        ([[9, 9, 9]], 2, [9, 255]),
+        ([[1, 2, 3, 4, 5]], 5, [1, 2, 3, 4, 5]),
     ],
 )
 def test_channels_are_converted(given, wanted, expected):
@@ -41,6 +74,8 @@ def test_channels_are_converted(given, wanted, expected):
 def test_colours_do_not_become_grey():
     with pytest.raises(ValueError, match="colours, which 1 channel"):
         convert_image(np.array([[[1, 2, 3]]], np.uint8), Recipe(Transform((1, 1)), 1))
+    with pytest.raises(ValueError, match="colours.*take channels=4"):
+        convert_image(np.array([[[1, 2, 3, 4]]], np.uint8), Recipe(Transform((1, 1)), 2))
 
 
 def test_bits_are_converted_after_all_else():

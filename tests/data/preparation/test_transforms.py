@@ -218,6 +218,18 @@ def test_what_is_transparent_does_not_bleed(dtype):
     assert (Transform((4, 4))(pixels) == 0).all()
 
 
+def test_grey_with_alpha_is_as_rgba_of_the_same_colours(rng):
+    grey = rng.integers(256, size=(16, 16, 2), dtype=np.uint8)
+    result = Transform((6, 6))(grey)
+    np.testing.assert_array_equal(result, Transform((6, 6))(grey[..., [0, 0, 0, 1]])[..., 2:])
+
+
+def test_many_channels_are_each_as_grey(rng):
+    pixels = rng.integers(256, size=(16, 16, 6), dtype=np.uint8)
+    result = Transform((8, 8), filter="box")(pixels)
+    assert np.abs(result - box_mean(pixels, 8, 8)).max() <= 0.51
+
+
 def test_rgba_that_is_opaque_is_as_rgb(rng):
     rgb = rng.integers(256, size=(32, 32, 3), dtype=np.uint8)
     rgba = np.concatenate([rgb, np.full((32, 32, 1), 255, np.uint8)], axis=2)
@@ -260,6 +272,9 @@ def test_bars_of_rgba_are_opaque_black():
     assert (beside[:, [0, 1, 10, 11]] == (0, 0, 0, 65535)).all() and (beside[:, 2:10] == 77).all()
     result = Transform((8, 8), "pad")(np.full((4, 8, 4), 77, np.uint8))
     assert (result[:2] == (0, 0, 0, 255)).all() and (result[2:6] == 77).all()
+    result = Transform((8, 8), "pad")(np.full((4, 8, 2), 77, np.uint8))
+    assert (result[:2] == (0, 255)).all() and (result[2:6] == 77).all()
+    assert not Transform((8, 8), "pad")(np.full((4, 8, 6), 77, np.uint8))[:2].any()
 
 
 @pytest.mark.parametrize(
@@ -311,7 +326,7 @@ def test_other_refusals():
         ValueError, match=r"40x64 pixels .height x width., not square: choose crop=center-crop"
     ):
         Transform((8, 8))(np.zeros((40, 64, 3), np.uint8))
-    for pixels in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 2), np.uint8)):
+    for pixels in (np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 17), np.uint8)):
         with pytest.raises(ValueError, match="wanted uint8 or uint16"):
             resize(pixels, 4, 4, filter="box")
     for options in ({"crop": "square"}, {"filter": "nearest"}, {"size": (0, 8)}):

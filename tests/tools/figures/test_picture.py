@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stylegan_jax.run.images import show_channels
 from stylegan_jax.tools.figures.picture import Figure, crop, deviation_map, render
 
 
@@ -18,6 +19,10 @@ def test_deviation_map():
     np.testing.assert_array_equal(deviation_map(images[..., :1])[0, 0], [20])
     opaque = np.concatenate([images, np.full_like(images[..., :1], 255)], axis=-1)
     np.testing.assert_array_equal(deviation_map(opaque)[0, 0], [20, 20, 20, 255])
+    # Alpha is no colour; of many channels those count that show.
+    np.testing.assert_array_equal(deviation_map(opaque[..., 2:])[0, 1], [255, 255])
+    many = np.concatenate([images, np.roll(images, 1, axis=1)], axis=-1)
+    np.testing.assert_array_equal(deviation_map(many)[..., 0], want)
 
 
 def test_crop():
@@ -30,7 +35,7 @@ def test_crop():
 
 
 @pytest.mark.parametrize(("side", "zoom"), [(16, 8), (100, 2), (256, 1)])
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_render_enlarges_until_labels_fit(rng, side, zoom, channels):
     cells = rng.integers(0, 256, (2, 3, side, side, channels), dtype=np.uint8)
     picture = render(Figure(cells, ["seed 1", "seed 2"], ["a", "b", "c"]))
@@ -38,6 +43,6 @@ def test_render_enlarges_until_labels_fit(rng, side, zoom, channels):
     height, width = 2 * side * zoom, 3 * side * zoom
     assert picture.shape[0] > height and picture.shape[1] > width
     grid = picture[-height:, -width:][::zoom, ::zoom]
-    np.testing.assert_array_equal(grid[side:, side : 2 * side], cells[1, 1])
+    np.testing.assert_array_equal(grid[side:, side : 2 * side], show_channels(cells[1, 1]))
     wide = render(Figure(cells, ["1", "2"], ["a", "b", "w" * 40]))
     assert wide.shape[1] > 3 * 40 * 8

@@ -71,7 +71,7 @@ class ImageSource:
             ValueError: Images are unreadable, not square, of a size that no network here makes, or
                 of another size, number of channels or type than wanted (the message names the
                 first few); labels are asked for that do not exist, are captions, or are all of one
-                class; more channels are wanted than there are.
+                class; other channels are wanted than dropping leaves.
         """
         # Labels first: they take no look at the images.
         self.labels = archive.choose_labels(labels)

@@ -11,7 +11,7 @@ from stylegan_jax.data.formats import ImageFileError, ImageFormat, check_format
         ((8, 8, 0), "0 channels, wanted 1 to 16"),
         ((8, 8, 17), "17 channels, wanted 1 to 16"),
         ((2**15, 2**15, 1), "32768x32768 pixels, more than the 178956970 that are read"),
-        ((2**13, 2**14, 6), "16384x8192 pixels of 6 channels, more than the 715827880 values"),
+        ((2**13, 2**14, 6), "8192x16384 pixels of 6 channels, more than the 715827880 values"),
     ],
 )
 def test_what_is_not_read(shape, message):

@@ -56,15 +56,14 @@ def check_format(form: ImageFormat) -> ImageFormat:
         ImageFileError: Says what is read.
     """
     pixels = form.height * form.width
+    size = describe_size((form.height, form.width))
     if not 1 <= form.channels <= MOST_CHANNELS:
         raise ImageFileError(f"{form.channels} channels, wanted 1 to {MOST_CHANNELS}")
     if pixels > MOST_PIXELS:
-        raise ImageFileError(
-            f"{describe_size(form.size)} pixels, more than the {MOST_PIXELS} that are read"
-        )
+        raise ImageFileError(f"{size} pixels, more than the {MOST_PIXELS} that are read")
     if pixels * form.channels > _MOST_VALUES:
         raise ImageFileError(
-            f"{describe_size(form.size)} pixels of {form.channels} channels, more than the "
-            f"{_MOST_VALUES} values that are read"
+            f"{size} pixels of {form.channels} channels, more than the {_MOST_VALUES} values that "
+            "are read"
         )
     return form

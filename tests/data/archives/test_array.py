@@ -1,5 +1,6 @@
 """Sets of images in one NumPy file: pixels, labels, damage, and what is read when."""
 
+import concurrent.futures
 import io
 import pickle
 import zipfile
@@ -61,6 +62,17 @@ def test_images_are_read_one_by_one(tmp_path, name, monkeypatch):
     images = noise()
     archive = open_archive(write(tmp_path / name, images))
     np.testing.assert_array_equal(archive.read_pixels(5), images[5])
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_a_file_that_cannot_be_read_by_position(tmp_path, name):
+    # As in a bucket: one position in the file, which threads must not take from one another.
+    images = noise()
+    archive = open_archive(write(tmp_path / name, images))
+    archive._file._is_local = False
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for index, pixels in zip([*range(N)] * 20, pool.map(archive.read, [*range(N)] * 20)):
+            np.testing.assert_array_equal(pixels, images[index])
 
 
 @pytest.mark.parametrize("name", ["x.npy", "x.npz", "packed.npz"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from stylegan_jax.data.archives import (
     FolderArchive,
     open_archive,
 )
+from stylegan_jax.run.images import save_tiff
 from tests.data import foreign
 
 N, PX = 7, 16
@@ -29,6 +31,39 @@ def test_folder_of_other_formats(tmp_path, suffix):
     for name, pixels in zip("abc", IMAGES):
         (tmp_path / f"{name}.{suffix}").write_bytes(foreign.encode_as(suffix, pixels, **options))
     foreign.assert_holds(open_archive(tmp_path), IMAGES[:3])
+
+
+def write_kinds(path, kind):
+    """Three images of 6 channels as files of a kind; returns their pixels."""
+    path.mkdir()
+    images = np.random.default_rng(0).integers(256, size=(3, 8, 8, 6), dtype=np.uint8)
+    for name, pixels in zip("abc", images):
+        if kind == "tif":
+            save_tiff(path / f"{name}.tif", pixels)
+        elif kind == "npy":
+            np.save(path / f"{name}.npy", pixels)
+        else:
+            np.savez_compressed(path / f"{name}.npz", pixels)
+    return images
+
+
+@pytest.mark.parametrize("kind", ["tif", "npy", "npz"])
+def test_many_channels_in_folders_and_zips(tmp_path, kind):
+    images = write_kinds(tmp_path / "x", kind)
+    foreign.assert_holds(open_archive(tmp_path / "x"), images)
+    shutil.make_archive(tmp_path / "x", "zip", tmp_path / "x")
+    foreign.assert_holds(open_archive(tmp_path / "x.zip"), images)
+
+
+def test_arrays_beside_pictures_are_left_out(tmp_path):
+    path = folder(tmp_path)
+    np.save(path / "0.npy", np.zeros((8, 8)))
+    shutil.make_archive(path, "zip", path)
+    for archive in (open_archive(path), open_archive(f"{path}.zip")):
+        assert archive.names == NAMES
+        assert archive.notes == [
+            "1 file(s) are left out, as they are no images: 1 of .npy, the first is 0.npy."
+        ]
 
 
 def test_labels_of_folders_and_zips(tmp_path):

@@ -80,7 +80,7 @@ class ImageSource:
             ValueError: Networks do not make images of such a size (the message names the nearest
                 that they make); images are unreadable, or of another size, number of channels or
                 type than wanted (it names the first few); labels are asked for that do not exist,
-                are captions, or are all of one class; other channels are wanted than dropping leaves.
+                are captions, or are all of one class; other channels are wanted than are left.
         """
         if size is not None:
             check_size(size)

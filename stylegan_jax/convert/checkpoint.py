@@ -137,10 +137,10 @@ def _flatten(contents: FileContents) -> tuple[dict[str, FlatNetwork], list[str]]
 def _from_torch(net: str, module: Module, most_bytes: int) -> FlatNetwork:
     """Flattens a module of torch."""
     tensors, facts = flatten_module(module)
-    kwargs = plain(module.state.get("_init_kwargs"))
     args = plain(module.state.get("_init_args"))
     names = _D_ARGS if net == "D" else _G_ARGS
-    kwargs = dict(zip(names, args or ())) | (kwargs or {})
+    kwargs: dict[str, Any] = dict(zip(names, args)) if isinstance(args, list) else {}
+    kwargs |= _settings(module, "_init_kwargs")
     return FlatNetwork(module.class_name, to_arrays(tensors, most_bytes), kwargs, facts)
 
 
@@ -150,34 +150,50 @@ def _from_tensorflow(network: Instance, most_bytes: int) -> FlatNetwork:
     return FlatNetwork(
         function if isinstance(function, str) else "",
         to_arrays(flatten_variables(network), most_bytes),
-        plain(network.state.get("static_kwargs")) or {},
+        _settings(network, "static_kwargs"),
     )
+
+
+def _settings(network: Module | Instance, name: str) -> dict[str, Any]:
+    """Returns arguments that a network keeps of its making; none where they are no dict."""
+    settings = plain(network.state.get(name))
+    return settings if isinstance(settings, dict) else {}
 
 
 def _from_tensors(entries: Mapping[Any, Any], most_bytes: int) -> dict[str, FlatNetwork]:
     """Finds networks in tensors by name: each in a dict of its own, or under `G_ema.`, or one."""
-    found: dict[str, dict[Any, Any]] = {}
-    for key, value in entries.items():
-        if type(key) is not str:
-            continue
-        if isinstance(value, dict):
-            if any(isinstance(item, Tensor) for item in value.values()):
-                found[_OTHER_NAMES.get(key, key)] = value
-        elif isinstance(value, Tensor):
-            head, _, rest = key.partition(".")
-            net = _OTHER_NAMES.get(head, head)
-            # Without such a name it is a single network.
-            if net not in NETWORKS:
-                is_generator = head in ("mapping", "synthesis") and "synthesis.b4.const" in entries
-                net, rest = "G_ema" if is_generator else "D", key
-            found.setdefault(net, {})[rest] = value
-    flat = {net: FlatNetwork("", to_arrays(t, most_bytes)) for net, t in found.items()}
-    if not set(flat) & set(NETWORKS):
+    found = {
+        _OTHER_NAMES.get(key, key): value
+        for key, value in entries.items()
+        if type(key) is str and isinstance(value, dict)
+    }
+    # Tensors beside such dicts are no networks.
+    if not set(found) & set(NETWORKS):
+        found = _split_names(entries)
+    if not set(found) & set(NETWORKS):
         raise CheckpointFileError(
             f"The file holds {shorten(map(str, entries))}; wanted are networks under the names "
             f"{', '.join(NETWORKS)}."
         )
-    return flat
+    return {
+        net: FlatNetwork("", to_arrays(tensors, most_bytes))
+        for net, tensors in found.items()
+        if net in NETWORKS
+    }
+
+
+def _split_names(entries: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
+    """Sorts tensors by network: `G_ema.synthesis...`; without such a beginning it is one alone."""
+    tensors = {k: v for k, v in entries.items() if type(k) is str and isinstance(v, Tensor)}
+    if "synthesis.b4.const" in tensors:
+        return {"G_ema": tensors}
+    if "b4.conv.weight" in tensors:
+        return {"D": tensors}
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        net, _, rest = name.partition(".")
+        found.setdefault(_OTHER_NAMES.get(net, net), {})[rest] = value
+    return found
 
 
 def _version_notes(modules: Mapping[str, Module]) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -152,8 +152,8 @@ def make_loaded(
     Raises:
         CheckpointFileError: Says which are missing, left over, or of another shape.
     """
-    build = (GENERATORS if is_generator else DISCRIMINATORS)[name]
-    unknown = set(kwargs) - set(inspect.signature(build.__init__).parameters)
+    build = _builder(name, is_generator)
+    unknown = set(kwargs) - set(inspect.signature(build).parameters)
     if unknown:
         given = ", ".join(f"{key}={kwargs[key]!r}" for key in sorted(unknown))
         raise CheckpointFileError(f"The network has {given}: {name!r} here has no such option.")
@@ -167,6 +167,11 @@ def make_loaded(
     # Copies in C order: what comes is a view of the file's bytes.
     own = jax.tree.map(lambda x: np.array(x, np.float32, order="C"), (params, buffers))
     return LoadedNetwork(name, kwargs, *own)
+
+
+def _builder(name: str, is_generator: bool) -> Callable[..., Any]:
+    """Returns the class of a network."""
+    return GENERATORS[name] if is_generator else DISCRIMINATORS[name]
 
 
 def _buffer_shapes(network: Any, kwargs: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Dtype:
     def __init__(self, letters: str):
         """Takes such as `f4`."""
         self.letters = letters
-        self.order = "<"
+        self.order: Literal["<", ">", "|", "="] = "<"
 
     def numpy(self) -> np.dtype:
         """Returns it as NumPy has it."""
@@ -367,10 +367,13 @@ def fill_array(target: np.ndarray, state: tuple[Any, ...], budget: Budget) -> No
                 "An array of NumPy with a state that is none: objects are not read."
             )
     # In place: others refer to this array already.
-    target.__setstate__((1, values.shape, values.dtype, is_fortran, values.tobytes("A")))
+    raw_state: Any = (1, values.shape, values.dtype, is_fortran, values.tobytes("A"))
+    target.__setstate__(raw_state)
 
 
-def array_of(raw: Any, dtype: Dtype, shape: Any, order: str, budget: Budget) -> np.ndarray:
+def array_of(
+    raw: Any, dtype: Dtype, shape: Any, order: Literal["C", "F"], budget: Budget
+) -> np.ndarray:
     """Returns bytes as an array, a view of them.
 
     Raises:
@@ -423,7 +426,7 @@ def _tuple_step(count: int) -> Callable[[Interpreter], None]:
     return step
 
 
-_STEPS: dict[int, Callable[[Interpreter], None]] = {
+_STEPS: dict[int, Callable[[Interpreter], Any]] = {
     # Numbers.
     ord("N"): lambda m: m._push(None),
     0x88: lambda m: m._push(True),
@@ -469,7 +472,7 @@ _STEPS: dict[int, Callable[[Interpreter], None]] = {
     0x91: lambda m: m._push(m._pop_to_mark()),
     # Stack and memo.
     ord("0"): lambda m: m._stack.pop() if m._stack else None,
-    ord("1"): lambda m: m._pop_to_mark() and None,
+    ord("1"): Interpreter._pop_to_mark,
     ord("p"): lambda m: m._remember(m._index()),
     ord("q"): lambda m: m._remember(m._number("<B")),
     ord("r"): lambda m: m._remember(m._number("<I")),

@@ -57,8 +57,9 @@ def _persistent_object(args: Args, budget: Budget) -> Module:
 
 def _rebuild_tensor(args: Args, budget: Budget) -> Tensor:
     match args:
-        case (Storage() as storage, offset, tuple() as size, tuple() as stride, *_):
-            return Tensor(storage, offset, size, stride)
+        case (Storage() as storage, int() as offset, tuple() as size, tuple() as stride, *_):
+            if all(type(number) is int for number in (*size, *stride)):
+                return Tensor(storage, offset, size, stride)
     raise _refuse("_rebuild_tensor_v2", args)
 
 

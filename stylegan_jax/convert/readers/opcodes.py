@@ -34,7 +34,7 @@ _LARGEST_KEY = 2**60
 _LINE_STEP = 256
 
 # What a text of Python 2 may hold behind a backslash.
-_ESCAPE = re.compile(rb"\\\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"'}
 
 _MARK = object()

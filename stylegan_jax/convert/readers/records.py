@@ -106,8 +106,8 @@ class Tensor:
         numbers = (self.offset, *self.size, *self.stride)
         if len(self.size) != len(self.stride) or len(self.size) > _MOST_DIMENSIONS:
             raise CheckpointFileError("A tensor's size and strides do not go together.")
-        if not all(type(number) is int and number >= 0 for number in numbers):
-            raise CheckpointFileError("A tensor's size, strides or offset are no counts.")
+        if min(numbers) < 0:
+            raise CheckpointFileError("A tensor's size, strides or offset are negative.")
 
         if 0 in self.size:
             if math.prod(max(side, 1) for side in self.size) > _MOST_EMPTY:

@@ -1,7 +1,8 @@
 """Reads damaged and hostile files: `python -m tests.convert.readers.fuzz COUNT [SEED]`.
 
-A process of its own, whose memory the system bounds. Any other end of a reading than data or
-CheckpointFileError is an error. Prints what became of the files, as JSON.
+A process of its own, whose memory the system bounds, and in which nothing may be compiled, run or
+started while a file is read. Any other end of a reading than data or CheckpointFileError is an
+error. Prints what became of the files, as JSON.
 """
 
 import collections
@@ -31,6 +32,8 @@ from tests.convert.writing import (
 # Of the whole process, libraries included.
 _MOST_MEMORY_BYTES = 2**30
 _LONGEST_SEC = 10.0
+# What Python tells its hooks when code runs; sources of checkpoints would cause the first two.
+_RUNNING = ("compile", "exec", "pickle.find_class", "os.", "subprocess.", "socket.", "ctypes.")
 
 
 def seeds() -> list[bytes]:
@@ -173,6 +176,12 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+def forbid_running(event: str, args: tuple) -> None:
+    """A hook that Python asks before it runs something."""
+    if event.startswith(_RUNNING):
+        raise AssertionError(f"{event} while a file was read")
+
+
 def read(data: bytes) -> str:
     """Reads a file; says what became of it."""
     start = time.process_time()
@@ -190,6 +199,7 @@ def main(count: int, seed: int) -> None:
     """Reads every bomb, then `count` damaged files."""
     files = seeds()
     assert {read(data) for data in files} == {"read"}
+    sys.addaudithook(forbid_running)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
     ends = collections.Counter(_told(read, data, name) for name, data in bombs().items())
     draw = random.Random(seed)

@@ -153,7 +153,7 @@ def make_loaded(
         CheckpointFileError: Says which are missing, left over, or of another shape.
     """
     build = _builder(name, is_generator)
-    unknown = set(kwargs) - set(inspect.signature(build).parameters)
+    unknown = set(kwargs) - set(inspect.signature(build.__init__).parameters)
     if unknown:
         given = ", ".join(f"{key}={kwargs[key]!r}" for key in sorted(unknown))
         raise CheckpointFileError(f"The network has {given}: {name!r} here has no such option.")

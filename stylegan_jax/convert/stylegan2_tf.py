@@ -166,12 +166,14 @@ def _block_name(name: str, resolution: int) -> str:
     """Returns the name of a variable of a resolution: `8x8/Conv0_up/weight`."""
     if name == "4x4/Const/const":
         return "b4.const"
+    scope, _, leaf = name.rpartition("/")
+    leaf = _LEAVES.get(leaf, leaf)
     # "ToRGB_lod2/weight": lod 0 is full size, each further one half as large.
-    if match := re.match(r"(ToRGB|FromRGB)_lod(\d+)/", name):
-        return f"b{resolution >> int(match[2])}.{_LAYERS[match[1]]}.{name.rpartition('/')[2]}"
-    size, layer, leaf = name.split("/")
+    if match := re.fullmatch(r"(ToRGB|FromRGB)_lod(\d+)", scope):
+        return f"b{resolution >> int(match[2])}.{_LAYERS[match[1]]}.{leaf}"
+    size, _, layer = scope.partition("/")
     ours = "conv1" if layer == "Conv" else _LAYERS[layer]
-    return f"b{size.partition('x')[0]}.{ours}.{_LEAVES.get(leaf, leaf)}"
+    return f"b{size.partition('x')[0]}.{ours}.{leaf}"
 
 
 def _to_torch(name: str, value: np.ndarray) -> np.ndarray:

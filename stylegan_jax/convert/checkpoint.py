@@ -36,8 +36,9 @@ _OTHER_NAMES = {"g": "G", "d": "D", "g_ema": "G_ema", "Gs": "G_ema"}
 # Order of positional arguments of the originals.
 _G_ARGS = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 _D_ARGS = ("c_dim", "img_resolution", "img_channels")
-# Version of the layout of torch's objects in all known files.
-_KNOWN_VERSION = 6
+# Versions of the layout of objects: of torch, and of TensorFlow in StyleGAN's and StyleGAN2's.
+_TORCH_VERSIONS = {6}
+_TENSORFLOW_VERSIONS = {3, 4}
 # Copies in float32 may be larger than halves in a file, and a tensor may have two names.
 _MOST_GROWTH = 4
 # Build functions of ProGAN in TensorFlow.
@@ -115,7 +116,9 @@ def _flatten(contents: FileContents) -> tuple[dict[str, FlatNetwork], list[str]]
     match contents.root:
         case (Instance() as G, Instance() as D, Instance() as Gs):
             found = {"G": G, "D": D, "G_ema": Gs}
-            return {net: _from_tensorflow(n, most_bytes) for net, n in found.items()}, []
+            flat = {net: _from_tensorflow(n, most_bytes) for net, n in found.items()}
+            versions = [n.state.get("version") for n in found.values()]
+            return flat, _version_notes(versions, _TENSORFLOW_VERSIONS)
         case dict() as entries if any(isinstance(entry, Module) for entry in entries.values()):
             modules = {
                 net: entry
@@ -123,7 +126,7 @@ def _flatten(contents: FileContents) -> tuple[dict[str, FlatNetwork], list[str]]
                 if net in NETWORKS and isinstance(entry, Module)
             }
             flat = {net: _from_torch(net, m, most_bytes) for net, m in modules.items()}
-            return flat, _version_notes(modules)
+            return flat, _version_notes([m.version for m in modules.values()], _TORCH_VERSIONS)
         case dict() as entries:
             return _from_tensors(entries, most_bytes), [
                 "The file has tensors alone: activations and clamps are taken to be StyleGAN2's."
@@ -196,12 +199,10 @@ def _split_names(entries: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
     return found
 
 
-def _version_notes(modules: Mapping[str, Module]) -> list[str]:
-    """Notes about versions that are not known; what is read has been the same in all."""
-    versions = {m.version for m in modules.values() if isinstance(m.version, int)}
-    if versions <= {_KNOWN_VERSION}:
-        return []
-    return [f"Objects of version {shorten(map(str, versions))}: {_KNOWN_VERSION} is known."]
+def _version_notes(versions: list[Any], known: set[int]) -> list[str]:
+    """Notes about versions that are not known; what is read has been the same in all so far."""
+    strange = {str(v)[:20] for v in versions if isinstance(v, (int, str)) and v not in known}
+    return [f"Its objects are of version {shorten(strange)}, which is not known."] * bool(strange)
 
 
 def _load(net: str, network: FlatNetwork) -> LoadedNetwork:

@@ -277,6 +277,8 @@ def _convert(
     for name, array in arrays.items():
         if name.endswith("4x4/Dense/weight") and array.shape[1] % 16:
             raise CheckpointFileError(f"{name} does not make 4x4 feature maps.")
+    if not any("4x4/" in name for name in arrays):
+        raise CheckpointFileError("The layers of 4x4 px are missing: the file is damaged.")
     return params_from_official(arrays, network=network, fused_scale=fused_scale)
 
 

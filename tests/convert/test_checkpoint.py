@@ -179,7 +179,7 @@ def test_other_versions_are_read_with_a_note(tmp_path):
     module = make_module(_tensors("D"))
     module.version = 7
     loaded = load_checkpoint(_save(tmp_path, {"D": module}))
-    assert loaded.notes == ("Objects of version 7: 6 is known.",)
+    assert loaded.notes == ("Its objects are of version 7, which is not known.",)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_networks_with_other_tensors_are_refused(tmp_path, rng):
         ("G", read_case("pggan_G_r16")[0], "G_paper"),
     ]
     refused = 0
-    for i in range(40):
+    for i in range(24):
         net, arrays, function = cases[i % len(cases)]
         arrays = dict(arrays)
         DAMAGES[i % len(DAMAGES)](arrays, sorted(arrays)[rng.integers(len(arrays))])
@@ -239,7 +239,7 @@ def test_networks_with_other_tensors_are_refused(tmp_path, rng):
             load_checkpoint(path, networks=[net])
         except CheckpointFileError:
             refused += 1
-    assert refused > 25
+    assert refused > 15
 
 
 def test_networks_are_those_that_are_asked_for():

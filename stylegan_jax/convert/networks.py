@@ -18,6 +18,8 @@ from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE, size_at
 
 # Names that an error lists.
 _MOST_SHOWN = 12
+# Longest filter that is taken over.
+_MOST_TAPS = 64
 # More layers than any mapping network has.
 MOST_LAYERS = 64
 
@@ -137,6 +139,16 @@ def number(value: Any, what: str) -> float:
     if not is_number or not abs(value) <= 1e9:
         raise CheckpointFileError(f"{what} is {str(value)[:80]!r}, which is no number.")
     return value
+
+
+def filter_taps(value: Any) -> tuple[float, ...]:
+    """Returns the taps of a filter among the settings of a file; they are scaled to sum 1 later."""
+    if not isinstance(value, list) or not 0 < len(value) <= _MOST_TAPS:
+        raise CheckpointFileError(f"A filter is {str(value)[:80]!r}, which is no list of taps.")
+    taps = tuple(number(tap, "A filter's tap") for tap in value)
+    if abs(sum(taps)) < 1e-6:
+        raise CheckpointFileError(f"A filter has the taps {taps[:8]}, whose sum is 0.")
+    return taps
 
 
 def make_loaded(

@@ -12,6 +12,7 @@ from stylegan_jax.convert.networks import (
     check_names,
     check_resolutions,
     count_layers,
+    filter_taps,
     fit_channels,
     make_loaded,
     number,
@@ -330,11 +331,7 @@ def _fused_scale(given: Mapping[str, Any], default: Any) -> Any:
 def _blur_filter(given: Mapping[str, Any], default: Any) -> tuple[float, ...] | None:
     """The taps of the blur; None: there is none."""
     taps = given.get("blur_filter", default)
-    if not taps:
-        return None
-    if not isinstance(taps, list) or len(taps) > 64:
-        raise CheckpointFileError("blur_filter is no list of numbers.")
-    return tuple(number(tap, "A tap of blur_filter") for tap in taps)
+    return filter_taps(taps) if taps else None
 
 
 def _count(given: Mapping[str, Any], name: str, default: int) -> int:

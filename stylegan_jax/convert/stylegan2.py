@@ -12,6 +12,7 @@ from stylegan_jax.convert.networks import (
     check_names,
     check_resolutions,
     count_layers,
+    filter_taps,
     fit_channels,
     make_loaded,
     number,
@@ -19,8 +20,7 @@ from stylegan_jax.convert.networks import (
 )
 from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.convert.readers.trees import FlatNetwork
-from stylegan_jax.models.layers import block_resolutions
-from stylegan_jax.sizes import SQUARE_BASE
+from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE
 
 
 def params_from_official(
@@ -105,8 +105,6 @@ _D_RANKS = _MAPPING_RANKS | {
     r"b4\.(fc|out)\.bias": 1,
     r"b\d+\..*resample_filter": None,
 }
-# Longest filter that is taken over.
-_MOST_TAPS = 64
 
 
 def load_generator(network: FlatNetwork) -> LoadedNetwork:
@@ -127,7 +125,7 @@ def load_generator(network: FlatNetwork) -> LoadedNetwork:
     fc0_in = tensor(arrays, "mapping.fc0.weight").shape[1]
     const = tensor(arrays, "synthesis.b4.const").shape
 
-    blocks = {res: f"synthesis.b{res}" for res in block_resolutions(resolution)}
+    blocks = {res: f"synthesis.b{res}" for res in RESOLUTIONS if res <= resolution}
     widths = {r: tensor(arrays, f"{b}.conv1.weight").shape[0] for r, b in blocks.items()}
     embed = arrays["mapping.embed.weight"].shape if "mapping.embed.weight" in arrays else (0, 0)
     if fc0_in <= embed[0]:
@@ -160,7 +158,7 @@ def load_discriminator(network: FlatNetwork) -> LoadedNetwork:
     check_names(arrays, _D_RANKS)
     resolution = _resolution(arrays, r"b(\d+)\..*")
     b4_out, b4_in = tensor(arrays, "b4.conv.weight").shape[:2]
-    blocks = {res: f"b{res}" for res in block_resolutions(resolution)}
+    blocks = {res: f"b{res}" for res in RESOLUTIONS if res <= resolution}
     widths = {
         res: b4_out if res == 4 else tensor(arrays, f"{block}.conv0.weight").shape[0]
         for res, block in blocks.items()
@@ -277,20 +275,16 @@ def _architecture(network: FlatNetwork, blocks: dict[int, str], colours: str) ->
 
 def _resample_filter(network: FlatNetwork, name: str) -> tuple[float, ...]:
     """The FIR taps along one axis: as stated, if the tensor says the same, else the tensor's."""
-    stated = _option(network, "", "resample_filter", [1, 3, 3, 1])
-    taps = [number(t, "A filter's tap") for t in stated] if isinstance(stated, list) else [1.0]
+    taps = filter_taps(_option(network, "", "resample_filter", [1, 3, 3, 1]) or [1])
     stored = network.arrays.get(name)
     if stored is None:
-        return tuple(taps)
+        return taps
     # Two axes hold the product of the taps with themselves, of sum 1.
     own = np.asarray(stored, np.float64)
-    own = own.sum(axis=0) if own.ndim == 2 else own
-    if own.ndim != 1 or not 0 < own.size <= _MOST_TAPS:
-        raise CheckpointFileError(f"{name} of shape {stored.shape} is no filter.")
-    total = sum(taps)
-    if own.size == len(taps) and total and np.allclose(np.divide(taps, total), own, atol=1e-6):
-        return tuple(taps)
-    return tuple(float(t) for t in own)
+    own = filter_taps((own.sum(axis=0) if own.ndim == 2 else own).tolist())
+    if len(own) == len(taps) and np.allclose(np.divide(taps, sum(taps)), own, rtol=0, atol=1e-6):
+        return taps
+    return own
 
 
 def _state_buffers(buffers: dict[str, Any]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def test_groups_of_one_are_none():
     ("name", "changes", "message"),
     [
         ("sg1_G_r16_auto", {"fused_scale": "some"}, "fused_scale"),
-        ("sg1_G_r16_auto", {"blur_filter": "x"}, "blur_filter"),
-        ("sg1_G_r16_auto", {"blur_filter": [None]}, "tap of blur_filter"),
+        ("sg1_G_r16_auto", {"blur_filter": "x"}, "no list of taps"),
+        ("sg1_G_r16_auto", {"blur_filter": [None]}, "filter's tap"),
         ("sg1_G_r16_auto", {"nonlinearity": []}, "Activation"),
         ("sg1_G_r16_auto", {"mapping_lrmul": "x"}, "mapping_lrmul"),
         ("sg1_D_r16", {"mbstd_group_size": -1}, "no count"),

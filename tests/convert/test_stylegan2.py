@@ -66,7 +66,7 @@ def test_filters_are_those_of_the_tensors():
     network = load_generator(FlatNetwork("", arrays, {"resample_filter": [1, 3, 3, 1]}))
     assert network.kwargs["resample_filter"] == (0.25, 0.5, 0.25)
     arrays["synthesis.b32.resample_filter"] = np.ones((1, 2, 3), np.float32)
-    with pytest.raises(CheckpointFileError, match="no filter"):
+    with pytest.raises(CheckpointFileError, match="tap is"):
         load_generator(FlatNetwork("", arrays))
 
 
@@ -87,6 +87,8 @@ def test_layers_say_what_they_do():
         ({"mapping_kwargs": {"activation": ["a"]}}, {}, "Activation"),
         ({}, {"synthesis.b4.conv1.activation": "gelu2"}, "Activation 'gelu2' is not known"),
         ({"resample_filter": ["a"]}, {}, "tap is 'a'"),
+        ({"resample_filter": [1, -1]}, {}, "whose sum is 0"),
+        ({"resample_filter": [1] * 65}, {}, "no list of taps"),
     ],
 )
 def test_settings_that_cannot_be(kwargs, facts, message):

@@ -163,16 +163,16 @@ class _Countdown:
 
     left: int
 
-    def step(self) -> None:
-        """Counts one."""
-        self.left -= 1
+    def step(self, text: str = "") -> None:
+        """Counts a value; long texts count as several, since they are shown in errors."""
+        self.left -= 1 + len(text) // 64
         if self.left < 0:
             raise CheckpointFileError("The file's settings unfold to more than any network has.")
 
 
 def _plain(value: Any, countdown: _Countdown, levels: int) -> Any:
     """Copies one value and what is in it."""
-    countdown.step()
+    countdown.step(value if isinstance(value, str) else "")
     if levels == 0:
         raise CheckpointFileError(f"The file's settings nest deeper than {MOST_LEVELS} levels.")
     if isinstance(value, np.generic):

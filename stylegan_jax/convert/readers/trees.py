@@ -53,7 +53,8 @@ def flatten_module(root: Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
     while waiting:
         prefix, module, level = waiting.pop()
         seen += 1
-        if level > MOST_LEVELS or seen > MOST_NAMES:
+        # Of names, too, there is an end: those of parts of parts grow with every level.
+        if level > MOST_LEVELS or seen > MOST_NAMES or len(prefix) > _LONGEST_NAME:
             raise CheckpointFileError("A network of absurdly many parts: the file is damaged.")
         if not isinstance(module, Module):
             raise CheckpointFileError(f"{prefix or 'A network'} is no module of torch: damaged.")
@@ -64,11 +65,12 @@ def flatten_module(root: Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
                     raise CheckpointFileError(f"{prefix}{name} is no tensor: the file is damaged.")
                 tensors[prefix + name] = tensor
         for name, value in module.state.items():
-            if type(name) is str and isinstance(value, (str, int, float, np.generic, type(None))):
+            is_fact = isinstance(value, (str, int, float, np.generic, type(None)))
+            if is_fact and type(name) is str and len(name) <= _LONGEST_NAME:
                 facts[prefix + name] = value.item() if isinstance(value, np.generic) else value
         for name, child in _items(module, "_modules"):
             waiting.append((f"{prefix}{name}.", child, level + 1))
-        if len(tensors) + len(facts) > 20 * MOST_NAMES:
+        if len(tensors) + len(facts) > 4 * MOST_NAMES:
             raise CheckpointFileError("A network of absurdly many names: the file is damaged.")
     return tensors, facts
 

@@ -134,10 +134,10 @@ def twice(levels: int) -> bytes:
 
 def modules_twice(levels: int) -> bytes:
     """A module that has a module under two names, which has one under two names, ..."""
-    module = make_module({"weight": np.zeros(2, np.float32)})
+    module = make_module({"weight": np.zeros(2, np.float32)}, **{"x" * 150: 1})
     for _ in range(levels):
         parent = make_module({})
-        parent.state["_modules"] = {"a": module, "b": module}
+        parent.state["_modules"] = {"a": module, "b" * 100: module}
         module = parent
     return write_pickle({"G": module})
 
@@ -167,6 +167,7 @@ def bombs() -> dict[str, bytes]:
         "twice as key": twice(60) + b"\x85}h\x3cNs.",
         "modules": modules_twice(40),
         "itself": b"\x80\x04}\x94U\x01Gh\x00s.",
+        "long texts": write_pickle({"settings": ["a" * 10**5] * 10**4}),
         # The same large value under many names, or changed again and again.
         "names": write_pickle({"G": one_tensor_of_many_names(5000)}),
         "variables": write_pickle((make_network("G", "G", variables, {}),) * 3),

@@ -170,7 +170,10 @@ def make_loaded(
         given = ", ".join(f"{key}={kwargs[key]!r}" for key in sorted(unknown))
         raise CheckpointFileError(f"The network has {given}: {name!r} here has no such option.")
 
-    network = nnx.eval_shape(lambda: build(**kwargs, rngs=nnx.Rngs(0)))
+    try:
+        network = nnx.eval_shape(lambda: build(**kwargs, rngs=nnx.Rngs(0)))
+    except (ValueError, ArithmeticError) as error:
+        raise CheckpointFileError(f"No {name!r} can be made with {kwargs}: {error}") from error
     wanted = _shapes(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
     if is_generator:
         wanted |= _buffer_shapes(network, kwargs)

@@ -87,3 +87,9 @@ def test_what_does_not_fit_is_told():
 def test_options_that_are_not_there():
     with pytest.raises(CheckpointFileError, match="has future=3: 'stylegan2' here has no such"):
         make_loaded("stylegan2", KWARGS | {"future": 3}, {}, {}, is_generator=False)
+
+
+def test_settings_that_no_network_takes():
+    with pytest.raises(CheckpointFileError, match="No 'stylegan2' can be made with .*'round'"):
+        kwargs = KWARGS | {"architecture": "round"}
+        make_loaded("stylegan2", kwargs, {}, {}, is_generator=False)

@@ -141,6 +141,25 @@ def number(value: Any, what: str) -> float:
     return value
 
 
+def check_stated(
+    kwargs: Mapping[str, Any], given: Mapping[str, Any], renamed: Mapping[str, str]
+) -> None:
+    """Sees to it that the sizes a file states are those that its tensors have.
+
+    Args:
+        kwargs: Our arguments, by the tensors.
+        given: The file's settings.
+        renamed: Their names -> ours.
+    """
+    for theirs, ours in renamed.items():
+        stated = given.get(theirs)
+        if type(stated) is int and ours in kwargs and stated != kwargs[ours]:
+            raise CheckpointFileError(
+                f"The file states {theirs}={stated}, but its tensors are those of "
+                f"{kwargs[ours]}: it is damaged, or a network that is not known here."
+            )
+
+
 def filter_taps(value: Any) -> tuple[float, ...]:
     """Returns the taps of a filter among the settings of a file; they are scaled to sum 1 later."""
     if not isinstance(value, list) or not 0 < len(value) <= _MOST_TAPS:

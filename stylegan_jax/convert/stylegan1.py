@@ -11,6 +11,7 @@ from stylegan_jax.convert.networks import (
     activation,
     check_names,
     check_resolutions,
+    check_stated,
     count_layers,
     filter_taps,
     fit_channels,
@@ -179,6 +180,16 @@ _D_RANKS = _COLOURS | {
 }
 
 
+# Settings of sizes, under their names and ours.
+_SIZES = {
+    "latent_size": "z_dim",
+    "label_size": "c_dim",
+    "dlatent_size": "w_dim",
+    "resolution": "img_resolution",
+    "num_channels": "img_channels",
+}
+
+
 def load_generator(network: FlatNetwork) -> LoadedNetwork:
     """Makes a generator of official StyleGAN 1 variables.
 
@@ -220,6 +231,7 @@ def load_generator(network: FlatNetwork) -> LoadedNetwork:
     )
     if z_dim < 1:
         raise CheckpointFileError("A mapping network without a latent: the file is damaged.")
+    check_stated(kwargs, given, _SIZES)
     return make_loaded("stylegan1", kwargs, params, buffers, is_generator=True)
 
 
@@ -237,6 +249,7 @@ def load_progan_generator(network: FlatNetwork) -> LoadedNetwork:
     )
     if c_dim < 0 or kwargs["z_dim"] < 1:
         raise CheckpointFileError("A generator without a latent: the file is damaged.")
+    check_stated(kwargs, given, _SIZES)
     return make_loaded("progan", kwargs, params, {}, is_generator=True)
 
 
@@ -264,6 +277,7 @@ def load_discriminator(network: FlatNetwork, *, is_progan: bool) -> LoadedNetwor
         mbstd_num_channels=num_channels if group_size > 1 else 0,
         mbstd_grouping="strided",
     )
+    check_stated(kwargs, given, _SIZES if not is_progan else {"resolution": "img_resolution"})
     if is_progan:
         kwargs |= dict(c_dim=0, fused_scale=bool(fused_scale))
     return make_loaded("progressive", kwargs, params, {}, is_generator=False)

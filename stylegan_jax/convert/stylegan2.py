@@ -11,6 +11,7 @@ from stylegan_jax.convert.networks import (
     activation,
     check_names,
     check_resolutions,
+    check_stated,
     count_layers,
     filter_taps,
     fit_channels,
@@ -107,6 +108,10 @@ _D_RANKS = _MAPPING_RANKS | {
 }
 
 
+# Arguments that have the same name there.
+_SIZES = {name: name for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")}
+
+
 def load_generator(network: FlatNetwork) -> LoadedNetwork:
     """Makes a generator of official StyleGAN2-ADA or StyleGAN3-repository tensors.
 
@@ -145,6 +150,7 @@ def load_generator(network: FlatNetwork) -> LoadedNetwork:
         **_changed("act", _option(network, "synthesis.b4.conv1.activation", "activation", "lrelu")),
         **({} if const[1:] == SQUARE_BASE else {"base_grid": const[1:]}),
     )
+    check_stated(kwargs, network.kwargs, _SIZES)
     params, buffers = params_from_official(arrays)
     return make_loaded("stylegan2", kwargs, params, _state_buffers(buffers), is_generator=True)
 
@@ -187,6 +193,7 @@ def load_discriminator(network: FlatNetwork) -> LoadedNetwork:
         **_changed("act", facts.get(f"b{resolution}.fromrgb.activation", "lrelu")),
         **_changed("epilogue_act", facts.get("b4.conv.activation", "lrelu")),
     )
+    check_stated(kwargs, network.kwargs, _SIZES)
     params, _ = params_from_official(arrays)
     return make_loaded("stylegan2", kwargs, params, {}, is_generator=False)
 

@@ -23,6 +23,14 @@ _LAYERS = {
     "FromRGB": "fromrgb",
     "Skip": "skip",
 }
+# Settings of sizes -> those of the PyTorch version.
+_SIZES = {
+    "latent_size": "z_dim",
+    "label_size": "c_dim",
+    "dlatent_size": "w_dim",
+    "resolution": "img_resolution",
+    "num_channels": "img_channels",
+}
 # Variables of a modulated convolution -> theirs in PyTorch.
 _LEAVES = {"mod_weight": "affine.weight", "mod_bias": "affine.bias"}
 
@@ -119,6 +127,7 @@ def _settings(given: dict[str, Any], *, is_progressive: bool) -> dict[str, Any]:
         # None: pixels are repeated, and averaged.
         "resample_filter": given.get("resample_kernel", [1, 3, 3, 1]) or [1, 1],
     }
+    kwargs |= {ours: given[theirs] for theirs, ours in _SIZES.items() if theirs in given}
     return kwargs | ({"architecture": "progressive"} if is_progressive else {})
 
 

@@ -4,6 +4,7 @@ import pytest
 from stylegan_jax.convert.networks import (
     check_names,
     check_resolutions,
+    check_stated,
     count_layers,
     fit_channels,
     make_loaded,
@@ -93,3 +94,11 @@ def test_settings_that_no_network_takes():
     with pytest.raises(CheckpointFileError, match="No 'stylegan2' can be made with .*'round'"):
         kwargs = KWARGS | {"architecture": "round"}
         make_loaded("stylegan2", kwargs, {}, {}, is_generator=False)
+
+
+def test_stated_sizes():
+    names = {"latent_size": "z_dim", "other": "none", "depth": "layers"}
+    check_stated({"z_dim": 8}, {"latent_size": 8, "other": 3, "depth": 4}, names)
+    check_stated({"z_dim": 8}, {"latent_size": None}, names)
+    with pytest.raises(CheckpointFileError, match="latent_size=9, but its tensors are those of 8"):
+        check_stated({"z_dim": 8}, {"latent_size": 9}, names)

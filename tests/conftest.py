@@ -21,6 +21,9 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
 
+# Imported before the hook: it reads files in thousands of small steps, which checks of types would
+# make a hundred times slower.
+import stylegan_jax.convert.readers.files  # noqa: E402, F401
 import tests.typechecking  # noqa: E402, F401
 
 install_import_hook("stylegan_jax", "tests.typechecking.typechecker")

@@ -5,8 +5,9 @@ import pytest
 
 from stylegan_jax.configs import ffhq
 from stylegan_jax.run.checkpoint import CheckpointStore
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.tools.generator import Generator
-from stylegan_jax.training.build import ImageShape, make_setup
+from stylegan_jax.training.build import make_setup
 
 
 @pytest.fixture(scope="session")

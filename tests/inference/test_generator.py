@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from stylegan_jax.inference import Generator
+from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.restore import restore_subtree
-from stylegan_jax.tools import generator as generator_file
-from stylegan_jax.tools.generator import Generator, parse_seeds
 from stylegan_jax.training.build import make_generator as make_structure
 
 LAYERS = [("b4", "conv1"), ("b8", "conv0"), ("b8", "conv1"), ("b16", "conv0"), ("b16", "conv1")]
@@ -97,22 +97,29 @@ def test_random_images_in_company_and_alone(generator):
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "random"])
-def test_chunks_do_not_show(generator, monkeypatch, noise_mode):
-    kwargs = dict(noise_mode=noise_mode, truncation_psi=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
-    whole = generator.images(range(7), **kwargs)
-    monkeypatch.setattr(generator_file, "CHUNK", 3)
-    sizes = []
-    run = generator._synthesize
-    monkeypatch.setattr(
-        generator, "_synthesize", lambda p, ws, *rest: sizes.append(len(ws)) or run(p, ws, *rest)
-    )
-    parts = generator.images(range(7), **kwargs)
-    assert sizes == [3, 3, 3], "one shape: the last chunk is filled up"
-    assert_same_levels(parts, whole)
+def test_an_image_has_the_same_bits_in_any_company(generator, noise_mode):
+    kwargs = dict(noise_mode=noise_mode, dtype="float32")
+    whole = generator.sample(range(5), **kwargs)
+    np.testing.assert_array_equal(generator.sample([3], **kwargs)[0], whole[3])
+    np.testing.assert_array_equal(generator.sample([4, 3, 3], **kwargs), whole[[4, 3, 3]])
     # Noise of its own for each image is cut along.
-    ws = generator.styles(range(7), truncation_psi=kwargs["truncation_psi"])
     if noise_mode == "random":
-        assert_same_levels(generator.synthesize(ws, generator.random_noise(range(7))), whole)
+        ws, noise = generator.styles(range(5)), generator.random_noise(range(5))
+        np.testing.assert_array_equal(generator.synthesis(ws, noise, dtype="float32"), whole)
+
+
+def test_batches_of_accelerators(generator, monkeypatch):
+    """Powers of two; what fills a part up does not show."""
+    whole = generator.sample(range(7), noise_mode="random")
+    monkeypatch.setattr(generator, "_batch_sizes", (4, 2, 1))
+    sizes = []
+    run = generator._draw_pixels
+    monkeypatch.setattr(
+        generator, "_draw_pixels", lambda *args: sizes.append(len(args[2])) or run(*args)
+    )
+    assert_same_levels(generator.sample(range(7), noise_mode="random"), whole)
+    assert_same_levels(generator.sample(range(5), noise_mode="random"), whole[:5])
+    assert sizes == [4, 4, 4, 1]
 
 
 def test_errors_say_what_to_do(workdir, generator, tmp_path):

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "augment": {"ops"},
     "models": {"ops", "sizes"},
     "metrics": {"models", "ops", "sizes"},
-    "convert": {"models", "ops", "sizes"},
+    "convert": {"files", "models", "ops", "sizes"},
     "data": {"files", "sizes"},
     "training": {"errors", "models", "losses", "augment", "ops", "sizes"},
     "run": {

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "augment": {"ops"},
     "models": {"ops", "sizes"},
     "metrics": {"models", "ops", "sizes"},
-    "convert": {"models", "ops", "sizes"},
+    "convert": {"files", "models", "ops", "sizes"},
     "data": {"files", "sizes"},
     # Only `workdir` needs run and training: an export is opened without.
     "inference": {"files", "sizes", "convert", "models", "ops", "run", "training"},

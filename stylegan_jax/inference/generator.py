@@ -1,5 +1,6 @@
 """A trained generator: seeds to latents, latents to styles, styles and noise to images."""
 
+import dataclasses
 import functools
 import zlib
 from collections.abc import Sequence
@@ -25,9 +26,10 @@ from stylegan_jax.inference.programs import (
     to_grey_levels,
 )
 from stylegan_jax.inference.seeds import check_seeds, draw_latents
+from stylegan_jax.inference.stablehlo import PLATFORMS, write_sampler
 from stylegan_jax.models import GENERATORS, make_model
 from stylegan_jax.models.blocks import Noise
-from stylegan_jax.sizes import SQUARE_BASE, ImageShape, Size, size_at
+from stylegan_jax.sizes import ImageShape, Size
 
 # The noise that was drawn with the network, new noise, or zeros.
 NOISE_MODES = ("const", "random", "none")
@@ -41,6 +43,8 @@ class Generator:
 
     Attributes:
         origin: What was loaded: path, network, family, kimg.
+        network: Its name, the arguments of its constructor, parameters and buffers.
+        structure: Its modules without parameters.
         shape: Sizes of its images and labels.
         class_names: Names of its classes; empty where it has none or they are not known.
         config: Config of the run that trained it; None for files of other projects.
@@ -68,32 +72,32 @@ class Generator:
         self.class_names: list[str] = list(opened.class_names)
 
         # The structure, which the arguments of its constructor give.
-        kwargs = dict(opened.network.kwargs)
+        self.network = opened.network
         if compute_dtype is not None:
-            kwargs["num_bf16_res"] = _BF16_RES[compute_dtype]
-        graphdef, _ = make_model(GENERATORS[opened.network.name], **kwargs)
-        self._params = jax.device_put(opened.network.params)
-        self._moving = jax.device_put(opened.moving)
-        self._buffers = opened.network.buffers
+            kwargs = {**opened.network.kwargs, "num_bf16_res": _BF16_RES[compute_dtype]}
+            self.network = dataclasses.replace(opened.network, kwargs=kwargs)
+        graphdef, _ = make_model(GENERATORS[self.network.name], **self.network.kwargs)
         self.structure = Structure(graphdef, opened.resolution, opened.fade)
+        self._params = jax.device_put(self.network.params)
+        self._moving = jax.device_put(self.network.buffers.get("moving", {}))
 
         # What callers need to know in order to draw latents, styles and noise.
         G = nnx.merge(graphdef, self._params)
-        height, width = size_at(G.img_resolution, kwargs.get("base_grid", SQUARE_BASE))
+        height, width = self.network.size
+        kwargs = self.network.kwargs
         self.shape = ImageShape(height, width, kwargs["img_channels"], kwargs["c_dim"])
         self.z_dim: int = G.z_dim
         self.w_dim: int = G.w_dim
         self.num_ws: int = G.num_ws
         self.has_styles: bool = G.has_styles
-        self.w_avg = np.asarray(self._buffers["w_avg"]) if self.has_styles else None
+        self.w_avg = np.asarray(self.network.buffers["w_avg"]) if self.has_styles else None
         self._layers = G.noise_layers
 
         # Compiled on first use.
+        draw = functools.partial(draw_images, self.structure)
         self._map = jax.jit(functools.partial(map_latents, self.structure))
-        self._draw = jax.jit(functools.partial(draw_images, self.structure))
-        self._draw_pixels = jax.jit(
-            lambda *args: to_grey_levels(draw_images(self.structure, *args))
-        )
+        self._draw = jax.jit(draw)
+        self._draw_pixels = jax.jit(lambda *args: to_grey_levels(draw(*args)))
         self._draw_noise = make_noise_program(self._layers, G.img_resolution)
         self._batch_sizes = batch_sizes()
 
@@ -121,7 +125,7 @@ class Generator:
     def fingerprint(self) -> str:
         """Returns 8 hexadecimal digits that change when the network does."""
         crc = 0
-        for leaf in jax.tree.leaves((self._params, self._buffers, self._moving)):
+        for leaf in jax.tree.leaves((self.network.params, self.network.buffers)):
             crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
         return f"{crc:08x}"
 
@@ -151,7 +155,7 @@ class Generator:
         noise: Noise = {}
         # Zeros rather than nothing: the same program serves every choice of layers.
         for block, layer in self.noise_layers():
-            values = self._buffers["noise_const"][block][layer]
+            values = self.network.buffers["noise_const"][block][layer]
             kept = layers is None or (block, layer) in layers
             noise.setdefault(block, {})[layer] = values if kept else values * 0
         return noise
@@ -406,6 +410,23 @@ class Generator:
     def pil(self, seeds: Sequence[int], **kwargs) -> list[Image.Image]:
         """Draws one picture per seed for Pillow; arguments as in `sample`."""
         return to_pil(self.sample(seeds, **kwargs))
+
+    def export_stablehlo(
+        self,
+        path: epath.PathLike,
+        *,
+        platforms: Sequence[str] = PLATFORMS,
+        dtype: Pixels = "uint8",
+    ) -> None:
+        """Writes one function that draws without this package; see `stablehlo.py`."""
+        write_sampler(
+            path,
+            self.network,
+            self.structure,
+            platforms=platforms,
+            as_uint8=dtype == "uint8",
+            class_names=self.class_names,
+        )
 
     # What the tools call them.
     images = sample

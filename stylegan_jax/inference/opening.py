@@ -14,7 +14,6 @@ from stylegan_jax.convert.checkpoint import load_checkpoint
 from stylegan_jax.convert.networks import LoadedNetwork
 from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.files import as_path
-from stylegan_jax.models.blocks import Moving
 
 # What draws images.
 GENERATOR_NETWORKS = ("G_ema", "G")
@@ -52,7 +51,6 @@ class Opened:
         network: Its structure, parameters and buffers.
         class_names: Names of its classes, or none.
         config: Config of the run that trained it, an `ml_collections.ConfigDict`, where it is one.
-        moving: What the network itself moved in training.
         resolution: Where a network stands that has not grown to its size; None: at its size.
         fade: Share of the resolution below, where one was growing in.
     """
@@ -61,7 +59,6 @@ class Opened:
     network: LoadedNetwork
     class_names: tuple[str, ...] = ()
     config: Any = None
-    moving: Moving = dataclasses.field(default_factory=dict)
     resolution: int | None = None
     fade: float | None = None
 

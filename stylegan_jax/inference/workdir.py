@@ -32,6 +32,8 @@ def open_run(path: epath.PathLike, *, step: int | str, network: str) -> Opened:
 
     # A checkpoint leaves out what is empty: noise of networks without, what the network moves.
     buffers = {key: stats[key] for key in ("w_avg", "noise_const") if key in stats}
+    if "G" in stats:
+        buffers["moving"] = stats["G"]
     # A run that is stopped while it grows draws as far as it has come.
     level = level_at(config, meta["nimg"])
     fade = level.fade(meta["nimg"])
@@ -40,7 +42,6 @@ def open_run(path: epath.PathLike, *, step: int | str, network: str) -> Opened:
         LoadedNetwork(name, kwargs, trees[network], buffers),
         class_names=tuple(meta["data"]["class_names"]),
         config=config,
-        moving=stats.get("G", {}),
         resolution=level.resolution,
         fade=None if fade is None else float(fade),
     )

@@ -75,6 +75,12 @@ def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
     return best
 
 
+def saved_names(directory: epath.PathLike, *, step: int | str = "latest") -> set[str]:
+    """Lists the top level of a checkpoint, such as `G_ema`; arguments and errors as below."""
+    record = read_record(_find_step(directory, step))
+    return {path.split("/")[0] for path in record["leaves"]}
+
+
 def restore_subtree(
     directory: epath.PathLike,
     names: Sequence[str],

@@ -2,15 +2,15 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
-from stylegan_jax.models.blocks import BaseGenerator, make_noise
+from stylegan_jax.models.blocks import BaseGenerator, Network, make_noise
 from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.sizes import RESOLUTIONS, Size, find_base_grid
 from stylegan_jax.training.objectives import init_stats
@@ -175,6 +175,30 @@ def _make_model(
     formulation: Formulation | None,
 ) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of one network."""
+    name, kwargs = _read_network(builders, settings, net, shape)
+    return make_model(builders[name], **kwargs, formulation=formulation)
+
+
+def network_arguments(
+    config: ConfigDict, shape: ImageShape, net: Literal["G", "D"]
+) -> tuple[str, dict[str, Any]]:
+    """What the config's generator or discriminator is made with.
+
+    Returns:
+        `(name, kwargs)`: the key of `GENERATORS` or `DISCRIMINATORS`, and the arguments of its
+        constructor, without `rngs` and `formulation`.
+
+    Raises:
+        ValueError: A setting that the network does not have.
+    """
+    builders = DISCRIMINATORS if net == "D" else GENERATORS
+    return _read_network(builders, config[net], net, shape)
+
+
+def _read_network(
+    builders: Mapping[str, type[Network]], settings: ConfigDict, net: str, shape: ImageShape
+) -> tuple[str, dict[str, Any]]:
+    """Reads name and arguments of a network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()
@@ -188,8 +212,7 @@ def _make_model(
             f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
             f"network. It knows {', '.join(sorted(known - set(_FROM_DATA)))}."
         )
-    sizes = {name: getattr(shape, name) for name in _FROM_DATA}
-    return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
+    return name, kwargs | {name: getattr(shape, name) for name in _FROM_DATA}
 
 
 def check_config(config: ConfigDict, num_devices: int) -> None:

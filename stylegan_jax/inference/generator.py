@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import zlib
 from collections.abc import Sequence
-from typing import Literal
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from PIL import Image
 
 from stylegan_jax.inference.cache import keep_programs
 from stylegan_jax.inference.classes import check_labels, find_class, one_hot
-from stylegan_jax.inference.opening import Origin, open_generator
+from stylegan_jax.inference.opening import open_generator
 from stylegan_jax.inference.pictures import to_pil
 from stylegan_jax.inference.programs import (
     Structure,
@@ -24,6 +23,7 @@ from stylegan_jax.inference.programs import (
     make_noise_program,
     map_latents,
     to_grey_levels,
+    truncate_styles,
 )
 from stylegan_jax.inference.seeds import check_seeds, draw_latents
 from stylegan_jax.inference.stablehlo import PLATFORMS, write_sampler
@@ -33,7 +33,6 @@ from stylegan_jax.sizes import ImageShape, Size
 
 # The noise that was drawn with the network, new noise, or zeros.
 NOISE_MODES = ("const", "random", "none")
-Pixels = Literal["uint8", "float32"]
 # How many of the highest resolutions compute in bfloat16: none, or all that there can be.
 _BF16_RES = {"float32": 0, "bfloat16": 16}
 
@@ -42,12 +41,11 @@ class Generator:
     """A trained generator.
 
     Attributes:
-        origin: What was loaded: path, network, family, kimg.
+        origin: What was loaded: path, network, family, kimg, notes.
         network: Its name, the arguments of its constructor, parameters and buffers.
         structure: Its modules without parameters.
         shape: Sizes of its images and labels.
         class_names: Names of its classes; empty where it has none or they are not known.
-        config: Config of the run that trained it; None for files of other projects.
         z_dim: Length of a latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
@@ -66,18 +64,16 @@ class Generator:
         """Loads a generator; see `load`."""
         if compute_dtype is not None and compute_dtype not in _BF16_RES:
             raise ValueError(f"compute_dtype={compute_dtype!r}: give float32 or bfloat16.")
-        opened = open_generator(path, step=step, network=network)
-        self.origin: Origin = opened.origin
-        self.config = opened.config
-        self.class_names: list[str] = list(opened.class_names)
+        self.origin, found = open_generator(path, step=step, network=network)
+        self.class_names: list[str] = list(found.class_names)
 
         # The structure, which the arguments of its constructor give.
-        self.network = opened.network
+        self.network = found.networks[network]
         if compute_dtype is not None:
-            kwargs = {**opened.network.kwargs, "num_bf16_res": _BF16_RES[compute_dtype]}
-            self.network = dataclasses.replace(opened.network, kwargs=kwargs)
+            kwargs = {**self.network.kwargs, "num_bf16_res": _BF16_RES[compute_dtype]}
+            self.network = dataclasses.replace(self.network, kwargs=kwargs)
         graphdef, _ = make_model(GENERATORS[self.network.name], **self.network.kwargs)
-        self.structure = Structure(graphdef, opened.resolution, opened.fade)
+        self.structure = Structure(graphdef, found.resolution, found.fade)
         self._params = jax.device_put(self.network.params)
         self._moving = jax.device_put(self.network.buffers.get("moving", {}))
 
@@ -96,6 +92,7 @@ class Generator:
         # Compiled on first use.
         draw = functools.partial(draw_images, self.structure)
         self._map = jax.jit(functools.partial(map_latents, self.structure))
+        self._truncate = jax.jit(truncate_styles)
         self._draw = jax.jit(draw)
         self._draw_pixels = jax.jit(lambda *args: to_grey_levels(draw(*args)))
         self._draw_noise = make_noise_program(self._layers, G.img_resolution)
@@ -227,19 +224,23 @@ class Generator:
                 f"truncation_cutoff={truncation_cutoff}: this network has {self.num_ws} layers; "
                 f"give 0 to {self.num_ws}, or none for all."
             )
+        ws = self._check_ws(ws)
         if np.all(np.asarray(truncation_psi) == 1):
             return ws
         self._check_styles(f"truncation_psi={truncation_psi}", "leave it at 1")
-        assert self.w_avg is not None
+        # One psi per image, also where all have the same.
         psi = np.asarray(truncation_psi, np.float32)
         if psi.shape not in ((), (len(ws),)):
             raise ValueError(
                 f"{psi.size} values of truncation_psi for {len(ws)} images: give one each."
             )
-        psi = psi.reshape(-1, 1, 1)
+        psi = np.broadcast_to(psi, len(ws))
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
-        is_changed = (psi != 1) & (np.arange(self.num_ws)[:, None] < cutoff)
-        return np.where(is_changed, self.w_avg + psi * (ws - self.w_avg), ws)
+        return in_parts(
+            lambda index: self._truncate(ws[index], self.w_avg, psi[index], cutoff),
+            len(ws),
+            self._batch_sizes,
+        )
 
     def mix(self, ws: np.ndarray, others: np.ndarray, layers: Sequence[int]) -> np.ndarray:
         """Replaces the styles of some layers by those of other images.
@@ -270,7 +271,7 @@ class Generator:
         noise: str | Noise | None = "const",
         *,
         noise_seeds: Sequence[int] | None = None,
-        dtype: Pixels = "uint8",
+        dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws images from styles.
 
@@ -288,8 +289,7 @@ class Generator:
             ValueError: Another shape, noise, or type.
         """
         ws = self._check_ws(ws)
-        if dtype not in ("uint8", "float32"):
-            raise ValueError(f"dtype={dtype!r}: give uint8 or float32.")
+        _check_dtype(dtype)
         if isinstance(noise, str) and noise not in NOISE_MODES:
             raise ValueError(f"noise={noise!r}: choose {', '.join(NOISE_MODES)}.")
         seeds = np.arange(len(ws)) if noise_seeds is None else np.asarray(noise_seeds)
@@ -321,7 +321,7 @@ class Generator:
         truncation_cutoff: int | None = None,
         noise: str | Noise | None = "const",
         noise_seeds: Sequence[int] | None = None,
-        dtype: Pixels = "uint8",
+        dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws images `[n, h, w, c]`; arguments as in `mapping` and `synthesis`."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
@@ -380,7 +380,7 @@ class Generator:
         noise_mode: str = "const",
         noise_seeds: Sequence[int] | None = None,
         class_idx: int | str | None = None,
-        dtype: Pixels = "uint8",
+        dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws one image per seed, `[n, h, w, c]`; a seed's is the same in any company on a CPU.
 
@@ -416,9 +416,10 @@ class Generator:
         path: epath.PathLike,
         *,
         platforms: Sequence[str] = PLATFORMS,
-        dtype: Pixels = "uint8",
+        dtype: str = "uint8",
     ) -> None:
         """Writes one function that draws without this package; see `stablehlo.py`."""
+        _check_dtype(dtype)
         write_sampler(
             path,
             self.network,
@@ -451,6 +452,12 @@ class Generator:
         return ws
 
 
+def _check_dtype(dtype: str) -> None:
+    """Refuses types that images do not come in."""
+    if dtype not in ("uint8", "float32"):
+        raise ValueError(f"dtype={dtype!r}: give uint8 or float32.")
+
+
 def load(
     path: epath.PathLike,
     *,
@@ -461,8 +468,8 @@ def load(
     """Loads a generator, and keeps its compiled programs for the next start (`cache.py`).
 
     Args:
-        path: A run's workdir, its checkpoints folder or one step; an official pickle; `.pt`,
-            `.pth` or `.safetensors`. Local, or `gs://`.
+        path: A run's workdir, its checkpoints folder or one step; an export; an official pickle,
+            `.pt`, `.pth` or `.safetensors`. Local, or `gs://`.
         step: Of a run: image count (a number, or its digits), `latest` or `best`.
         network: `G_ema`, the average, or `G`.
         compute_dtype: `float32` or `bfloat16` for feature maps; None: as it was trained.

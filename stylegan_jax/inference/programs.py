@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from stylegan_jax.models.blocks import (
     BaseGenerator,
@@ -19,6 +19,7 @@ from stylegan_jax.models.blocks import (
     NoiseLayers,
     broadcast_ws,
     make_noise,
+    truncate,
 )
 from stylegan_jax.ops.pyramid import repeat_pixels
 
@@ -45,17 +46,28 @@ def map_latents(
     params: dict[str, Any],
     z: Float[Array, "n z"],
     c: Float[Array, "n c"],
-) -> Float[Array, "n l w"]:
+) -> Float[Array, "n l w_dim"]:
     """Maps latents and labels to the styles of all layers, which are the same for each."""
     G = nnx.merge(structure.graphdef, params)
     return broadcast_ws(G.mapping(z, c), G.num_ws)
+
+
+def truncate_styles(
+    ws: Float[Array, "n l w_dim"],
+    w_avg: Float[Array, " w_dim"],
+    psi: Float[Array, " n"],
+    cutoff: Int[Array, ""] | int,
+) -> Float[Array, "n l w_dim"]:
+    """Truncates the first `cutoff` layers; where psi is 1 no rounding moves a style."""
+    is_near = (psi[:, None] != 1) & (jnp.arange(ws.shape[1]) < cutoff)  # [n, l]
+    return jnp.where(is_near[..., None], truncate(ws, w_avg, psi), ws)
 
 
 def draw_images(
     structure: Structure,
     params: dict[str, Any],
     moving: dict[str, Any],
-    ws: Float[Array, "n l w"],
+    ws: Float[Array, "n l w_dim"],
     noise: Noise | None,
 ) -> Float[Array, "n h w ch"]:
     """Draws float32 images in [-1, 1], at full size, from styles and noise."""

@@ -26,9 +26,14 @@ from flax import traverse_util
 
 from stylegan_jax.convert.networks import LoadedNetwork
 from stylegan_jax.files import replacing
-from stylegan_jax.inference.programs import Structure, draw_images, map_latents, to_grey_levels
+from stylegan_jax.inference.programs import (
+    Structure,
+    draw_images,
+    map_latents,
+    to_grey_levels,
+    truncate_styles,
+)
 from stylegan_jax.models import GENERATORS, make_model
-from stylegan_jax.models.blocks import truncate
 from stylegan_jax.ops.formulation import FORMULATIONS
 
 # As jax calls them.
@@ -91,9 +96,10 @@ def write_sampler(
     entries: dict[str, Any] = {
         "program": np.frombuffer(program, np.uint8),
         "about": np.frombuffer(json.dumps(about).encode(), np.uint8),
+        **arrays,
     }
     with replacing(path) as file, file.open("wb") as stream:
-        np.savez(stream, **entries, **arrays)
+        np.savez(stream, **entries)
 
 
 def _flat_arrays(network: LoadedNetwork) -> dict[str, np.ndarray]:
@@ -114,12 +120,10 @@ def _make_sample(
         z = given["z"]
         c = given.get("c", jnp.zeros((z.shape[0], 0)))
 
-        # Latents to styles; where nothing is to be truncated no rounding moves them.
+        # Latents to styles.
         ws = map_latents(structure, trees["params"], z, c)
         if "psi" in given:
-            psi = given["psi"]
-            nearer = truncate(ws, trees["w_avg"], psi)
-            ws = jnp.where(psi[:, None, None] == 1, ws, nearer)
+            ws = truncate_styles(ws, trees["w_avg"], given["psi"], ws.shape[1])
 
         # Styles to images.
         moving, noise = trees.get("moving", {}), trees.get("noise_const")

@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from flax import nnx
@@ -144,23 +144,30 @@ def _make_model(
     formulation: Formulation | None,
 ) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of one network."""
-    name, kwargs = _network_arguments(builders, settings, net, shape)
+    name, kwargs = _read_network(builders, settings, net, shape)
     return make_model(builders[name], **kwargs, formulation=formulation)
 
 
-def generator_arguments(config: ConfigDict, shape: ImageShape) -> tuple[str, dict[str, Any]]:
-    """Key of `GENERATORS` and all arguments but `rngs` that make the config's generator.
+def network_arguments(
+    config: ConfigDict, shape: ImageShape, net: Literal["G", "D"]
+) -> tuple[str, dict[str, Any]]:
+    """What the config's generator or discriminator is made with.
+
+    Returns:
+        `(name, kwargs)`: the key of `GENERATORS` or `DISCRIMINATORS`, and the arguments of its
+        constructor, without `rngs` and `formulation`.
 
     Raises:
         ValueError: A setting that the network does not have.
     """
-    return _network_arguments(GENERATORS, config.G, "G", shape)
+    builders = DISCRIMINATORS if net == "D" else GENERATORS
+    return _read_network(builders, config[net], net, shape)
 
 
-def _network_arguments(
+def _read_network(
     builders: Mapping[str, type[Network]], settings: ConfigDict, net: str, shape: ImageShape
 ) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of one network."""
+    """Reads name and arguments of a network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()
@@ -174,7 +181,7 @@ def _network_arguments(
             f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
             f"network. It knows {', '.join(sorted(known - set(_FROM_DATA)))}."
         )
-    return name, kwargs | {key: getattr(shape, key) for key in _FROM_DATA}
+    return name, kwargs | {name: getattr(shape, name) for name in _FROM_DATA}
 
 
 def check_config(config: ConfigDict, num_devices: int) -> None:

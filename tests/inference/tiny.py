@@ -1,5 +1,7 @@
 """Fixtures of one tiny checkpoint: noise strengths that show, or no noise inputs."""
 
+import functools
+
 import jax
 import pytest
 
@@ -12,18 +14,23 @@ from stylegan_jax.training.build import make_setup
 
 @pytest.fixture(scope="session")
 def make_generator(tmp_path_factory):
-    """Loads a shrunken network with a given noise strength; None: one without noise inputs."""
+    """Loads a shrunken network: noise strength (None: no noise inputs), and names of classes."""
     config = ffhq.get_config("smoke").unlock()
     # Programs are compared with layers called one by one, which round bfloat16 more often.
     config.G.num_bf16_res = config.D.num_bf16_res = 0
-    shape = ImageShape(16, 16, 3, 0)
-    _, init = make_setup(config, shape)
-    state = jax.jit(init)(jax.random.key(0))
-    # As training moves it: away from zero.
-    w_avg = 0.1 * jax.random.normal(jax.random.key(1), state.stats["w_avg"].shape)
-    data = {"height": 16, "width": 16, "img_channels": 3, "c_dim": 0, "class_names": []}
 
-    def make(noise_strength):
+    @functools.cache
+    def init_state(c_dim):
+        _, init = make_setup(config, ImageShape(16, 16, 3, c_dim))
+        return jax.jit(init)(jax.random.key(0))
+
+    def make(noise_strength, class_names=()):
+        state = init_state(len(class_names))
+        # As training moves it: away from zero.
+        w_avg = 0.1 * jax.random.normal(jax.random.key(1), state.stats["w_avg"].shape)
+        data = {"height": 16, "width": 16, "img_channels": 3}
+        data |= {"c_dim": len(class_names), "class_names": list(class_names)}
+
         def edit(tree):
             if not isinstance(tree, dict):
                 return tree

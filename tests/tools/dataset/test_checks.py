@@ -118,7 +118,7 @@ def test_sizes(folder):
     assert found(FolderArchive(folder)) == others
     (note,) = check_images(FolderArchive(folder)).notes
     assert note.startswith("no network makes images of 18x18 px. Networks make images whose sides")
-    assert "crop to --resolution=16x16 or --resolution=14x18 with --crop=center-crop" in note
+    assert "crop to --resolution=16 or --resolution=14 with --crop=center-crop" in note
     asked = found(FolderArchive(folder), size=(32, 32))
     assert asked[:5] == [
         (f"{number}.png", "size", "16x16 pixels; 32x32 were asked for") for number in range(5)

@@ -105,10 +105,19 @@ def _halvings(size: Size) -> int | None:
 def nearest_sizes(size: Size) -> list[Size]:
     """Lists the sizes that networks make and that a crop reaches, those that keep most first.
 
-    At most two; none where a side is shorter than 4 px.
+    At most two, squares for squares; none where a side is shorter than 4 px.
     """
-    found = {near for near in _cropped_sizes(size)}
+    found = set(_cropped_squares(size[0]) if size[0] == size[1] else _cropped_sizes(size))
     return sorted(found, key=lambda near: (-near[0] * near[1], near))[:_NEAREST]
+
+
+def _cropped_squares(side: int) -> Iterator[Size]:
+    """Yields the squares within another one."""
+    for resolution in RESOLUTIONS:
+        for base in range(4, 8):
+            made = size_at(resolution, (base, base))
+            if made[0] <= min(side, LARGEST_PX):
+                yield made
 
 
 def _cropped_sizes(size: Size) -> Iterator[Size]:
@@ -133,7 +142,7 @@ def describe_misfit(size: Size) -> str:
     )
     text = f"no network makes images of {describe_size(size)} px. {rule}"
     if near := nearest_sizes(size):
-        flags = " or ".join(f"--resolution={describe_size(other)}" for other in near)
+        flags = " or ".join(f"--resolution={name_size(other)}" for other in near)
         return f"{text}. The nearest: crop to {flags} with --crop=center-crop (or --crop=fit, pad)."
     return f"{text}; a side here is shorter than {SMALLEST_PX} px."
 

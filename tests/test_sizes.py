@@ -50,6 +50,8 @@ def test_the_nearest_are_the_largest_crops():
         # The best crop there is comes first.
         assert near[0][0] * near[0][1] == areas[0], size
     assert sizes.nearest_sizes((1080, 1920)) == [(1024, 1792), (896, 1920)]
+    assert sizes.nearest_sizes((50, 50)) == [(48, 48), (40, 40)]
+    assert sizes.nearest_sizes((1000, 1000)) == [(896, 896), (768, 768)]
     assert sizes.nearest_sizes((3, 100)) == []
 
 

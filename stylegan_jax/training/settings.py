@@ -19,9 +19,9 @@ from stylegan_jax.ops.bias_act import ACTIVATIONS
 from stylegan_jax.sizes import (
     RESOLUTIONS,
     Size,
-    describe_size,
     find_base_grid,
     is_made,
+    name_size,
     nearest_sizes,
     parse_size,
 )
@@ -122,7 +122,7 @@ class Setting:
         """Says which values near a wrong one are right; nothing where that is not known."""
         size = _read_size(value) if self.kind == "size" else None
         near = nearest_sizes(size) if size else []
-        return f" (the nearest are {' and '.join(map(describe_size, near))})" if near else ""
+        return f" (the nearest are {' and '.join(map(name_size, near))})" if near else ""
 
     def _describe_range(self) -> str:
         """Says the kind of number, its range and its unit."""

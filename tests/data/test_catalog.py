@@ -224,7 +224,7 @@ def test_other_proportions_of_published_sets(tmp_path, images):
         prepare("mine", tmp_path / "flags", **options)
 
 
-def test_a_photograph_that_a_camera_noted_to_be_turned(tmp_path):
+def test_a_photograph_that_a_camera_noted_to_be_turned(tmp_path, capsys):
     # As it is stored, 24 x 32; viewers show it 32 x 24.
     exif = Image.Exif()
     exif[0x112] = 6
@@ -237,6 +237,7 @@ def test_a_photograph_that_a_camera_noted_to_be_turned(tmp_path):
         prepare("mine", tmp_path / "x", size=(32, 24), **options)
     source = open_prepared(prepare("mine", tmp_path / "x", size=(24, 32), **options))
     np.testing.assert_array_equal(source[0], np.asarray(image))
+    assert "NOTE: 1 of 1 images were noted by a camera to be turned" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

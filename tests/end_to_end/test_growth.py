@@ -85,13 +85,15 @@ def test_a_half_grown_checkpoint_is_drawn_as_it_stands(run):
     assert not np.array_equal(whole, whole[:, ::2, ::2].repeat(2, 1).repeat(2, 2))
 
 
-@pytest.mark.parametrize("recipe", ["ffhq:config=D", "quickstart:model=progan,labels"])
+@pytest.mark.parametrize("recipe", ["ffhq:config=D", "quickstart:model=progan,shape=48x32,labels"])
 def test_the_other_families_grow(tmp_path, data_dir, recipe):
     state = train(growing(data_dir, recipe), str(tmp_path))
     assert int(state.nimg) == 160 and int(state.skipped["G"]) == int(state.skipped["D"]) == 0
     for leaf in jax.tree.leaves((state.G_ema, state.D)):
         assert np.all(np.isfinite(leaf))
-    assert (tmp_path / "growth.png").exists()
+    with Image.open(tmp_path / "growth.png") as strip:
+        # A row for each of two resolutions: 16 px high, or 24 and enlarged once.
+        assert strip.size[1] == 2 * (24 if "shape" in recipe else 2 * 16)
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
 @pytest.mark.parametrize(
     ("recipe", "arg"),
     [
-        (quickstart, "smoke"),
+        (quickstart, "shape=48x32,smoke"),
         (lsun, "smoke,category=car"),
         (quickstart, "smoke,labels"),
     ],
@@ -165,6 +165,10 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
     assert int(state.nimg) == 32 and int(state.skipped["G"]) == 0
     for leaf in jax.tree.leaves((state.G_ema, state.D)):
         assert np.all(np.isfinite(leaf))
+    if "shape" in arg:
+        # Four by four images, 16 px wide and 24 high.
+        assert picture_size(tmp_path / "reals.png") == (64, 96)
+        assert Generator(str(tmp_path)).images([0]).shape == (1, 24, 16, 3)
     if "labels" in arg:
         generator = Generator(str(tmp_path))
         assert generator.shape.c_dim == 9 and generator.class_names[-1] == "flags"

@@ -158,6 +158,13 @@ class ImageBuilder(dataset_builder.FileReaderBuilder, skip_registration=True):
         useful = [channels for _, shard in filled for channels in shard.useful]
         if note := describe_silent(self.recipe.channels, useful, len(kept)):
             print(f"NOTE: {note}", file=sys.stderr)
+        if turned := sum(shard.num_turned for _, shard in filled):
+            print(
+                f"NOTE: {turned} of {len(kept)} images were noted by a camera to be turned, and "
+                "are prepared as they are stored; `check` names them. Turn the files and prepare "
+                "again if they lie on their side.",
+                file=sys.stderr,
+            )
 
         # What TFDS writes into its metadata, last of all.
         digests = [digest for _, shard in filled for digest in shard.digests]

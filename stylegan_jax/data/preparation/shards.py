@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.channels import useful_channels
-from stylegan_jax.data.codecs import decode
+from stylegan_jax.data.codecs import decode, is_to_be_turned
 from stylegan_jax.data.fingerprint import hash_pixels
 from stylegan_jax.data.preparation.records import (
     Recipe,
@@ -60,6 +60,7 @@ class Shard:
         num_bytes: Size of the records.
         problems: Names of images that were left out, and why.
         useful: `channels.useful_channels` of each that it holds.
+        num_turned: How many a camera noted to be turned, which is not done.
     """
 
     signature: str
@@ -68,6 +69,7 @@ class Shard:
     num_bytes: int
     problems: list[list[str]]
     useful: list[int]
+    num_turned: int = 0
 
 
 def write_shards(
@@ -199,7 +201,7 @@ class _Task:
         archive = self.archive
         features = make_features(self.recipe, archive.labels)
         shard = Shard(_sign(archive, self.recipe, part), [], [], 0, [], [])
-        num_bytes = 0
+        num_bytes = num_turned = 0
         with _writing(path) as write:
             for index in part:
                 try:
@@ -218,7 +220,8 @@ class _Task:
                 shard.kept.append(index)
                 shard.digests.append(hash_pixels(after))
                 shard.useful.append(useful_channels(after))
-        return dataclasses.replace(shard, num_bytes=num_bytes)
+                num_turned += isinstance(content, bytes) and is_to_be_turned(content)
+        return dataclasses.replace(shard, num_bytes=num_bytes, num_turned=num_turned)
 
 
 def _make_example(archive: Archive, index: int, stored: Any) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_sizes(folder):
     (folder / "e.png").write_bytes(encode(flag(9)[:3]))
     others = [
         ("a.png", "size", "32x32 pixels; 16x16 most have"),
-        ("b.png", "unfit size", "18x18 pixels; crop to 16x16 or 14x18"),
+        ("b.png", "unfit size", "18x18 pixels; crop to 16x16 or 14x14"),
         ("c.png", "size", "8x16 pixels (height x width); 16x16 most have"),
         ("d.png", "unfit size", "16x9 pixels (height x width); crop to 16x8 or 16x7"),
         ("e.png", "unfit size", "3x16 pixels (height x width)"),
@@ -118,7 +118,7 @@ def test_sizes(folder):
     assert found(FolderArchive(folder)) == others
     (note,) = check_images(FolderArchive(folder)).notes
     assert note.startswith("no network makes images of 18x18 px. Networks make images whose sides")
-    assert "crop to --resolution=16x16 or --resolution=14x18 with --crop=center-crop" in note
+    assert "crop to --resolution=16 or --resolution=14 with --crop=center-crop" in note
     asked = found(FolderArchive(folder), size=(32, 32))
     assert asked[:5] == [
         (f"{number}.png", "size", "16x16 pixels; 32x32 were asked for") for number in range(5)
@@ -179,7 +179,7 @@ def test_one_image_with_several_problems(folder):
     reasons = [problem.reason for problem in problems if problem.file.endswith("b.png")]
     assert reasons == ["unfit size", "type", "duplicate"]
     assert count_reasons(problems) == {"unfit size": 2, "type": 2, "duplicate": 1}
-    assert str(problems[0]) == f"{folder}/a.png: unfit size: 18x18 pixels; crop to 16x16 or 14x18"
+    assert str(problems[0]) == f"{folder}/a.png: unfit size: 18x18 pixels; crop to 16x16 or 14x14"
 
 
 LABEL_CASES = {

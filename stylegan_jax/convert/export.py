@@ -89,11 +89,6 @@ def write_official(path: epath.PathLike, checkpoint: LoadedCheckpoint) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     for net, network in checkpoint.networks.items():
-        if network.name != "stylegan2":
-            raise ValueError(
-                f"{path}: {net} is a {network.name!r}, whose original has no version in PyTorch; "
-                "write an export instead."
-            )
         prefix = f"{net}." if len(checkpoint.networks) > 1 else ""
         tensors = stylegan2.to_official(network)
         arrays |= {f"{prefix}{name}": value for name, value in tensors.items()}

@@ -383,7 +383,16 @@ def _resample_filter(network: FlatNetwork, name: str) -> tuple[float, ...]:
 
 
 def to_official(network: LoadedNetwork) -> dict[str, np.ndarray]:
-    """Returns the tensors of a network as the official code names and shapes them."""
+    """Returns the tensors of a network as the official code in PyTorch names and shapes them.
+
+    Raises:
+        ValueError: A network of another family, whose original has no version in PyTorch.
+    """
+    if network.name != "stylegan2":
+        raise ValueError(
+            f"{network.name!r} has no original in PyTorch whose names could be given: write an "
+            "export instead."
+        )
     return official_from_params(
         network.params,
         _official_buffers(network.buffers),

@@ -18,8 +18,8 @@ import numpy as np
 from absl import app, flags
 
 from stylegan_jax.recipes import define_recipe_flag
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import (
-    ImageShape,
     check_config,
     make_config_levels,
     make_setup,

@@ -54,9 +54,8 @@ from stylegan_jax.run.scores import Score, best_score, make_draw, make_scores, t
 from stylegan_jax.run.speed import SpeedMeter
 from stylegan_jax.run.transfer import Origin
 from stylegan_jax.run.watchdog import Watchdog
-from stylegan_jax.sizes import name_size
+from stylegan_jax.sizes import ImageShape, name_size
 from stylegan_jax.training.build import (
-    ImageShape,
     check_config,
     check_grows,
     make_config_levels,

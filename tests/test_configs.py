@@ -9,8 +9,8 @@ import pytest
 from stylegan_jax.configs import ffhq, lsun, progan_celebahq, quickstart, stylegan1_ffhq
 from stylegan_jax.configs.common import parse_arg
 from stylegan_jax.recipes import define_recipe_flag
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import (
-    ImageShape,
     check_config,
     check_grows,
     make_config_levels,

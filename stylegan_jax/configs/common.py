@@ -41,7 +41,8 @@ def _sections() -> ConfigDict:
     """The sections of a run without its networks, with what all recipes agree on."""
     config = ConfigDict()
     config.seed = 0
-    # A workdir or checkpoint whose networks the run begins with; empty: random ones.
+    # A workdir, an export or a file of another project (docs/checkpoints.md) whose networks the
+    # run begins with; empty: random ones.
     config.init_from = ""
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
     config.cpu_devices = 0

@@ -7,6 +7,9 @@ labels, images trained on, origin, and a SHA-256 of all of it.
 
     write_export("mine.safetensors", checkpoint)
     same = read_export("mine.safetensors")
+
+`write_official` writes the names and layouts of the original code in PyTorch instead, with the same
+text beside them: what it wrote comes back as exactly.
 """
 
 import hashlib
@@ -18,6 +21,7 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
+from stylegan_jax.convert import stylegan2
 from stylegan_jax.convert.networks import (
     MOST_LAYERS,
     NETWORKS,
@@ -66,14 +70,33 @@ def write_export(path: epath.PathLike, checkpoint: LoadedCheckpoint) -> None:
         trees = {"params": network.params, "buffers": network.buffers}
         flat: dict[str, Any] = traverse_util.flatten_dict(trees, sep="/")
         arrays |= {f"{net}/{name}": np.asarray(value) for name, value in flat.items()}
-    if not arrays:
-        raise ValueError(f"{path}: there is no network to write.")
-    header = json.dumps(_describe(checkpoint), ensure_ascii=False)
-    write_safetensors(path, arrays, {_HEADER: header, _DIGEST: _digest(header, arrays)})
+    _write(path, checkpoint, arrays, "stylegan_jax")
+
+
+def write_official(path: epath.PathLike, checkpoint: LoadedCheckpoint) -> None:
+    """Writes the networks of a checkpoint under the names of the original in PyTorch.
+
+    `load_state_dict(strict=True)` takes them there: buffers are among them. Names of one network
+    stand alone, those of several begin with `G_ema.` and so on.
+
+    Args:
+        path: As in `write_export`.
+        checkpoint: As in `write_export`.
+
+    Raises:
+        ValueError: There is no network, or one of a family without an original in PyTorch.
+        OSError: It cannot be written there.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    for net, network in checkpoint.networks.items():
+        prefix = f"{net}." if len(checkpoint.networks) > 1 else ""
+        tensors = stylegan2.to_official(network)
+        arrays |= {f"{prefix}{name}": value for name, value in tensors.items()}
+    _write(path, checkpoint, arrays, "official", {"format": "pt"})
 
 
 def read_export(path: epath.PathLike, *, networks: Collection[str] = NETWORKS) -> LoadedCheckpoint:
-    """Reads what `write_export` has written, bit for bit.
+    """Reads what `write_export` or `write_official` has written, bit for bit.
 
     Args:
         path: Local, or in a bucket.
@@ -96,7 +119,7 @@ def read_export(path: epath.PathLike, *, networks: Collection[str] = NETWORKS) -
 
 
 def is_export(contents: FileContents) -> bool:
-    """Tells whether a file was written by `write_export`."""
+    """Tells whether a file was written by `write_export` or `write_official`."""
     return _HEADER in contents.metadata
 
 
@@ -118,7 +141,24 @@ def load_export(contents: FileContents, networks: Collection[str] = NETWORKS) ->
         )
     stated: dict[str, Any] = {name: header[name] for name in _FIELDS}
     stated |= {name: tuple(header[name]) for name in _LISTS}
-    return LoadedCheckpoint({net: _load(net, made[net], arrays) for net in wanted}, **stated)
+    split = _split_official if header["names"] == "official" else _split
+    parts = split(arrays, made)
+    return LoadedCheckpoint({net: _load(net, made[net], parts[net]) for net in wanted}, **stated)
+
+
+def _write(
+    path: epath.PathLike,
+    checkpoint: LoadedCheckpoint,
+    arrays: Mapping[str, np.ndarray],
+    names: str,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes arrays with the header beside them."""
+    if not arrays:
+        raise ValueError(f"{path}: there is no network to write.")
+    header = json.dumps({"names": names} | _describe(checkpoint), ensure_ascii=False)
+    own = {_HEADER: header, _DIGEST: _digest(header, arrays)}
+    write_safetensors(path, arrays, own | dict(metadata or {}))
 
 
 def _describe(checkpoint: LoadedCheckpoint) -> dict[str, Any]:
@@ -155,6 +195,7 @@ def _read_header(text: str) -> dict[str, Any]:
     odd = [name for name, kinds in _FIELDS.items() if not isinstance(header.get(name, ...), kinds)]
     odd += [name for name in _LISTS if not _is_texts(header.get(name))]
     odd += [] if isinstance(header.get("networks"), dict) else ["networks"]
+    odd += [] if header.get("names") in ("stylegan_jax", "official") else ["names"]
     if odd:
         raise CheckpointFileError(f"Its header has no sound {', '.join(odd)}: damaged.")
     return header
@@ -165,33 +206,50 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(type(item) is str for item in value)
 
 
-def _load(net: str, entry: Any, arrays: Mapping[str, np.ndarray]) -> LoadedNetwork:
+def _split(arrays: Mapping[str, np.ndarray], nets: Collection[str]) -> dict[str, Any]:
+    """Sorts tensors by network: `G_ema/params/...` to `{"G_ema": {"params": {...}, ...}}`."""
+    parts: dict[str, Any] = {net: {"params": {}, "buffers": {}} for net in nets}
+    for path, array in arrays.items():
+        net, _, inner = path.partition("/")
+        kind, _, name = inner.partition("/")
+        if kind not in parts.get(net, {}) or not name:
+            raise CheckpointFileError(f"Tensor {path[:120]} has no place in a network: damaged.")
+        parts[net][kind][name] = array
+    return parts
+
+
+def _split_official(arrays: Mapping[str, np.ndarray], nets: Collection[str]) -> dict[str, Any]:
+    """Sorts tensors of official names by network."""
+    if len(nets) == 1:
+        return {net: {"official": dict(arrays)} for net in nets}
+    parts: dict[str, Any] = {net: {"official": {}} for net in nets}
+    for path, array in arrays.items():
+        net, _, name = path.partition(".")
+        if net not in parts:
+            raise CheckpointFileError(f"Tensor {path[:120]} has no place in a network: damaged.")
+        parts[net]["official"][name] = array
+    return parts
+
+
+def _load(net: str, entry: Any, part: Mapping[str, Any]) -> LoadedNetwork:
     """Makes one network."""
     match entry:
         case {"name": str() as name, "kwargs": dict() as kwargs}:
             pass
         case _:
             raise CheckpointFileError(f"Its header has no sound entry of {net}: damaged.")
-    known = DISCRIMINATORS if net == "D" else GENERATORS
+    is_generator = net != "D"
+    known = GENERATORS if is_generator else DISCRIMINATORS
     if name not in known:
         raise CheckpointFileError(
             f"{net} is a {name[:80]!r}; known here are {', '.join(known)}: install a newer version."
         )
-    trees: dict[str, Any] = {"params": {}, "buffers": {}}
-    for path, array in arrays.items():
-        owner, _, inner = path.partition("/")
-        if owner != net:
-            continue
-        kind, _, name_within = inner.partition("/")
-        if kind not in trees or not name_within:
-            raise CheckpointFileError(f"Tensor {path[:120]} has no place in a network: damaged.")
-        trees[kind][name_within] = array
-    params, buffers = (
-        traverse_util.unflatten_dict(trees[kind], sep="/") for kind in ("params", "buffers")
-    )
     kwargs = {key: _argument(key, value) for key, value in kwargs.items()}
     try:
-        return make_loaded(name, kwargs, params, buffers, is_generator=net != "D")
+        if "official" in part:
+            return stylegan2.from_official(part["official"], kwargs, is_generator=is_generator)
+        nested = [traverse_util.unflatten_dict(part[k], sep="/") for k in ("params", "buffers")]
+        return make_loaded(name, kwargs, *nested, is_generator=is_generator)
     except CheckpointFileError as error:
         raise CheckpointFileError(f"{net}: {error}") from error
 

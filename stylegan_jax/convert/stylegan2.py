@@ -1,10 +1,11 @@
 """Name and layout table between official PyTorch StyleGAN2 weights and our parameter trees."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 
 from stylegan_jax.convert.networks import (
     LoadedNetwork,
@@ -21,11 +22,15 @@ from stylegan_jax.convert.networks import (
 )
 from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.convert.readers.trees import FlatNetwork
-from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE
+from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE, Size, describe_size
+
+# Taps of layers that do not resample, and how many taps are kept along one axis.
+_USUAL_TAPS = (1, 3, 3, 1)
+_SEPARABLE_TAPS = 8
 
 
 def params_from_official(
-    arrays: Mapping[str, np.ndarray],
+    arrays: Mapping[str, np.ndarray], *, base_grid: Size = SQUARE_BASE
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Turns one network's flat official tensors into nested parameters and buffers.
 
@@ -36,6 +41,7 @@ def params_from_official(
     Args:
         arrays: `{"synthesis.b8.conv0.weight": ..., ...}` of a generator, or of a discriminator
             (`{"b8.conv0.weight": ..., ...}`).
+        base_grid: Height and width of the last feature maps of a discriminator.
 
     Returns:
         `(params, buffers)`: nested dicts keyed by the parts of the name. Buffers hold
@@ -55,11 +61,11 @@ def params_from_official(
         tree = buffers if leaf in ("w_avg", "noise_const") else params
         for part in path:
             tree = tree.setdefault(part, {})
-        tree[leaf] = _to_ours(name, np.asarray(value))
+        tree[leaf] = _to_ours(name, np.asarray(value), base_grid)
     return params, buffers
 
 
-def _to_ours(name: str, value: np.ndarray) -> np.ndarray:
+def _to_ours(name: str, value: np.ndarray, base_grid: Size) -> np.ndarray:
     """Returns one tensor in our layout."""
     # Maps.
     if name.endswith("noise_const"):
@@ -70,17 +76,99 @@ def _to_ours(name: str, value: np.ndarray) -> np.ndarray:
     # Kernels, [o, i, kh, kw] -> [kh, kw, i, o].
     if value.ndim == 4:
         kernel = value.transpose(2, 3, 1, 0)
-        is_up = name.startswith("synthesis.") and name.endswith("conv0.weight")
-        return kernel[::-1, ::-1] if is_up else kernel
+        return kernel[::-1, ::-1] if _is_up(name) else kernel
 
     # Dense layers, [out, in] -> [in, out].
     if name == "b4.fc.weight":
         # The flattening before this layer is channel-major there and channel-minor here.
         out_features, in_features = value.shape
-        side = 4
-        value = value.reshape(out_features, in_features // side**2, side, side)
+        value = value.reshape(out_features, -1, *base_grid)
         return value.transpose(2, 3, 1, 0).reshape(in_features, out_features)
     return value.T if value.ndim == 2 else value
+
+
+def official_from_params(
+    params: Mapping[str, Any],
+    buffers: Mapping[str, Any],
+    *,
+    base_grid: Size = SQUARE_BASE,
+    resample_filter: Sequence[float],
+) -> dict[str, np.ndarray]:
+    """Turns a network into the flat tensors that the official code has of it.
+
+    The inverse of `params_from_official`, with the FIR filters that the original keeps as buffers:
+    names and shapes are those of its `state_dict()`.
+
+    Args:
+        params: Of a generator or a discriminator, nested.
+        buffers: `mapping/w_avg` and `synthesis/.../noise_const`, as `params_from_official` gives
+            them; empty for a discriminator.
+        base_grid: Height and width of the last feature maps of a discriminator.
+        resample_filter: FIR taps along one axis.
+
+    Returns:
+        Float32 arrays in C order.
+
+    Checked: tests/convert/test_stylegan2.py, bit for bit on all stored networks.
+    """
+    flat: dict[str, Any] = traverse_util.flatten_dict(params, sep=".")
+    flat |= traverse_util.flatten_dict(buffers, sep=".")
+    arrays = {name: _to_official(name, np.asarray(x), base_grid) for name, x in flat.items()}
+    filters = {
+        f"{layer}.resample_filter": _square_filter(resample_filter if resamples else _USUAL_TAPS)
+        for layer, resamples in _filtered_layers(arrays).items()
+    }
+    return {n: np.array(x, np.float32, order="C") for n, x in (arrays | filters).items()}
+
+
+def _to_official(name: str, value: np.ndarray, base_grid: Size) -> np.ndarray:
+    """Returns one array in the official layout."""
+    # Maps.
+    if name.endswith("noise_const"):
+        return value[0, :, :, 0]  # [1, h, w, 1] -> [h, w]
+    if name.endswith("const"):
+        return value.transpose(2, 0, 1)  # [4, 4, c] -> [c, 4, 4]
+
+    # Kernels, [kh, kw, i, o] -> [o, i, kh, kw].
+    if value.ndim == 4:
+        kernel = value[::-1, ::-1] if _is_up(name) else value
+        return kernel.transpose(3, 2, 0, 1)
+
+    # Dense layers, [in, out] -> [out, in].
+    if name == "b4.fc.weight":
+        in_features, out_features = value.shape
+        value = value.reshape(*base_grid, -1, out_features)
+        return value.transpose(3, 2, 0, 1).reshape(out_features, in_features)
+    return value.T if value.ndim == 2 else value
+
+
+def _is_up(name: str) -> bool:
+    """Tells kernels that up-sample, which the official code turns round."""
+    return name.startswith("synthesis.") and name.endswith("conv0.weight")
+
+
+def _filtered_layers(names: Iterable[str]) -> dict[str, bool]:
+    """Blocks and layers that keep a filter -> whether they resample with it."""
+    layers: dict[str, bool] = {}
+    for name in names:
+        match = re.fullmatch(r"((synthesis\.)?b(\d+))\.(\w+)\.weight", name)
+        if match is None or match[4] in ("torgb", "fc", "out"):
+            continue
+        block, is_generator, res, layer = match.groups()
+        # The end of a discriminator is no block there.
+        if is_generator or res != "4":
+            layers[block] = True
+        resampling = ("conv0", "skip") if is_generator else ("conv1", "skip")
+        layers[f"{block}.{layer}"] = layer in resampling
+    return layers
+
+
+def _square_filter(taps: Sequence[float]) -> np.ndarray:
+    """Returns taps as the official code keeps them: of two axes unless they are many, of sum 1."""
+    kernel = np.asarray(taps, np.float32)
+    if kernel.size < _SEPARABLE_TAPS:
+        kernel = np.outer(kernel, kernel)
+    return kernel / kernel.sum()
 
 
 # Names of the tensors and their numbers of axes. Filters are 1-D or 2-D.
@@ -292,6 +380,59 @@ def _resample_filter(network: FlatNetwork, name: str) -> tuple[float, ...]:
     if len(own) == len(taps) and np.allclose(np.divide(taps, sum(taps)), own, rtol=0, atol=1e-6):
         return taps
     return own
+
+
+def to_official(network: LoadedNetwork) -> dict[str, np.ndarray]:
+    """Returns the tensors of a network as the official code in PyTorch names and shapes them.
+
+    Raises:
+        ValueError: A network of another family, whose original has no version in PyTorch.
+    """
+    if network.name != "stylegan2":
+        raise ValueError(
+            f"{network.name!r} has no original in PyTorch whose names could be given: write an "
+            "export instead."
+        )
+    return official_from_params(
+        network.params,
+        _official_buffers(network.buffers),
+        base_grid=network.base_grid,
+        resample_filter=network.kwargs.get("resample_filter", _USUAL_TAPS),
+    )
+
+
+def from_official(
+    arrays: Mapping[str, np.ndarray], kwargs: dict[str, Any], *, is_generator: bool
+) -> LoadedNetwork:
+    """Makes a network whose arguments are known of what `to_official` returned."""
+    check_names(arrays, _G_RANKS if is_generator else _D_RANKS)
+    base_grid = kwargs.get("base_grid", SQUARE_BASE)
+    params, buffers = params_from_official(arrays, base_grid=base_grid)
+    state = _state_buffers(buffers)
+    return make_loaded("stylegan2", kwargs, params, state, is_generator=is_generator)
+
+
+def foreign_notes(network: LoadedNetwork) -> list[str]:
+    """What the official code could not make of a network, a sentence each."""
+    notes = []
+    if network.base_grid != SQUARE_BASE:
+        notes.append(f"Images of {describe_size(network.size)} px: the original makes squares.")
+    if network.kwargs.get("architecture") == "progressive":
+        notes.append("Architecture 'progressive': the original has none of that name.")
+    if network.kwargs.get("mbstd_grouping", "strided") != "strided":
+        notes.append("Minibatch groups of neighbours: the original takes every so manieth image.")
+    return notes
+
+
+def _official_buffers(buffers: Mapping[str, Any]) -> dict[str, Any]:
+    """Buffers of the training state as the original has them; the inverse of `_state_buffers`."""
+    nested: dict[str, Any] = {}
+    if "w_avg" in buffers:
+        nested["mapping"] = {"w_avg": buffers["w_avg"]}
+    for block, layers in buffers.get("noise_const", {}).items():
+        synthesis = nested.setdefault("synthesis", {})
+        synthesis[block] = {layer: {"noise_const": noise} for layer, noise in layers.items()}
+    return nested
 
 
 def _state_buffers(buffers: dict[str, Any]) -> dict[str, Any]:

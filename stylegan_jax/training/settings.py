@@ -173,7 +173,7 @@ def _weight(text: str) -> Setting:
 
 _RUN = {
     "seed": _int("of everything random", 0, 2**32 - 1),
-    "init_from": _str("workdir or checkpoint whose networks the run begins with; empty: none"),
+    "init_from": _str("workdir, export or file whose networks the run begins with; empty: none"),
     "cpu_devices": _int("virtual devices where there is no accelerator; 0: one", 0, 256),
     "mesh.fsdp": _int("devices that share one copy of the state", 1, 2**16),
     "mesh.spatial": _int("devices that share the rows of an image", 1, 2**16),

@@ -5,8 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from stylegan_jax.convert.checkpoint import load_checkpoint
-from stylegan_jax.convert.export import FORMAT_VERSION, _digest, read_export, write_export
+from stylegan_jax.convert.checkpoint import load_checkpoint, read_networks
+from stylegan_jax.convert.export import (
+    FORMAT_VERSION,
+    _digest,
+    read_export,
+    write_export,
+    write_official,
+)
 from stylegan_jax.convert.networks import LoadedCheckpoint
 from stylegan_jax.convert.readers.files import read_file
 from stylegan_jax.convert.readers.records import CheckpointFileError
@@ -19,6 +25,17 @@ FILES = ("sg2ada_r16_proto4", "tf_stylegan2_r32", "tf_stylegan1_r16")
 @functools.cache
 def official(name: str = FILES[0]) -> LoadedCheckpoint:
     return load_checkpoint(CHECKPOINTS / f"{name}.pkl")
+
+
+def assert_same(got, want):
+    """Networks, arguments, bits and all else that is said."""
+    assert got == dataclasses.replace(want, networks=got.networks)
+    assert set(got.networks) == set(want.networks)
+    for net, network in want.networks.items():
+        assert got.networks[net].name == network.name
+        assert got.networks[net].kwargs == network.kwargs
+        assert_trees_equal(got.networks[net].params, network.params)
+        assert_trees_equal(got.networks[net].buffers, network.buffers)
 
 
 @pytest.fixture
@@ -36,12 +53,7 @@ def test_what_is_written_comes_back(name, tmp_path):
     path = tmp_path / "new" / "x.safetensors"
     write_export(path, stated)
     got = read_export(path)
-    for net, network in stated.networks.items():
-        assert got.networks[net].name == network.name
-        assert got.networks[net].kwargs == network.kwargs
-        assert_trees_equal(got.networks[net].params, network.params)
-        assert_trees_equal(got.networks[net].buffers, network.buffers)
-    assert got == dataclasses.replace(stated, networks=got.networks)
+    assert_same(got, stated)
     assert got.kimg == 1.5
     # The reader of all files knows it, too.
     assert set(load_checkpoint(path, networks=["D"]).networks) == {"D"}
@@ -119,3 +131,48 @@ def test_networks_are_those_that_are_asked_for(export):
 def test_only_float32_is_written(tmp_path):
     with pytest.raises(ValueError, match="x is of float64"):
         write_safetensors(tmp_path / "x", {"x": np.zeros(2)}, {})
+
+
+def test_official_names_of_a_file_of_torch(tmp_path):
+    """From the pickle and back: every network as it was read, bit for bit."""
+    path = tmp_path / "x.safetensors"
+    write_official(path, official())
+    there = read_networks(CHECKPOINTS / f"{FILES[0]}.pkl")
+    got = read_networks(path)
+    for net in ("G", "D", "G_ema"):
+        assert_trees_equal(got[net].arrays, there[net].arrays)
+    assert_same(load_checkpoint(path), official())
+    # Without what lies beside, names alone tell as much as of any such file.
+    bare = {name: tensor.array() for name, tensor in read_file(path).root.items()}
+    write_safetensors(path, bare, {"format": "pt"})
+    loaded = load_checkpoint(path)
+    assert "tensors alone" in loaded.notes[0]
+    assert_trees_equal(loaded.networks["D"].params, official().networks["D"].params)
+
+
+def test_official_names_of_a_file_of_tensorflow(tmp_path):
+    """Those that the original's own converter gave."""
+    path = tmp_path / "x.safetensors"
+    name = "tf_stylegan2_r32"
+    write_official(path, official(name))
+    with np.load(CHECKPOINTS / f"{name}.npz", allow_pickle=False) as data:
+        there = {
+            n.removeprefix("converted/"): data[n] for n in data.files if n[:10] == "converted/"
+        }
+    assert_trees_equal({n: t.array() for n, t in read_file(path).root.items()}, there)
+    assert_same(load_checkpoint(path), official(name))
+
+
+def test_one_network_stands_alone(tmp_path):
+    path = tmp_path / "x.safetensors"
+    for net in ("G", "D"):
+        write_official(path, load_checkpoint(CHECKPOINTS / f"{FILES[0]}.pkl", networks=[net]))
+        first = next(iter(read_file(path).root))
+        assert first.startswith(("mapping.", "synthesis.", "b"))
+        loaded = load_checkpoint(path)
+        assert_trees_equal(loaded.networks[net].params, official().networks[net].params)
+
+
+def test_families_without_an_original_in_torch(tmp_path):
+    with pytest.raises(ValueError, match="'stylegan1' has no original in PyTorch"):
+        write_official(tmp_path / "x.safetensors", official("tf_stylegan1_r16"))

@@ -1,13 +1,22 @@
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
+from stylegan_jax.convert.networks import make_loaded
 from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.convert.readers.trees import FlatNetwork
 from stylegan_jax.convert.stylegan2 import (
+    foreign_notes,
+    from_official,
     load_discriminator,
     load_generator,
     params_from_official,
+    to_official,
 )
+from stylegan_jax.models import DISCRIMINATORS as KINDS
+from stylegan_jax.models import make_model
 from tests.convert.official import assert_trees_equal, full_kwargs, read_case
 from tests.parity.run_stylegan2 import model_kwargs
 
@@ -102,3 +111,44 @@ def test_the_end_of_other_sizes():
     arrays["b4.fc.weight"] = arrays["b4.fc.weight"][:, :-16]
     with pytest.raises(CheckpointFileError, match="4x4 feature maps"):
         load_discriminator(FlatNetwork("", arrays))
+
+
+@pytest.mark.parametrize(
+    "name", [f"G_{n}" for n in GENERATORS] + [f"D_{n}" for n in DISCRIMINATORS]
+)
+def test_official_tensors_come_back(name):
+    """Names, shapes and bits, filters included: what `load_state_dict(strict=True)` wants."""
+    arrays, official, _ = read_case(f"sg2_{name}")
+    load = load_generator if name.startswith("G") else load_discriminator
+    network = load(FlatNetwork("", arrays, official))
+    assert_trees_equal(to_official(network), arrays)
+    again = from_official(arrays, network.kwargs, is_generator=name.startswith("G"))
+    assert_trees_equal(again.params, network.params)
+    assert foreign_notes(network) == []
+
+
+def test_networks_that_are_not_square_come_back():
+    """The original has none, but the table of names has."""
+    kwargs = dict(img_resolution=8, img_channels=3, channel_base=64, channel_max=8)
+    kwargs |= dict(base_grid=(6, 4), c_dim=0)
+    _, init = make_model(KINDS["stylegan2"], **kwargs)
+    network = make_loaded("stylegan2", kwargs, init(jax.random.key(0)), {}, is_generator=False)
+    arrays = to_official(network)
+    again = from_official(arrays, kwargs, is_generator=False)
+    assert_trees_equal(again.params, network.params)
+    # [h, w, c] of the last maps are [c, h, w] there.
+    ours = network.params["b4"]["fc"]["weight"].reshape(6, 4, 8, 8)
+    theirs = arrays["b4.fc.weight"].reshape(8, 8, 6, 4)
+    np.testing.assert_array_equal(theirs[5, 2, 3, 1], ours[3, 1, 2, 5])
+    notes = foreign_notes(network)
+    assert "12x8 px: the original makes squares" in notes[0]
+
+
+def test_long_filters_are_kept_along_one_axis():
+    arrays, official, _ = read_case("sg2_D_skip_r32_c3")
+    taps = (1, 2, 3, 4, 4, 3, 2, 1)
+    network = load_discriminator(FlatNetwork("", arrays, official))
+    longer = dataclasses.replace(network, kwargs=network.kwargs | {"resample_filter": taps})
+    got = to_official(longer)
+    np.testing.assert_allclose(got["b8.resample_filter"], np.divide(taps, 20), rtol=1e-7)
+    assert got["b8.conv0.resample_filter"].shape == (4, 4)

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from etils import epath
 
+from stylegan_jax.convert.checkpoint import load_checkpoint
+from stylegan_jax.convert.export import write_export, write_official
+from stylegan_jax.convert.networks import LoadedCheckpoint
+from stylegan_jax.convert.stylegan2 import to_official
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.transfer import TABLE_FILE, Origin
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import make_hyperparameters, make_setup
-from stylegan_jax.training.sharding import make_mesh, shard_state, shardings
+from stylegan_jax.training.sharding import make_mesh, put_everywhere, shard_state, shardings
+from tests.convert.official import CHECKPOINTS
+from tests.convert.writing import Tensor, write_zip
 from tests.run.small import SIDE, make_config, make_state
 
 # What `data_position` wrote before images had heights and widths.
@@ -86,6 +92,108 @@ def test_what_cannot_be_begun_with(workdir, tmp_path):
         Origin(config, shape)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Origin(config_from(tmp_path / "none"), shape)
+
+
+def first_state(config, shape, mesh):
+    """A state of zeros, without compiling anything."""
+    _, init = make_setup(config, shape)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return jax.tree.map(lambda x: put_everywhere(mesh, np.zeros(x.shape, x.dtype)), shapes)
+
+
+def test_a_pickle_of_squares_begins_a_run_of_another_shape():
+    """Grey images of 16 px begin colours of 24x16, each copy with its own; w_avg goes along."""
+    path = CHECKPOINTS / "sg2ada_r16_proto4.pkl"
+    shape = ImageShape(24, 16, 3, 0)
+    config = config_from(path)
+    origin = Origin(config, shape)
+    mesh = make_mesh()
+    state = origin.fit(first_state(config, shape, mesh), mesh)
+    there = load_checkpoint(path).networks
+    for copy in ("G", "G_ema"):
+        ours = getattr(state, copy)["synthesis"]
+        theirs = there[copy].params["synthesis"]
+        np.testing.assert_array_equal(
+            ours["b16"]["conv0"]["weight"], theirs["b16"]["conv0"]["weight"]
+        )
+        assert ours["b4"]["const"].shape[:2] == (6, 4) and np.asarray(ours["b4"]["const"]).any()
+        np.testing.assert_array_equal(
+            ours["b8"]["torgb"]["bias"], [*theirs["b8"]["torgb"]["bias"]] * 3
+        )
+    np.testing.assert_array_equal(state.stats["w_avg"], there["G_ema"].buffers["w_avg"])
+    assert origin.record["G"]["arrays"]["synthesis/b4/const"] == ["resized", "4x4 there, 6x4 here"]
+    text = origin.describe()
+    assert "stylegan2 of 16 px, 1 channel(s), 0 label(s), at an unknown number of kimg" in text
+    # The same weights would mean something else, which is said.
+    assert "NOTE: G.mapping_layers: 8 there, 2 here." in text
+    assert "NOTE: D.architecture: skip there, resnet here." in text
+    assert "G.resample_filter" not in text
+
+
+def write_state_dicts(path, loaded):
+    """A file of torch with each network's tensors under the keys of other projects."""
+    keys = {"G": "g", "D": "d", "G_ema": "g_ema"}
+    state = {
+        keys[net]: {name: Tensor(value) for name, value in to_official(network).items()}
+        for net, network in loaded.networks.items()
+    }
+    path.write_bytes(write_zip(state))
+
+
+@pytest.mark.parametrize("write", [write_export, write_official, write_state_dicts])
+@pytest.mark.parametrize("nets", [("G", "D", "G_ema"), ("G_ema",), ("G", "D")])
+def test_each_copy_has_its_own_where_the_file_has_it(write, nets, tmp_path):
+    path = tmp_path / "x.safetensors"
+    write(path, load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=nets))
+    origin = Origin(config_from(path), ImageShape(16, 16, 1, 0))
+    assert origin.record["sources"] == {
+        "G": "G" if "G" in nets else "G_ema",
+        "D": "D" if "D" in nets else None,
+        "G_ema": "G_ema" if "G_ema" in nets else "G",
+    }
+
+
+def test_a_generator_alone(tmp_path):
+    """It begins both copies; the discriminator is the run's own, and that is said."""
+    path = tmp_path / "x.safetensors"
+    loaded = load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=["G_ema"])
+    write_export(path, loaded)
+    shape = ImageShape(16, 16, 1, 0)
+    config = config_from(path)
+    origin = Origin(config, shape)
+    mesh = make_mesh()
+    state = origin.fit(first_state(config, shape, mesh), mesh)
+    const = loaded.networks["G_ema"].params["synthesis"]["b4"]["const"]
+    for copy in (state.G, state.G_ema):
+        np.testing.assert_array_equal(copy["synthesis"]["b4"]["const"], const)
+    assert not any(np.asarray(x).any() for x in jax.tree.leaves(state.D))
+    text = origin.describe()
+    assert "G, from G_ema: 4" in text and "has no discriminator" in text
+    assert f"D: {len(jax.tree.leaves(state.D))} new" in text
+
+
+def test_a_discriminator_alone_begins_nothing(tmp_path):
+    path = tmp_path / "x.safetensors"
+    write_export(path, load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=["D"]))
+    with pytest.raises(ValueError, match="has no generator; give a file with G or G_ema"):
+        Origin(config_from(path), ImageShape(16, 16, 1, 0))
+
+
+def test_a_discriminator_of_another_family(tmp_path):
+    path = tmp_path / "x.safetensors"
+    nets = load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=["G"]).networks
+    other = load_checkpoint(CHECKPOINTS / "tf_stylegan1_r16.pkl", networks=["D"]).networks
+    write_export(path, LoadedCheckpoint(nets | other))
+    origin = Origin(config_from(path), ImageShape(16, 16, 3, 0))
+    assert origin.record["sources"]["D"] is None
+    (note,) = [note for note in origin.record["notes"] if "discriminator" in note]
+    assert note == "Its discriminator is a progressive, that of this run a stylegan2: it is new."
+
+
+def test_files_of_another_family():
+    config = config_from(CHECKPOINTS / "tf_stylegan1_r16.pkl")
+    with pytest.raises(ValueError, match="is a stylegan1, that of this run a stylegan2"):
+        Origin(config, ImageShape(16, 16, 3, 0))
 
 
 def test_the_average_does_not_forget_them(workdir):

@@ -12,8 +12,8 @@ from stylegan_jax.configs.common import (
     stylegan2_defaults,
 )
 from stylegan_jax.models.blocks import broadcast_ws
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import (
-    ImageShape,
     check_config,
     check_grows,
     level_at,

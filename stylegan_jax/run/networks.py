@@ -46,9 +46,13 @@ def load_networks(
         ValueError: The file is damaged, holds no network that is wanted, or one that this package
             does not have (`CheckpointFileError`); or a step was asked for of a file.
     """
-    # A folder is a run of ours; what is not there at all is told by its reader.
     path = as_path(path).expanduser()
-    if path.is_dir() or not path.exists():
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; give a workdir, one step in it, or a file of networks."
+        )
+    # A folder is a run of ours.
+    if path.is_dir():
         return _load_workdir(path, step, networks)
     if step != "latest":
         raise InputError(f"step={step}: {path} is a file, which has no steps.")
@@ -71,7 +75,7 @@ def _load_workdir(path: epath.Path, step: int | str, networks: Collection[str]) 
     fade = level.fade(meta["nimg"])
     shape = saved_shape(meta["data"])
     return LoadedCheckpoint(
-        {net: _make_network(net, params, stats, config, shape) for net, params in trees.items()},
+        {net: _make_network(net, trees[net], stats, config, shape) for net in wanted},
         nimg=meta["nimg"],
         training_set=meta["data"],
         class_names=tuple(meta["data"].get("class_names", ())),

@@ -29,6 +29,9 @@ TABLE_FILE = "init_from.json"
 _SOURCES = {"G": ("G", "G_ema"), "D": ("D",), "G_ema": ("G_ema", "G")}
 # Arguments that give the same weights another meaning.
 _MEANINGS = (
+    "z_dim",
+    "w_dim",
+    "use_noise",
     "mapping_layers",
     "architecture",
     "act",

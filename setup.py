@@ -23,6 +23,7 @@ setup(
         "emoji>=2.0",  # names what OpenMoji's portraits show
         "etils[epath]",  # paths, local and in buckets
         "filelock",
+        "flatbuffers",  # what jax.export writes
         "flax>=0.12",
         "google-crc32c",  # checksums of TFRecords
         "grain>=0.2.12",

@@ -20,7 +20,7 @@ from stylegan_jax.plan import report
 from stylegan_jax.plan.planner import Compiler
 from stylegan_jax.plan.targets import Topology, check_installed, parse_topology
 from stylegan_jax.recipes import define_recipe_flag
-from stylegan_jax.training.build import ImageShape
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.settings import image_size
 
 _CONFIG = define_recipe_flag()

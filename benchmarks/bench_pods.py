@@ -28,7 +28,7 @@ from stylegan_jax.plan import report
 from stylegan_jax.plan.planner import Compiler
 from stylegan_jax.plan.targets import check_installed, parse_topology
 from stylegan_jax.recipes import define_recipe_flag
-from stylegan_jax.training.build import ImageShape
+from stylegan_jax.sizes import ImageShape
 
 _TABLES = ("plan", "scaling", "times")
 _CONFIG = define_recipe_flag()

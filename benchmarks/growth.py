@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from stylegan_jax.configs import lsun
-from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_config_levels, make_setup
 from stylegan_jax.training.programs import compile_steps, run_iteration
 from stylegan_jax.training.settings import image_size
 from stylegan_jax.training.sharding import make_mesh, put_batch, replicated

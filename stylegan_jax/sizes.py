@@ -10,6 +10,7 @@ So 48 x 32 px are a base of 6 x 4 and blocks `b4` (6 x 4) to `b32` (48 x 32). A 
 both sides are the same power of two times a base whose shorter side has 4 to 7 px.
 """
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -53,6 +54,37 @@ def find_base_grid(size: Size) -> tuple[int, Size]:
         raise ValueError(describe_misfit(size))
     height, width = size
     return 4 << halvings, (height >> halvings, width >> halvings)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageShape:
+    """What the data says about the networks: sizes of images and labels, the type of pixels."""
+
+    height: int
+    width: int
+    channels: int
+    c_dim: int
+    dtype: str = "uint8"
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the images."""
+        return self.height, self.width
+
+    @property
+    def img_resolution(self) -> int:
+        """Resolution of the block that draws such images."""
+        return find_base_grid(self.size)[0]
+
+    @property
+    def base_grid(self) -> Size:
+        """Size of the first block."""
+        return find_base_grid(self.size)[1]
+
+    @property
+    def img_channels(self) -> int:
+        """Channels, as networks call them."""
+        return self.channels
 
 
 def is_made(size: Size) -> bool:

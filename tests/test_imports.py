@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "augment": {"ops"},
     "models": {"ops", "sizes"},
     "metrics": {"models", "ops", "sizes"},
-    "convert": {"models", "ops", "sizes"},
+    "convert": {"files", "models", "ops", "sizes"},
     "data": {"files", "sizes"},
+    # Only `workdir` needs run and training: an export is opened without.
+    "inference": {"files", "sizes", "convert", "models", "ops", "run", "training"},
     "training": {"errors", "models", "losses", "augment", "ops", "sizes"},
     "run": {
         "errors",
@@ -50,6 +52,7 @@ MAY_IMPORT = {
         "losses",
         "augment",
         "ops",
+        "inference",
     },
 }
 # Nothing of these is ever imported; torch not even in data.

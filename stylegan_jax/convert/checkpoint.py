@@ -1,10 +1,9 @@
-"""Opens a checkpoint of another project as networks of this package.
+"""Opens a checkpoint that is one file as networks of this package.
 
 `load_checkpoint("network-snapshot-025000.pkl").networks["G_ema"]` has all that `make_model` needs.
 Nothing in the file is run: `readers/` says why.
 """
 
-import dataclasses
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 from etils import epath
 
 from stylegan_jax.convert import stylegan1, stylegan2, stylegan2_tf, stylegan3
-from stylegan_jax.convert.networks import LoadedNetwork, shorten
+from stylegan_jax.convert.export import is_export, load_export
+from stylegan_jax.convert.networks import NETWORKS, LoadedCheckpoint, LoadedNetwork, shorten
 from stylegan_jax.convert.readers.files import FileContents, read_file
 from stylegan_jax.convert.readers.records import (
     CheckpointFileError,
@@ -29,8 +29,6 @@ from stylegan_jax.convert.readers.trees import (
     to_arrays,
 )
 
-NETWORKS = ("G", "D", "G_ema")
-
 # What else the networks are called.
 _OTHER_NAMES = {"g": "G", "d": "D", "g_ema": "G_ema", "Gs": "G_ema"}
 # Order of positional arguments of the originals.
@@ -45,33 +43,15 @@ _MOST_GROWTH = 4
 _PROGAN = ("G_paper", "D_paper")
 
 
-@dataclasses.dataclass(frozen=True)
-class LoadedCheckpoint:
-    """What was read of a file.
-
-    Attributes:
-        networks: `G`, `D`, `G_ema`, those of them that the file has and that were asked for.
-        kimg: Thousands of images that it was trained on, as the file's name says; else None.
-        augment_p: Strength of the adaptive augmentation; None where the file has none.
-        training_set: Settings of the data set, as the file states them.
-        notes: What a user should know, a sentence each.
-    """
-
-    networks: dict[str, LoadedNetwork]
-    kimg: int | None = None
-    augment_p: float | None = None
-    training_set: dict[str, Any] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
 def load_checkpoint(
     path: epath.PathLike, *, networks: Collection[str] = NETWORKS
 ) -> LoadedCheckpoint:
-    """Reads a checkpoint of another project.
+    """Reads a checkpoint that is one file: of another project, or an export of this one.
 
     Families: StyleGAN2-ADA and the StyleGAN2 of the StyleGAN3 repository (PyTorch); ProGAN,
     StyleGAN, StyleGAN2 and StyleGAN2-ADA (TensorFlow). Formats: their pickles; `.pt`, `.pth` and
-    `.safetensors` with tensors under the names of the PyTorch versions.
+    `.safetensors` with tensors under the names of the PyTorch versions. What this package has
+    exported (`export.py`) comes back as it was.
 
     Args:
         path: Local, or in a bucket.
@@ -85,6 +65,8 @@ def load_checkpoint(
     contents = read_file(path)
     name = epath.Path(path).name
     try:
+        if is_export(contents):
+            return load_export(contents, networks)
         flat, notes = _flatten(contents)
         wanted = {net: flat[net] for net in NETWORKS if net in flat and net in networks}
         if not wanted:
@@ -97,7 +79,11 @@ def load_checkpoint(
         raise CheckpointFileError(f"{path}: {error}") from error
     kimg = re.search(r"snapshot-(\d{1,7})\D", name)
     return LoadedCheckpoint(
-        loaded, kimg=int(kimg[1]) if kimg else None, notes=tuple(notes), **extras
+        loaded,
+        nimg=1000 * int(kimg[1]) if kimg else None,
+        notes=tuple(notes),
+        origin=str(path),
+        **extras,
     )
 
 

@@ -14,7 +14,7 @@ from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS
 from stylegan_jax.models.layers import channels_at
 from stylegan_jax.ops.bias_act import ACTIVATIONS
-from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE, size_at
+from stylegan_jax.sizes import RESOLUTIONS, SQUARE_BASE, Size, size_at
 
 # Names that an error lists.
 _MOST_SHOWN = 12
@@ -22,6 +22,10 @@ _MOST_SHOWN = 12
 _MOST_TAPS = 64
 # More layers than any mapping network has.
 MOST_LAYERS = 64
+
+
+# Networks of a checkpoint.
+NETWORKS = ("G", "D", "G_ema")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +39,55 @@ class LoadedNetwork:
         kwargs: Arguments of its constructor, without `rngs`.
         params: Nested dict of float32 parameters.
         buffers: Of a generator `w_avg [w_dim]` and `noise_const`, `{block: {layer: [1, h, w, 1]}}`,
-            where it has them; else empty.
+            where it has them; `moving`, what a network moves itself (`init_moving`), where it does.
     """
 
     name: str
     kwargs: dict[str, Any]
     params: dict[str, Any]
     buffers: dict[str, Any]
+
+    @property
+    def base_grid(self) -> Size:
+        """Height and width of the feature maps of block `b4`."""
+        return self.kwargs.get("base_grid", SQUARE_BASE)
+
+    @property
+    def size(self) -> Size:
+        """Height and width of its images."""
+        return size_at(self.kwargs["img_resolution"], self.base_grid)
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedCheckpoint:
+    """What was read of a file or of a run's folder: all that drawing images needs.
+
+    Attributes:
+        networks: `G`, `D`, `G_ema`, those of them that are there and that were asked for.
+        nimg: Images that they were trained on; None where nothing says so.
+        augment_p: Strength of the adaptive augmentation; None where there is none.
+        training_set: What is known of the data set.
+        class_names: Names of the classes by number; empty where they have none.
+        resolution: Block whose images a network draws that is still growing; None: the last.
+        fade: Share of the resolution below, 1 to 0, that is mixed in there; None: none.
+        origin: File or folder that the networks were first read from.
+        notes: What a user should know, a sentence each.
+    """
+
+    networks: dict[str, LoadedNetwork]
+    nimg: int | None = None
+    augment_p: float | None = None
+    training_set: dict[str, Any] = dataclasses.field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    resolution: int | None = None
+    fade: float | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def kimg(self) -> float | None:
+        """Thousands of images that they were trained on."""
+        return None if self.nimg is None else self.nimg / 1000
 
 
 def check_names(arrays: Mapping[str, np.ndarray], ranks: Mapping[str, int | None]) -> None:
@@ -178,7 +224,7 @@ def make_loaded(
     *,
     is_generator: bool,
 ) -> LoadedNetwork:
-    """Sees to it that a network made with `kwargs` has exactly these parameters, as float32.
+    """Sees to it that a network made with `kwargs` has exactly these arrays, as float32.
 
     Raises:
         CheckpointFileError: Says which are missing, left over, or of another shape.
@@ -191,9 +237,11 @@ def make_loaded(
 
     try:
         network = nnx.eval_shape(lambda: build(**kwargs, rngs=nnx.Rngs(0)))
-    except (ValueError, ArithmeticError) as error:
+    # What files state may be of any type.
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
         raise CheckpointFileError(f"No {name!r} can be made with {kwargs}: {error}") from error
     wanted = _shapes(nnx.to_pure_dict(nnx.state(network, nnx.Param)))
+    wanted |= _shapes({"moving": jax.eval_shape(network.init_moving)})
     if is_generator:
         wanted |= _buffer_shapes(network, kwargs)
     _compare(_shapes(params) | _shapes(buffers), wanted)

@@ -37,7 +37,8 @@ from jaxtyping import Array, Float
 
 from stylegan_jax.ops.kernel_gradient import MIN_PIXELS, kernel_from_patches
 
-Shape4 = tuple[int, ...]
+# Whole numbers; the number of images is a symbol in a program that is exported for any.
+Shape4 = tuple[Any, ...]
 # Zeros ((y0, y1), (x0, x1)) around the images, negative: cropped.
 Pads = tuple[tuple[int, int], tuple[int, int]]
 

@@ -24,7 +24,8 @@ from stylegan_jax.plan.targets import (
 )
 from stylegan_jax.run.input import image_shape, open_config_source
 from stylegan_jax.run.progress import describe_duration
-from stylegan_jax.training.build import ImageShape, check_config
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import check_config
 from stylegan_jax.training.settings import image_size
 
 # The efficient number of images per device: a TPU holds the batch in eight sublanes.

@@ -7,8 +7,8 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.plan.targets import Topology
 from stylegan_jax.run.progress import describe_duration
-from stylegan_jax.sizes import name_size, size_at
-from stylegan_jax.training.build import ImageShape, make_config_levels
+from stylegan_jax.sizes import ImageShape, name_size, size_at
+from stylegan_jax.training.build import make_config_levels
 from stylegan_jax.training.schedules import make_spans
 
 # Whose times are shown: the compiler's schedule, and products and memory traffic alone.

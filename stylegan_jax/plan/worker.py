@@ -26,8 +26,8 @@ from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.plan import hlo, wire
 from stylegan_jax.plan.targets import Topology, parse_topology, topology_devices, usable_memory
-from stylegan_jax.sizes import name_size
-from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.sizes import ImageShape, name_size
+from stylegan_jax.training.build import make_config_levels, make_setup
 from stylegan_jax.training.objectives import make_steps
 from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.sharding import make_mesh, num_batch_devices, shard_state

@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource, make_dataset, make_iterator, open_source
 from stylegan_jax.run.images import describe_hidden
-from stylegan_jax.sizes import find_base_grid, size_at
-from stylegan_jax.training.build import ImageShape
+from stylegan_jax.sizes import ImageShape, find_base_grid, size_at
 from stylegan_jax.training.inputs import Constants
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.settings import image_size

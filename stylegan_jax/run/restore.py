@@ -75,6 +75,17 @@ def _find_best(path: epath.Path, steps: Sequence[int]) -> int:
     return best
 
 
+def saved_names(directory: epath.PathLike, *, step: int | str = "latest") -> set[str]:
+    """Lists the top level of a checkpoint, such as `G_ema`; arguments and errors as below."""
+    record = read_record(_find_step(directory, step))
+    return {path.split("/")[0] for path in record["leaves"]}
+
+
+def read_meta(directory: epath.PathLike, *, step: int | str = "latest") -> dict[str, Any]:
+    """Returns the metadata of a checkpoint, among them `config`; arguments and errors as below."""
+    return public_meta(read_record(_find_step(directory, step)))
+
+
 def restore_subtree(
     directory: epath.PathLike,
     names: Sequence[str],

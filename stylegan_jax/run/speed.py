@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from stylegan_jax.cost.chips import Chip, find_chip
 from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.ops.formulation import FORMULATIONS
-from stylegan_jax.training.build import ImageShape, make_setup
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_setup
 from stylegan_jax.training.programs import trace_steps
 from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.sharding import shard_state

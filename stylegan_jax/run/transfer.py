@@ -17,8 +17,7 @@ from stylegan_jax.convert.transfer import Kind, Match, fit_params, match_params
 from stylegan_jax.files import replacing
 from stylegan_jax.run.input import saved_shape
 from stylegan_jax.run.restore import restore_subtree
-from stylegan_jax.sizes import name_size
-from stylegan_jax.training.build import ImageShape
+from stylegan_jax.sizes import ImageShape, name_size
 from stylegan_jax.training.sharding import put_everywhere, shardings
 from stylegan_jax.training.state import TrainState
 

@@ -113,8 +113,8 @@ def _write_array(generator: Generator, seeds: Sequence[int], out: epath.Path, **
 def _write_values(generator: Generator, seeds: Sequence[int], file: BinaryFile, **kwargs) -> None:
     """Writes images as an `.npy`, a few at a time: all need not fit in memory."""
     header: dict[str, Any] = {}
-    for part, filled in _parts(seeds):
-        images = generator.images(filled, **kwargs)[: len(part)]
+    for part in _parts(seeds):
+        images = generator.images(part, **kwargs)
         if not header:
             shape = (len(seeds), *images.shape[1:])
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -130,13 +130,13 @@ def _write_files(generator: Generator, seeds: Sequence[int], out: epath.Path, **
     suffix = ".png" if generator.shape.img_channels in ENCODINGS["png"] else ".tif"
 
     kept = 0
-    for part, filled in _parts(seeds):
+    for part in _parts(seeds):
         paths = [out / f"seed{seed:04d}{suffix}" for seed in part]
         texts = [json.dumps({"seed": seed, **made_by}) for seed in part]
         if all(path.name in names and _says(path, text) for path, text in zip(paths, texts)):
             kept += len(part)
             continue
-        for path, text, img in zip(paths, texts, generator.images(filled, **kwargs)):
+        for path, text, img in zip(paths, texts, generator.images(part, **kwargs)):
             if suffix == ".png":
                 save_png(path, img, text={_KEYWORD: text})
             else:
@@ -144,16 +144,12 @@ def _write_files(generator: Generator, seeds: Sequence[int], out: epath.Path, **
     print(f"wrote {len(seeds) - kept} files into {out}" + f", kept {kept}" * bool(kept))
 
 
-def _parts(seeds: Sequence[int]) -> Iterator[tuple[Sequence[int], list[int]]]:
-    """Yields some seeds at a time, and as many in every part: one program draws all.
-
-    The last part is filled up with the last seed.
-    """
-    size = max(1, min(len(seeds), CHUNK))
+def _parts(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yields some seeds at a time."""
     with tqdm(total=len(seeds), desc="drawing", unit=" images", disable=None) as bar:
-        for start in range(0, len(seeds), size):
-            part = seeds[start : start + size]
-            yield part, [*part, *[part[-1]] * (size - len(part))]
+        for start in range(0, len(seeds), CHUNK):
+            part = seeds[start : start + CHUNK]
+            yield part
             bar.update(len(part))
 
 

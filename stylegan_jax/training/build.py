@@ -2,17 +2,17 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
-from stylegan_jax.models.blocks import BaseGenerator, make_noise
+from stylegan_jax.models.blocks import BaseGenerator, Network, make_noise
 from stylegan_jax.ops.formulation import Formulation
-from stylegan_jax.sizes import RESOLUTIONS, Size, find_base_grid
+from stylegan_jax.sizes import RESOLUTIONS, ImageShape
 from stylegan_jax.training.objectives import init_stats
 from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
@@ -24,37 +24,6 @@ from stylegan_jax.training.state import TrainState, init_state
 _NOT_SETTINGS = {"self", "rngs", "formulation"}
 # Arguments of a network that the data decides.
 _FROM_DATA = ("img_resolution", "base_grid", "img_channels", "c_dim")
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageShape:
-    """What the data says about the networks: sizes of images and labels, the type of pixels."""
-
-    height: int
-    width: int
-    channels: int
-    c_dim: int
-    dtype: str = "uint8"
-
-    @property
-    def size(self) -> Size:
-        """Height and width of the images."""
-        return self.height, self.width
-
-    @property
-    def img_resolution(self) -> int:
-        """Resolution of the block that draws such images."""
-        return find_base_grid(self.size)[0]
-
-    @property
-    def base_grid(self) -> Size:
-        """Size of the first block."""
-        return find_base_grid(self.size)[1]
-
-    @property
-    def img_channels(self) -> int:
-        """Channels, as networks call them."""
-        return self.channels
 
 
 def make_generator(
@@ -175,6 +144,30 @@ def _make_model(
     formulation: Formulation | None,
 ) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of one network."""
+    name, kwargs = _read_network(builders, settings, net, shape)
+    return make_model(builders[name], **kwargs, formulation=formulation)
+
+
+def network_arguments(
+    config: ConfigDict, shape: ImageShape, net: Literal["G", "D"]
+) -> tuple[str, dict[str, Any]]:
+    """What the config's generator or discriminator is made with.
+
+    Returns:
+        `(name, kwargs)`: the key of `GENERATORS` or `DISCRIMINATORS`, and the arguments of its
+        constructor, without `rngs` and `formulation`.
+
+    Raises:
+        ValueError: A setting that the network does not have.
+    """
+    builders = DISCRIMINATORS if net == "D" else GENERATORS
+    return _read_network(builders, config[net], net, shape)
+
+
+def _read_network(
+    builders: Mapping[str, type[Network]], settings: ConfigDict, net: str, shape: ImageShape
+) -> tuple[str, dict[str, Any]]:
+    """Reads name and arguments of a network."""
     # A config that comes from a checkpoint's JSON has lists where the recipe had tuples.
     kwargs: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in settings.to_dict().items()
@@ -188,8 +181,7 @@ def _make_model(
             f"{net}.name={name!r} has no setting {', '.join(unknown)}: take a recipe of that "
             f"network. It knows {', '.join(sorted(known - set(_FROM_DATA)))}."
         )
-    sizes = {name: getattr(shape, name) for name in _FROM_DATA}
-    return make_model(builders[name], **kwargs, **sizes, formulation=formulation)
+    return name, kwargs | {name: getattr(shape, name) for name in _FROM_DATA}
 
 
 def check_config(config: ConfigDict, num_devices: int) -> None:

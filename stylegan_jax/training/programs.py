@@ -15,8 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from stylegan_jax.models.blocks import make_noise
 from stylegan_jax.ops.pyramid import repeat_pixels
-from stylegan_jax.sizes import name_size
-from stylegan_jax.training.build import ImageShape
+from stylegan_jax.sizes import ImageShape, name_size
 from stylegan_jax.training.inputs import Batch, Constants
 from stylegan_jax.training.objectives import make_steps
 from stylegan_jax.training.setup import Setup

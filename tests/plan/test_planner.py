@@ -9,7 +9,8 @@ from jax.sharding import PartitionSpec
 
 from stylegan_jax.configs import ffhq, progan_celebahq
 from stylegan_jax.plan import planner, report, targets, wire, worker
-from stylegan_jax.training.build import ImageShape, make_config_levels, make_setup
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_config_levels, make_setup
 from stylegan_jax.training.objectives import make_steps
 from stylegan_jax.training.step import COUNT
 

@@ -10,7 +10,8 @@ from stylegan_jax.configs.common import shrink, stylegan2_defaults
 from stylegan_jax.data.archives import Archive
 from stylegan_jax.data.labels import class_labels
 from stylegan_jax.data.sources import ImageSource
-from stylegan_jax.training.build import ImageShape, make_setup
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_setup
 from stylegan_jax.training.schedules import Level
 
 SIDE = 8

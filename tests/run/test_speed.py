@@ -8,7 +8,8 @@ from stylegan_jax.configs import ffhq
 from stylegan_jax.cost.chips import CHIPS, find_chip
 from stylegan_jax.run import speed as module
 from stylegan_jax.run.speed import SpeedMeter, memory_report, model_flops_per_image
-from stylegan_jax.training.build import ImageShape, make_config_levels
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_config_levels
 from stylegan_jax.training.sharding import make_mesh
 
 

@@ -11,7 +11,8 @@ from etils import epath
 
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.run.transfer import TABLE_FILE, Origin
-from stylegan_jax.training.build import ImageShape, make_hyperparameters, make_setup
+from stylegan_jax.sizes import ImageShape
+from stylegan_jax.training.build import make_hyperparameters, make_setup
 from stylegan_jax.training.sharding import make_mesh, shard_state, shardings
 from tests.run.small import SIDE, make_config, make_state
 

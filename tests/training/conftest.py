@@ -10,8 +10,9 @@ import pytest
 
 from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
 from stylegan_jax.ops import partition
+from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training import sharding
-from stylegan_jax.training.build import ImageShape, make_setup
+from stylegan_jax.training.build import make_setup
 from stylegan_jax.training.inputs import draw_inputs
 from stylegan_jax.training.objectives import LOSSES, make_phases
 from stylegan_jax.training.schedules import Level

@@ -1,13 +1,14 @@
 """Samples above the training images that they are nearest to: are they copies?"""
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from stylegan_jax.metrics import Images, nearest, read_small_blocks, shrink_for_comparison
 from stylegan_jax.run.input import open_companion, open_config_source
+from stylegan_jax.run.restore import read_meta
 from stylegan_jax.run.scores import GreyLevels
 from stylegan_jax.tools.figures.picture import Figure, check_cells
 from stylegan_jax.tools.generator import Generator
@@ -49,9 +50,11 @@ def nearest_images(
         data_dir: Folder of prepared data sets; None: as the run was told.
 
     Raises:
+        OSError: The folder of the run that trained the network is not there.
         ValueError: The images cannot be opened, or have another size.
     """
-    config = copy.deepcopy(generator.config)
+    # The run that trained it, also that of an export.
+    config = ConfigDict(read_meta(generator.origin.source)["config"])
     # A run may have been trained elsewhere.
     if dataset is not None:
         config.data.dataset = dataset

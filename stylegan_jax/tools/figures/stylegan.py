@@ -22,7 +22,7 @@ def _check_styles(generator: Generator, figure: str) -> None:
     """Refuses networks whose layers read no styles."""
     if not generator.has_styles:
         raise ValueError(
-            f"--figure={figure} needs styles, and the layers of this {generator.config.G.name!r} "
+            f"--figure={figure} needs styles, and the layers of this {generator.origin.family!r} "
             f"read none: give the checkpoint of a StyleGAN."
         )
 
@@ -31,7 +31,7 @@ def _check_noise(generator: Generator, figure: str) -> None:
     """Refuses networks without noise inputs."""
     if not generator.noise_layers():
         raise ValueError(
-            f"--figure={figure} needs noise inputs, and this {generator.config.G.name!r} has "
+            f"--figure={figure} needs noise inputs, and this {generator.origin.family!r} has "
             "none: give a checkpoint that was trained with them (G.use_noise)."
         )
 

@@ -1,11 +1,12 @@
 """Samples above their nearest training images: sets that hold what is to be found."""
 
-import copy
-
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from stylegan_jax.metrics import memory
+from stylegan_jax.run.restore import read_meta
+from stylegan_jax.tools.figures import nearest as nearest_file
 from stylegan_jax.tools.figures.nearest import nearest_images
 from tests.data.foreign import write_folder
 
@@ -29,12 +30,12 @@ def test_what_was_shown_is_found(generator, shown):
 
 
 def test_unseen_images_have_a_row(generator, shown, tmp_path, monkeypatch):
-    config = copy.deepcopy(generator.config)
+    config = ConfigDict(read_meta(generator.origin.source)["config"])
     grey = np.full((2, 16, 16, 3), 127, np.uint8)
     config.data.dataset = str(shown)
     write_folder(tmp_path / "unseen", grey, ["0.png", "1.png"])
     config.metrics.memory_unseen = str(tmp_path / "unseen")
-    monkeypatch.setattr(generator, "config", config)
+    monkeypatch.setattr(nearest_file, "read_meta", lambda path: {"config": config.to_dict()})
     figure = nearest_images(generator, seeds=[4], truncation_psi=0.5)
     assert figure.row_labels[2] == "nearest that was not"
     np.testing.assert_array_equal(figure.cells[2, 0], grey[0])

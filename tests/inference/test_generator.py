@@ -1,17 +1,15 @@
 """Seeds, styles and noise against the network called by hand."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from ml_collections import ConfigDict
 
+from stylegan_jax.inference import Generator
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.restore import restore_subtree
-from stylegan_jax.tools import generator as generator_file
-from stylegan_jax.tools.generator import Generator, parse_seeds
 from stylegan_jax.training.build import make_generator as make_structure
 
 LAYERS = [("b4", "conv1"), ("b8", "conv0"), ("b8", "conv1"), ("b16", "conv0"), ("b16", "conv1")]
@@ -24,8 +22,9 @@ def assert_same_levels(got, want):
 
 
 def test_images_are_those_of_the_network(workdir, generator):
-    trees, _ = restore_subtree(str(workdir), ["G_ema", "stats"])
-    G = nnx.merge(make_structure(generator.config, generator.shape)[0], trees["G_ema"])
+    trees, meta = restore_subtree(str(workdir), ["G_ema", "stats"])
+    structure, _ = make_structure(ConfigDict(meta["config"]), generator.shape)
+    G = nnx.merge(structure, trees["G_ema"])
     z = jnp.float32([np.random.RandomState(seed).randn(16) for seed in (3, 8)])
     psi, w_avg = jnp.float32([0.7, -1]), trees["stats"]["w_avg"]
     for noise_mode, noise in (("const", trees["stats"]["noise_const"]), ("none", None)):
@@ -43,6 +42,7 @@ def test_styles(generator):
     ws = generator.styles([0, 1, 2])
     assert ws.shape == (3, 6, 16) and ws.dtype == np.float32
     np.testing.assert_array_equal(ws, np.broadcast_to(ws[:, :1], ws.shape))
+    np.testing.assert_array_equal(generator.truncate(ws, 1.0), ws)
     w_avg = generator.styles([0], truncation_psi=0.0)[0, 0]
     assert np.any(w_avg != 0)
     # A cutoff leaves the later layers; one psi per seed.
@@ -97,22 +97,29 @@ def test_random_images_in_company_and_alone(generator):
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "random"])
-def test_chunks_do_not_show(generator, monkeypatch, noise_mode):
-    kwargs = dict(noise_mode=noise_mode, truncation_psi=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2])
-    whole = generator.images(range(7), **kwargs)
-    monkeypatch.setattr(generator_file, "CHUNK", 3)
-    sizes = []
-    run = generator._synthesize
-    monkeypatch.setattr(
-        generator, "_synthesize", lambda p, ws, *rest: sizes.append(len(ws)) or run(p, ws, *rest)
-    )
-    parts = generator.images(range(7), **kwargs)
-    assert sizes == [3, 3, 3], "one shape: the last chunk is filled up"
-    assert_same_levels(parts, whole)
+def test_an_image_has_the_same_bits_in_any_company(generator, noise_mode):
+    kwargs = dict(noise_mode=noise_mode, dtype="float32")
+    whole = generator.sample(range(5), **kwargs)
+    np.testing.assert_array_equal(generator.sample([3], **kwargs)[0], whole[3])
+    np.testing.assert_array_equal(generator.sample([4, 3, 3], **kwargs), whole[[4, 3, 3]])
     # Noise of its own for each image is cut along.
-    ws = generator.styles(range(7), truncation_psi=kwargs["truncation_psi"])
     if noise_mode == "random":
-        assert_same_levels(generator.synthesize(ws, generator.random_noise(range(7))), whole)
+        ws, noise = generator.styles(range(5)), generator.random_noise(range(5))
+        np.testing.assert_array_equal(generator.synthesis(ws, noise, dtype="float32"), whole)
+
+
+def test_batches_of_accelerators(generator, monkeypatch):
+    """Powers of two; what fills a part up does not show."""
+    whole = generator.sample(range(7), noise_mode="random")
+    monkeypatch.setattr(generator, "_batch_sizes", (4, 2, 1))
+    sizes = []
+    run = generator._draw_pixels
+    monkeypatch.setattr(
+        generator, "_draw_pixels", lambda *args: sizes.append(len(args[2])) or run(*args)
+    )
+    assert_same_levels(generator.sample(range(7), noise_mode="random"), whole)
+    assert_same_levels(generator.sample(range(5), noise_mode="random"), whole[:5])
+    assert sizes == [4, 4, 4, 1]
 
 
 def test_errors_say_what_to_do(workdir, generator, tmp_path):
@@ -143,33 +150,79 @@ def test_errors_say_what_to_do(workdir, generator, tmp_path):
     )
 
 
-def test_classes_by_number_and_name(generator, monkeypatch):
-    monkeypatch.setattr(generator, "class_names", ["Artist", "firefighter", "pilot", "artist"])
-    monkeypatch.setattr(generator, "shape", dataclasses.replace(generator.shape, c_dim=4))
-    assert [generator.find_class(x) for x in (2, "2", "pilot", "Pilot")] == [2] * 4
-    # Of names that are alike but for capitals, the one that is spelt so.
-    assert [generator.find_class(x) for x in ("Artist", "artist")] == [0, 3]
-    for wanted, message in (
-        ("fire fighter", "class=fire fighter: .* 0 to 3, or by name: firefighter"),
-        ("ARTIST", "by name: Artist"),
-        (4, "class=4: this network knows 0 to 3, or by name: Artist, firefighter, pilot"),
-        (-1, "class=-1: this network knows 0 to 3"),
+@pytest.fixture(scope="module")
+def labelled(make_generator):
+    """A network of four classes, of which two are alike but for capitals."""
+    return make_generator(0.5, class_names=["Artist", "firefighter", "pilot", "artist"])[1]
+
+
+def test_classes_are_drawn_or_given(labelled):
+    assert labelled.c_dim == 4 and labelled.find_class("pilot") == 2
+    assert labelled.labels([0, 1], "artist").tolist() == [3, 3]
+    # Drawn behind the latent of each seed.
+    draws = [np.random.RandomState(seed) for seed in range(8)]
+    want = [[draw.randn(16), draw.randint(4)] for draw in draws]
+    assert labelled.labels(range(8)).tolist() == [c for _, c in want]
+    z, c = labelled.latents(range(8))
+    np.testing.assert_array_equal(z, np.float32([z for z, _ in want]))
+    np.testing.assert_array_equal(c.argmax(axis=1), [c for _, c in want])
+    given = labelled.sample([5], class_idx="pilot")
+    np.testing.assert_array_equal(labelled(z[5:6], np.eye(4)[2]), given)
+    assert np.any(labelled.sample([5], class_idx=3) != given)
+
+
+def test_labels_that_are_missing(labelled, generator):
+    z, c = labelled.latents([0, 1, 2])
+    with pytest.raises(ValueError, match=r"trained with labels: give c, vectors \[3, 4\]"):
+        labelled.mapping(z)
+    with pytest.raises(ValueError, match=r"c has the shape \[3, 3\]: wanted .* \[3, 4\]"):
+        labelled.mapping(z, c[:, :3])
+    with pytest.raises(ValueError, match="c has the shape"):
+        generator.mapping(z, c)
+
+
+def test_wrong_shapes(generator):
+    ws = generator.styles([0, 1])
+    for call, message in (
+        (lambda: generator.mapping(np.zeros((2, 15))), r"z has the shape \[2, 15\]: .* \[n, 16\]"),
+        (lambda: generator(np.zeros(16)), "z has the shape"),
+        (lambda: generator.synthesis(ws[0]), r"ws has the shape \[6, 16\]: .* \[n, 6, 16\]"),
+        (lambda: generator.synthesis(ws[:, :5]), "ws has the shape"),
+        (lambda: generator.synthesis(ws, "white"), "noise='white': choose const"),
+        (lambda: generator.synthesis(ws, dtype="int8"), "dtype='int8': give uint8 or float32"),
+        (lambda: generator.synthesis(ws, "random", noise_seeds=[1]), "1 noise_seeds for 2 images"),
+        (lambda: generator.truncate(ws, [0.5, 0.7, 1]), "3 values of truncation_psi for 2 images"),
+        (lambda: generator.mix(ws, ws, [6]), r"layers=\[6\]: this network has 0 to 5"),
     ):
         with pytest.raises(ValueError, match=message):
-            generator.find_class(wanted)
+            call()
+
+
+def test_the_ways_to_draw_agree(generator):
+    z, _ = generator.latents([3, 8])
+    want = generator.sample([3, 8], truncation_psi=0.7)
+    np.testing.assert_array_equal(generator(z, truncation_psi=0.7), want)
+    ws = generator.mapping(z)
+    np.testing.assert_array_equal(generator.synthesis(generator.truncate(ws, 0.7)), want)
+    floats = generator.synthesis(generator.truncate(ws, 0.7), dtype="float32")
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(to_uint8(floats), want)
+    pictures = generator.pil([3, 8], truncation_psi=0.7)
+    np.testing.assert_array_equal(np.stack([np.asarray(p) for p in pictures]), want)
+    assert repr(generator).startswith("Generator(stylegan2, 16x16x3, ")
+
+
+def test_mixing_takes_layers_of_others(generator):
+    ws = generator.styles([0, 1])
+    mixed = generator.mix(ws, generator.styles([7]), range(2))
+    np.testing.assert_array_equal(mixed[:, 2:], ws[:, 2:])
+    np.testing.assert_array_equal(mixed[:, :2], np.repeat(generator.styles([7])[:, :2], 2, axis=0))
 
 
 def test_truncation_needs_styles(generator, monkeypatch):
     monkeypatch.setattr(generator, "has_styles", False)
     with pytest.raises(ValueError, match="truncation_psi=0.7: .* read no styles"):
         generator.images([0, 1], truncation_psi=0.7)
+    with pytest.raises(ValueError, match="mixing: .* read no styles; give a StyleGAN's"):
+        generator.mix(generator.styles([0]), generator.styles([1]), [0])
     assert generator.images([0, 1]).shape == (2, 16, 16, 3)
-
-
-def test_seeds():
-    assert parse_seeds("1,5,7-9") == [1, 5, 7, 8, 9]
-    for bad in ("a", "3-", "5-2"):
-        with pytest.raises(ValueError, match="seeds="):
-            parse_seeds(bad)
-    with pytest.raises(ValueError, match="row_seeds='a'"):
-        parse_seeds("a", "row_seeds")

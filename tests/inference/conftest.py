@@ -1,0 +1,5 @@
+"""The tiny checkpoint that these tests draw from."""
+
+from tests.inference.tiny import generator, make_generator, noisy, workdir
+
+__all__ = ["generator", "make_generator", "noisy", "workdir"]

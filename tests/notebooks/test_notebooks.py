@@ -1,0 +1,63 @@
+"""Notebooks as a user runs them, top to bottom, and as they lie in the repository."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.notebooks.execution import NOTEBOOKS, ROOT, execute, pictures, read, texts
+
+# What the forms of sample.ipynb hold in tests.
+SMALL = dict(
+    SEEDS="0-3",
+    COLUMNS=2,
+    TRUNCATION_SEEDS="0",
+    ROW_SEEDS="0",
+    COLUMN_SEEDS="1,2",
+    CLASS_SEEDS="0,1",
+)
+
+
+def decode(picture):
+    """Pixels of a PNG in base64."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nothing_that_a_run_leaves_is_kept(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None, cell.id
+            assert not cell.metadata.keys() - {"cellView", "tags"}, cell.id
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_path_of_a_machine(path):
+    assert not re.findall(
+        r"[\"'](?:/(?:home|root|work|content|tmp|Users)|[A-Z]:)", path.read_text()
+    )
+
+
+def test_one_address_of_the_repository():
+    texts = [path.read_text() for path in (*NOTEBOOKS, ROOT / "README.md")]
+    owners = {owner for text in texts for owner in re.findall(r"/([\w-]+)/stylegan_jax\b", text)}
+    assert len(owners) == 1
+    for path in NOTEBOOKS:
+        badge = f"colab/github/{min(owners)}/stylegan_jax/blob/main/notebooks/{path.name}"
+        assert badge.removeprefix("colab/") in path.read_text()
+
+
+def test_drawing_from_a_run(workdir, tmp_path):
+    cells = execute("sample", tmp_path, CHECKPOINT=str(workdir), **SMALL)
+    assert re.search(r"runs on cpu: .+\n", texts(cells["setup"]))
+    assert "Generator(stylegan2, 16x16x3" in texts(cells["checkpoint"])
+
+    # Two columns of two images, enlarged to 128 px; a row each of three images, with labels.
+    assert decode(pictures(cells["samples"])[0]).shape == (256, 256, 3)
+    assert [len(pictures(cells[name])) for name in ("truncation", "mixing")] == [1, 1]
+    assert "without labels" in texts(cells["classes"])
+    for name in ("checkpoint", "samples", "truncation", "mixing"):
+        assert re.search(r"\(\d+\.\d s\)\n$", texts(cells[name])), name

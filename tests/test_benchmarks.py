@@ -116,3 +116,12 @@ def test_pods(table, tmp_path):
     assert len(json.loads((tmp_path / "pods.json").read_text())) == 4
     again = table("bench_pods", *options, "--tables=scaling", "--compute_ms=16:100")
     assert "| 100.0 |" in again
+
+
+def test_sampling(table):
+    """The first pictures are drawn by processes of their own; here, two of them at 4 px."""
+    out = table("bench_sampling", "--resolution=4", "--batches=2", "--repeats=1")
+    assert re.search(
+        r"empty cache: [\d.]+ s\n.*filled cache: [\d.]+ s\nbatch 2: [\d.]+ images/s", out
+    )
+    assert out.count("7 images, ") == 2

@@ -37,7 +37,7 @@ from stylegan_jax.run.images import (
 )
 from stylegan_jax.sizes import name_size
 from stylegan_jax.tools import command
-from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, parse_seeds
+from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, load, parse_seeds
 
 # Under which a picture says what it shows.
 _KEYWORD = "stylegan_jax"
@@ -167,7 +167,12 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
+    text(
+        "checkpoint",
+        None,
+        "Workdir, checkpoints folder, one step, or a file of networks; gs:// too.",
+        required=True,
+    )
     text("step", "latest", "Image count, 'latest' or 'best'.")
     text("seeds", "0-63", "Seeds: 0-63 or 1,5,7-9.")
     text(
@@ -194,7 +199,7 @@ def main(argv: list[str]) -> None:
     out = command.check_output(FLAGS.out, suffix)
     seeds = parse_seeds(FLAGS.seeds)
     write_images(
-        Generator(FLAGS.checkpoint, step=FLAGS.step),
+        load(FLAGS.checkpoint, step=FLAGS.step),
         seeds,
         out,
         truncation_psi=FLAGS.truncation_psi,

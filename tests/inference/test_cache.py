@@ -1,20 +1,24 @@
 """Where compiled programs are kept."""
 
-import jax
+import types
+
 import pytest
 
 from stylegan_jax.inference import cache
 
 
-@pytest.fixture
-def options(monkeypatch):
-    """What is set, in place of jax's own settings."""
-    found = {}
-    monkeypatch.setattr(jax.config, "update", found.__setitem__)
-    return found
-
-
-def test_what_the_user_chose_stays(options):
-    assert jax.config.jax_compilation_cache_dir  # that of the tests
+@pytest.mark.parametrize(
+    ("folder", "is_enabled", "is_set"),
+    [(None, True, True), ("/chosen", True, False), (None, False, False)],
+)
+def test_a_folder_unless_the_user_chose(monkeypatch, folder, is_enabled, is_set):
+    """Set for the process, so that the tests' own folder must not be touched."""
+    config = types.SimpleNamespace(
+        jax_compilation_cache_dir=folder, jax_enable_compilation_cache=is_enabled
+    )
+    config.update = lambda name, value: setattr(config, name, value)
+    monkeypatch.setattr(cache.jax, "config", config)
+    monkeypatch.setenv("HOME", "/home/one")
     cache.keep_programs()
-    assert options == {}
+    want = "/home/one/.cache/stylegan_jax/xla" if is_set else folder
+    assert config.jax_compilation_cache_dir == want

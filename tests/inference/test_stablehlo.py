@@ -34,7 +34,10 @@ def test_another_process_draws_the_same(generator, tmp_path):
     subprocess.run(command, check=True, cwd=tmp_path)
     want = generator.sample([3, 8, 85], truncation_psi=[0.7, 1, -0.5], dtype="float32")
     with np.load(tmp_path / "drawn.npz") as drawn:
-        np.testing.assert_array_equal(drawn["alone"], want)
+        # The second is not truncated: the same bits. Truncation rounds once or twice, as it is
+        # compiled with what stands around it or alone.
+        np.testing.assert_array_equal(drawn["alone"][1], want[1])
+        np.testing.assert_allclose(drawn["alone"], want, rtol=0, atol=1e-5)
         # Programs of other batch sizes sum in another order.
         np.testing.assert_allclose(drawn["together"], want, rtol=0, atol=1e-4)
 

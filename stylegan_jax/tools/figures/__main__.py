@@ -33,7 +33,7 @@ from stylegan_jax.tools import command
 from stylegan_jax.tools.figures.nearest import nearest_images
 from stylegan_jax.tools.figures.picture import Figure, render
 from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
-from stylegan_jax.tools.generator import Generator, parse_seeds
+from stylegan_jax.tools.generator import load, parse_seeds
 
 # By the name of `--figure`; the arguments of each are its options.
 FIGURES: dict[str, Callable[..., Figure]] = {
@@ -84,7 +84,7 @@ def define_flags() -> None:
     number = flags.DEFINE_integer
     # What every figure takes.
     flags.DEFINE_enum("figure", None, list(FIGURES), "Which figure.", required=True)
-    text("checkpoint", None, "Workdir, checkpoints folder or one step.", required=True)
+    text("checkpoint", None, "Workdir, step, export or official pickle.", required=True)
     text("step", "latest", "Image count, 'latest' or 'best'.")
     text("out", None, "The PNG file to write.", required=True)
     # What some of them take; without a value, as the figure has it.
@@ -122,7 +122,7 @@ def main(argv: list[str]) -> None:
 
     # Refused before the network is loaded and drawn.
     out = command.check_output(FLAGS.out, ".png")
-    figure = draw(Generator(FLAGS.checkpoint, step=FLAGS.step), **options)
+    figure = draw(load(FLAGS.checkpoint, step=FLAGS.step), **options)
     rows, cols, _, _, channels = figure.cells.shape
     save_png(out, render(figure), text=picture_text(channels))
     hidden = describe_hidden(channels)

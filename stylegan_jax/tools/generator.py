@@ -7,13 +7,21 @@ import difflib
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
-from stylegan_jax.models.blocks import Noise, NoiseLayers, broadcast_ws, make_noise, truncate
+from stylegan_jax.models.blocks import (
+    Moving,
+    Noise,
+    NoiseLayers,
+    broadcast_ws,
+    make_noise,
+    truncate,
+)
 from stylegan_jax.ops.pyramid import repeat_pixels
 from stylegan_jax.run.images import to_uint8
 from stylegan_jax.run.input import saved_shape
@@ -46,6 +54,9 @@ class Generator:
         num_ws: Styles per image.
         w_dim: Length of a style.
         has_styles: Whether its layers read styles of their own, as mixing and truncation need.
+        params: Its parameters, a nested dict.
+        moving: Values that it moved in training, which it draws with.
+        w_avg: The mean style `[w_dim]`.
     """
 
     def __init__(self, checkpoint: str, *, step: int | str = "latest"):
@@ -62,10 +73,11 @@ class Generator:
         # The parameters, and what the run knew of itself.
         step = int(step) if str(step).isdigit() else step
         trees, meta = restore_subtree(checkpoint, ["G_ema", "stats"], step=step)
-        self._params = trees["G_ema"]
+        self.params = trees["G_ema"]
         self._stats = trees["stats"]
         # What the network moved in training; a checkpoint leaves out what is empty.
-        self._moving = self._stats.get("G", {})
+        self.moving = self._stats.get("G", {})
+        self.w_avg: np.ndarray = np.asarray(self._stats["w_avg"])
 
         # What they were trained on, and how.
         self.config = ConfigDict(meta["config"])
@@ -76,7 +88,7 @@ class Generator:
         # The network of that config. The parameters are an argument of the programs, no part of
         # them: a constant of their size would be compiled in.
         graphdef, _ = make_generator(self.config, self.shape)
-        network = nnx.merge(graphdef, self._params)
+        network = nnx.merge(graphdef, self.params)
         self.num_ws: int = network.num_ws
         self.w_dim: int = network.w_dim
         self.has_styles: bool = network.has_styles
@@ -92,7 +104,7 @@ class Generator:
     def fingerprint(self) -> str:
         """Returns 8 hexadecimal digits that change when the network does."""
         crc = 0
-        for leaf in jax.tree.leaves((self._params, self._stats)):
+        for leaf in jax.tree.leaves((self.params, self._stats)):
             crc = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), crc)
         return f"{crc:08x}"
 
@@ -168,7 +180,7 @@ class Generator:
 
         def draw(index: np.ndarray) -> jax.Array:
             return self._map(
-                self._params,
+                self.params,
                 self._stats["w_avg"],
                 z[index],
                 c[index],
@@ -205,9 +217,20 @@ class Generator:
         def draw(index: np.ndarray) -> np.ndarray:
             # Noise of one image is that of all.
             part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
-            return to_uint8(self._synthesize(self._params, ws[index], part, self._moving))
+            return to_uint8(self._synthesize(self.params, ws[index], part, self.moving))
 
         return _in_chunks(draw, len(ws))
+
+    def draw(self, params: Any, ws: jax.Array, noise: Noise | None, moving: Moving) -> jax.Array:
+        """Draws float32 `[n, h, w, c]` in [-1, 1]: a pure function, for gradients and programs.
+
+        Args:
+            params: The network's; an argument, as constants of their size would be compiled in.
+            ws: As in `synthesize`.
+            noise: As in `synthesize`.
+            moving: The network's `moving`.
+        """
+        return self._synthesize(params, ws, noise, moving)
 
     def images(
         self,

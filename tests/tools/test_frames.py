@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import imageio_ffmpeg
 import numpy as np
@@ -80,7 +81,7 @@ def test_outputs(tmp_path, monkeypatch):
     assert check_frames_output(f"{tmp_path}/folder") == tmp_path / "folder"
     with pytest.raises(ValueError, match="x.avi: give a file that ends in .mp4, .webp, .gif, or"):
         check_frames_output(f"{tmp_path}/x.avi")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # not installed
     with pytest.raises(
         ValueError, match=r"x.mp4 needs imageio-ffmpeg.*pip install -e '.\[video\]'"
     ):

@@ -1,6 +1,5 @@
 """Samples above the training images that they are nearest to: are they copies?"""
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from stylegan_jax.run.input import open_companion, open_config_source
 from stylegan_jax.run.scores import GreyLevels
 from stylegan_jax.tools.figures.picture import Figure, check_cells
 from stylegan_jax.tools.generator import Generator
+from stylegan_jax.tools.training_images import move_data
 
 
 def _nearest_of_set(fakes: np.ndarray, images: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -51,12 +51,7 @@ def nearest_images(
     Raises:
         ValueError: The images cannot be opened, or have another size.
     """
-    config = copy.deepcopy(generator.config)
-    # A run may have been trained elsewhere.
-    if dataset is not None:
-        config.data.dataset = dataset
-    if data_dir is not None:
-        config.data.data_dir = data_dir
+    config = move_data(generator.config, dataset, data_dir)
     sources = {"nearest that was shown": open_config_source(config)}
     if config.metrics.memory_unseen:
         unseen = open_companion(config, config.metrics.memory_unseen)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from tests.notebooks.execution import NOTEBOOKS, ROOT, execute, pictures, read, texts
 
@@ -18,6 +18,10 @@ SMALL = dict(
     ROW_SEEDS="0",
     COLUMN_SEEDS="1,2",
     CLASS_SEEDS="0,1",
+    VIDEO_SEEDS="0,1",
+    FRAMES=2,
+    VIDEO_FILE="passage.mp4",
+    STEPS=2,
 )
 
 
@@ -51,7 +55,11 @@ def test_one_address_of_the_repository():
 
 
 def test_drawing_from_a_run(workdir, tmp_path):
-    cells = execute("sample", tmp_path, CHECKPOINT=str(workdir), **SMALL)
+    # An uploaded picture: a disc on a square.
+    drawn = Image.new("RGB", (40, 30), "navy")
+    ImageDraw.Draw(drawn).ellipse((10, 5, 30, 25), "orange")
+    drawn.save(tmp_path / "drawn.png")
+    cells = execute("sample", tmp_path, CHECKPOINT=str(workdir), PICTURE="drawn.png", **SMALL)
     assert re.search(r"runs on cpu: .+\n", texts(cells["setup"]))
     assert "Generator(stylegan2, 16x16x3" in texts(cells["checkpoint"])
 
@@ -59,5 +67,12 @@ def test_drawing_from_a_run(workdir, tmp_path):
     assert decode(pictures(cells["samples"])[0]).shape == (256, 256, 3)
     assert [len(pictures(cells[name])) for name in ("truncation", "mixing")] == [1, 1]
     assert "without labels" in texts(cells["classes"])
-    for name in ("checkpoint", "samples", "truncation", "mixing"):
+
+    # The video is in the notebook itself; the picture is the square in the middle of the drawing.
+    assert "data:video/mp4;base64," in cells["video"][-2].data["text/html"]
+    assert (tmp_path / "passage.mp4").stat().st_size
+    left, right = np.split(decode(pictures(cells["projection"])[0]), 2, axis=1)
+    assert left.shape == right.shape == (128, 128, 3)
+    np.testing.assert_array_equal(left[64, 64], [255, 165, 0])
+    for name in cells.keys() - {"install", "setup"}:
         assert re.search(r"\(\d+\.\d s\)\n$", texts(cells[name])), name

@@ -140,14 +140,19 @@ def _write_mp4(file: pathlib.Path, frames: Iterator[np.ndarray], fps: float) -> 
 
 def _pad_even(frame: np.ndarray) -> np.ndarray:
     """Makes RGB of even height and width."""
-    height, width, channels = frame.shape
-    frame = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")
-    return np.repeat(frame, 3, axis=2) if channels == 1 else frame
+    height, width, _ = frame.shape
+    padded = np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], mode="edge")
+    return _to_rgb(padded)
+
+
+def _to_rgb(frame: np.ndarray) -> np.ndarray:
+    """Makes RGB of grey; a view of what is RGB."""
+    return np.broadcast_to(frame, (*frame.shape[:2], 3))
 
 
 def _write_pillow(file: pathlib.Path, frames: Iterator[np.ndarray], fps: float, name: str) -> None:
     """Writes an animation that loops for ever; pixels of WebP are kept as they are."""
-    pictures = (Image.fromarray(_pad_even(frame)) for frame in frames)
+    pictures = (Image.fromarray(np.ascontiguousarray(_to_rgb(frame))) for frame in frames)
     first = next(pictures)
     first.save(
         file,

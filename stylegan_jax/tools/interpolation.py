@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Periodic or from end to end: [keys, n, ...], position in keys, whether it is a loop.
+# What lies between two keys; each is explained in `make_track`.
 KINDS = ("spline", "linear", "slerp")
 
 

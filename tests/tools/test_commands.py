@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan_jax.tools.project import optimise
 from stylegan_jax.training.build import check_config
 from tests.commands import ROOT, load_module, own_flags, run_module, shown_commands
 from tests.data.foreign import drawings, write_folder
@@ -86,6 +87,7 @@ def test_commands_are_found():
 
 @pytest.mark.parametrize("words", TOOLS, ids=" ".join)
 def test_a_tool_runs(words, workdir, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimise, "_NUM_SAMPLES", 64)
     assert not run_module(monkeypatch, shrink(words, workdir, folder, tmp_path))
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written or {"check", "stats"} & set(words)

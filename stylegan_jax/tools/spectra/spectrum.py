@@ -67,7 +67,7 @@ def average_spectrum(batches: Iterable[np.ndarray], *, mean: float, std: float) 
     total: np.ndarray | None = None
     count = 0
     for batch in batches:
-        images = jnp.asarray((drop_alpha(batch) - mean) / std, jnp.float32)
+        images = jnp.asarray((drop_alpha(batch).astype(np.float32) - mean) / std)
         found = np.asarray(_sum_spectra(images), np.float64)
         total = found if total is None else total + found
         count += len(batch)

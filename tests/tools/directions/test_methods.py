@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stylegan_jax.tools.directions.methods import factorise, layer_weights, principal_directions
+from stylegan_jax.tools.generator import Generator
 
 
 def test_planted_directions_come_back(rng):
@@ -41,13 +42,11 @@ def test_factors_are_numpy_s_singular_vectors(rng):
 
 def network(synthesis, num_ws):
     """What `layer_weights` reads of a generator; each weight is its own number."""
-
-    class Stub:
-        params = {"synthesis": synthesis}
-        has_styles = num_ws > 1
-
-    Stub.num_ws = num_ws
-    return Stub()
+    made = object.__new__(Generator)
+    made.params = {"synthesis": synthesis}
+    made.num_ws = num_ws
+    made.has_styles = num_ws > 1
+    return made
 
 
 def styled(number):

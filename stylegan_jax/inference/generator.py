@@ -43,7 +43,9 @@ class Generator:
     Attributes:
         origin: What was loaded: path, network, family, kimg, notes.
         network: Its name, the arguments of its constructor, parameters and buffers.
-        structure: Its modules without parameters.
+        structure: Its modules without parameters; with `draw_images`, a pure function.
+        params: Its parameters, on the device.
+        moving: What its layers moved in training and draw with, likewise.
         shape: Sizes of its images and labels.
         class_names: Names of its classes; empty where it has none or they are not known.
         z_dim: Length of a latent.
@@ -74,11 +76,11 @@ class Generator:
             self.network = dataclasses.replace(self.network, kwargs=kwargs)
         graphdef, _ = make_model(GENERATORS[self.network.name], **self.network.kwargs)
         self.structure = Structure(graphdef, found.resolution, found.fade)
-        self._params = jax.device_put(self.network.params)
-        self._moving = jax.device_put(self.network.buffers.get("moving", {}))
+        self.params = jax.device_put(self.network.params)
+        self.moving = jax.device_put(self.network.buffers.get("moving", {}))
 
         # What callers need to know in order to draw latents, styles and noise.
-        G = nnx.merge(graphdef, self._params)
+        G = nnx.merge(graphdef, self.params)
         height, width = self.network.size
         kwargs = self.network.kwargs
         self.shape = ImageShape(height, width, kwargs["img_channels"], kwargs["c_dim"])
@@ -198,7 +200,7 @@ class Generator:
             )
         labels = check_labels(c, len(z), self.c_dim)
         ws = in_parts(
-            lambda index: self._map(self._params, z[index], labels[index]),
+            lambda index: self._map(self.params, z[index], labels[index]),
             len(z),
             self._batch_sizes,
         )
@@ -308,7 +310,7 @@ class Generator:
             else:
                 # Noise of one image is that of all.
                 part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
-            return program(self._params, self._moving, ws[index], part)
+            return program(self.params, self.moving, ws[index], part)
 
         return in_parts(draw, len(ws), self._batch_sizes)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stylegan_jax.tools.project import optimise
 from stylegan_jax.training.build import check_config
 from tests.commands import ROOT, load_module, own_flags, run_module, shown_commands
 from tests.convert.official import CHECKPOINTS
@@ -17,7 +18,7 @@ FILES = [
     *sorted((ROOT / "stylegan_jax" / "tools").rglob("*.py")),
 ]
 # What is shown more than once, for whatever checkpoint or folder, is run once.
-PLACES = re.compile(r"(--checkpoint|--source)=(?!openmoji).*")
+PLACES = re.compile(r"(--checkpoint|--source|--target)=(?!openmoji).*")
 SHOWN = sorted(
     {
         tuple(PLACES.sub(r"\1=HERE", word) for word in words)
@@ -51,7 +52,12 @@ def folder(tmp_path_factory):
 
 def shrink(words, workdir, folder, tmp_path):
     """The command on what is here: a tiny checkpoint, a small folder."""
-    here = {"--checkpoint": workdir, "--source": folder, "--resolution": 16}
+    here = {
+        "--checkpoint": workdir,
+        "--source": folder,
+        "--target": folder / "a" / "0.png",
+        "--resolution": 16,
+    }
     shrunken = []
     for word in words:
         name, equals, value = word.partition("=")
@@ -66,6 +72,13 @@ def shrink(words, workdir, folder, tmp_path):
         shrunken.append(f"--data_dir={tmp_path}/data")
     if "--figure=nearest" in words:
         shrunken.append(f"--dataset={folder}")
+    small = {
+        "video": ["--w_frames=2"],
+        "project": ["--num_steps=2"],
+        "directions": ["--num_samples=32"],
+        "spectra": ["--num_images=4", f"--dataset={folder}"],
+    }
+    shrunken += small.get(words[0].rpartition(".")[2], [])
     if "--source=openmoji/portraits" in words:
         shrunken.append("--resolution=16")
     return shrunken
@@ -86,6 +99,7 @@ def test_commands_are_found():
 
 @pytest.mark.parametrize("words", TOOLS, ids=" ".join)
 def test_a_tool_runs(words, workdir, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimise, "_NUM_SAMPLES", 64)
     assert not run_module(monkeypatch, shrink(words, workdir, folder, tmp_path))
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     # What only shows names no place to write to.

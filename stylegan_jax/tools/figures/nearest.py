@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from stylegan_jax.metrics import Images, nearest, read_small_blocks, shrink_for_comparison
 from stylegan_jax.run.input import open_companion, open_config_source
-from stylegan_jax.run.restore import read_meta
 from stylegan_jax.run.scores import GreyLevels
 from stylegan_jax.tools.figures.picture import Figure, check_cells
 from stylegan_jax.tools.generator import Generator
+from stylegan_jax.tools.training_images import training_config
 
 
 def _nearest_of_set(fakes: np.ndarray, images: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -53,13 +52,7 @@ def nearest_images(
         OSError: The folder of the run that trained the network is not there.
         ValueError: The images cannot be opened, or have another size.
     """
-    # The run that trained it, also that of an export.
-    config = ConfigDict(read_meta(generator.origin.source)["config"])
-    # A run may have been trained elsewhere.
-    if dataset is not None:
-        config.data.dataset = dataset
-    if data_dir is not None:
-        config.data.data_dir = data_dir
+    config = training_config(generator, dataset, data_dir)
     sources = {"nearest that was shown": open_config_source(config)}
     if config.metrics.memory_unseen:
         unseen = open_companion(config, config.metrics.memory_unseen)

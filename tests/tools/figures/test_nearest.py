@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from stylegan_jax.metrics import memory
 from stylegan_jax.run.restore import read_meta
-from stylegan_jax.tools.figures import nearest as nearest_file
+from stylegan_jax.tools import training_images
 from stylegan_jax.tools.figures.nearest import nearest_images
 from tests.data.foreign import write_folder
 
@@ -35,7 +35,7 @@ def test_unseen_images_have_a_row(generator, shown, tmp_path, monkeypatch):
     config.data.dataset = str(shown)
     write_folder(tmp_path / "unseen", grey, ["0.png", "1.png"])
     config.metrics.memory_unseen = str(tmp_path / "unseen")
-    monkeypatch.setattr(nearest_file, "read_meta", lambda path: {"config": config.to_dict()})
+    monkeypatch.setattr(training_images, "read_meta", lambda path: {"config": config.to_dict()})
     figure = nearest_images(generator, seeds=[4], truncation_psi=0.5)
     assert figure.row_labels[2] == "nearest that was not"
     np.testing.assert_array_equal(figure.cells[2, 0], grey[0])

@@ -1,0 +1,1 @@
+"""Projection: the styles and noise with which a network draws a given photograph."""

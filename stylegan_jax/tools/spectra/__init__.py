@@ -1,0 +1,1 @@
+"""Average power spectra of reals and fakes."""

@@ -1,0 +1,237 @@
+"""Writes a video that passes from seed to seed, in one cell or in a grid of them.
+
+    python -m stylegan_jax.tools.video --checkpoint=DIR --seeds=0-7 --out=video.mp4
+    python -m stylegan_jax.tools.video --checkpoint=DIR --seeds=0-31 --grid=2x4 --out=grid.webp
+
+Keyframes are the images of the seeds, with the stored noise; between them the styles move along a
+periodic cubic spline, so that the video can be repeated for ever (`--noloop`: from the first seed
+to the last). `--grid=2x4` is 2 rows of 4 cells: each has its own keyframes, seeds in order. Frames
+smaller than 256 px are enlarged by whole pixels.
+
+MP4 is H.264 and needs `pip install -e '.[video]'`; WebP, GIF and folders of PNG files need nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from absl import app, flags, logging
+from tqdm import tqdm
+
+from stylegan_jax.run.capacity import most_cells
+from stylegan_jax.run.images import describe_hidden, make_grid
+from stylegan_jax.sizes import describe_pixels, name_size
+from stylegan_jax.tools import command
+from stylegan_jax.tools.frames import check_frames_output, choose_zoom, write_frames
+from stylegan_jax.tools.generator import CHUNK, Generator, parse_seeds
+from stylegan_jax.tools.interpolation import KINDS, make_track
+from stylegan_jax.tools.latents import mean_w
+
+_NOISE_MODES = ("const", "none")
+
+
+def interpolate(
+    generator: Generator,
+    seeds: Sequence[int],
+    *,
+    grid: tuple[int, int] = (1, 1),
+    num_keyframes: int | None = None,
+    w_frames: int = 120,
+    interpolation: str | None = None,
+    loop: bool = True,
+    truncation_psi: float = 1.0,
+    truncation_cutoff: int | None = None,
+    class_idx: int | str | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the styles of all cells as a function of frames.
+
+    Cell (y, x) has as keyframe k the seed number `(y * cols + x) * num_keyframes + k`, counted
+    around the list.
+
+    Args:
+        generator: Any network.
+        seeds: Those of the keyframes.
+        grid: Rows and columns.
+        num_keyframes: Keyframes per cell; None: all seeds in equal parts.
+        w_frames: Frames from one keyframe to the next.
+        interpolation: `spline`, `linear` or `slerp` (around the mean style); None: `slerp` for
+            networks without styles, whose latents all have the same length, else `spline`.
+        loop: The last keyframe is followed by the first.
+        truncation_psi: As in `Generator.styles`.
+        truncation_cutoff: As in `Generator.styles`.
+        class_idx: As in `Generator.styles`.
+
+    Returns:
+        `frames [n] -> ws [n * rows * cols, num_ws, w_dim]`; frame `k * w_frames` is keyframe k.
+
+    Raises:
+        ValueError: Seeds and cells do not go together, or what `Generator.styles` refuses.
+    """
+    rows, cols = grid
+    cells = rows * cols
+    if num_keyframes is None:
+        num_keyframes = _share_seeds(len(seeds), grid)
+    if num_keyframes < 1 or w_frames < 1:
+        raise ValueError(
+            f"num_keyframes={num_keyframes}, w_frames={w_frames}: give 1 or more of both."
+        )
+
+    # [cells, keys] -> [keys, cells, num_ws, w_dim]; seeds that come again are mapped once.
+    numbers = np.arange(cells * num_keyframes).reshape(cells, num_keyframes).T % len(seeds)
+    ws = generator.styles(
+        seeds,
+        truncation_psi=truncation_psi,
+        truncation_cutoff=truncation_cutoff,
+        class_idx=class_idx,
+    )
+    keys = ws[numbers]
+
+    # Around the mean, where angles mean something.
+    kind = interpolation or ("spline" if generator.has_styles else "slerp")
+    centre = mean_w(generator)
+    track = make_track(keys - centre, kind, loop=loop)
+
+    def at(frames: np.ndarray) -> np.ndarray:
+        ws = np.concatenate([track(frame / w_frames) for frame in frames]) + centre
+        return ws.astype(np.float32)
+
+    return at
+
+
+def count_frames(num_keyframes: int, w_frames: int, *, loop: bool) -> int:
+    """Returns how many frames a video has: without `loop` the last keyframe is the last one."""
+    return num_keyframes * w_frames if loop else (num_keyframes - 1) * w_frames + 1
+
+
+def _share_seeds(num_seeds: int, grid: tuple[int, int]) -> int:
+    """Returns how many keyframes each cell gets.
+
+    Raises:
+        ValueError: The cells do not share the seeds evenly.
+    """
+    cells = grid[0] * grid[1]
+    if num_seeds % cells:
+        raise ValueError(
+            f"{num_seeds} seeds for a grid of {grid[0]}x{grid[1]}: give a multiple of {cells}, or "
+            "say --num_keyframes, and seeds are taken again."
+        )
+    return num_seeds // cells
+
+
+def draw_frames(
+    generator: Generator,
+    styles: Callable[[np.ndarray], np.ndarray],
+    num_frames: int,
+    *,
+    cols: int,
+    cells: int,
+    noise_mode: str = "const",
+) -> Iterator[np.ndarray]:
+    """Yields frames as they are drawn, a few at a time.
+
+    Args:
+        generator: Any network.
+        styles: As `interpolate` returns.
+        num_frames: How many.
+        cols: Cells side by side.
+        cells: All cells.
+        noise_mode: `const` (the stored noise) or `none`.
+
+    Yields:
+        uint8 `[h, w, 1 or 3]`.
+    """
+    noise = generator.stored_noise() if noise_mode == "const" else None
+    # As many frames in every part, so that one program draws all.
+    size = max(1, CHUNK // cells)
+    for start in tqdm(range(0, num_frames, size), desc="drawing", unit=" parts", disable=None):
+        frames = np.minimum(np.arange(start, start + size), num_frames - 1)
+        images = generator.synthesize(styles(frames), noise)
+        images = images.reshape(size, cells, *images.shape[1:])
+        for frame in images[: num_frames - start]:
+            picture = make_grid(frame, cols)
+            zoom = choose_zoom(*picture.shape[:2])
+            yield picture.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """Reads rows and columns, `"2x4"`.
+
+    Raises:
+        ValueError: Something else.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", text)
+    if match is None:
+        raise ValueError(f"grid={text!r}: give rows x columns, as 2x4 for 2 rows of 4 images.")
+    return int(match[1]), int(match[2])
+
+
+def define_flags() -> None:
+    """Declares the options; not on import, as two tools share names."""
+    text = flags.DEFINE_string
+    number = flags.DEFINE_integer
+    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
+    text("step", "latest", "Image count, 'latest' or 'best'.")
+    text("out", None, "video.mp4, .webp, .gif, or a folder for PNG files.", required=True)
+    text("seeds", "0-7", "Seeds of the keyframes: 0-7 or 1,5,7-9.")
+    number("shuffle_seed", None, "Shuffle the seeds.")
+    text("grid", "1x1", "Rows x columns of images.")
+    number("num_keyframes", None, "Keyframes of each cell; default: all seeds in equal parts.")
+    number("w_frames", 120, "Frames from one keyframe to the next.", lower_bound=1)
+    flags.DEFINE_float("fps", 60.0, "Frames per second.", lower_bound=0.1, upper_bound=1000)
+    flags.DEFINE_enum("interpolation", None, KINDS, "Default: spline; slerp without styles.")
+    flags.DEFINE_bool("loop", True, "End where the video begins.")
+    flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1 for none.")
+    number("truncation_cutoff", None, "Layers to truncate; all by default.")
+    flags.DEFINE_enum("noise_mode", "const", _NOISE_MODES, "Noise inputs.")
+    command.define_class_flag()
+
+
+def main(argv: list[str]) -> None:
+    """Reads the flags and writes the video."""
+    FLAGS = flags.FLAGS
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
+    if not FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    # What cannot be written or read is refused before the network is loaded.
+    out = check_frames_output(FLAGS.out)
+    seeds = parse_seeds(FLAGS.seeds)
+    rows, cols = parse_grid(FLAGS.grid)
+    if FLAGS.shuffle_seed is not None:
+        seeds = np.random.RandomState(FLAGS.shuffle_seed).permutation(seeds).tolist()
+    num_keyframes = FLAGS.num_keyframes or _share_seeds(len(seeds), (rows, cols))
+
+    generator = Generator(FLAGS.checkpoint, step=FLAGS.step)
+    most = most_cells(*generator.shape.size)
+    if rows * cols > most:
+        raise ValueError(
+            f"--grid={FLAGS.grid}: one frame holds {most} images of "
+            f"{name_size(generator.shape.size)} px."
+        )
+    styles = interpolate(
+        generator,
+        seeds,
+        grid=(rows, cols),
+        num_keyframes=num_keyframes,
+        w_frames=FLAGS.w_frames,
+        interpolation=FLAGS.interpolation,
+        loop=FLAGS.loop,
+        truncation_psi=FLAGS.truncation_psi,
+        truncation_cutoff=FLAGS.truncation_cutoff,
+        class_idx=FLAGS["class"].value,
+    )
+    num_frames = count_frames(num_keyframes, FLAGS.w_frames, loop=FLAGS.loop)
+    frames = draw_frames(
+        generator, styles, num_frames, cols=cols, cells=rows * cols, noise_mode=FLAGS.noise_mode
+    )
+    count, size = write_frames(out, frames, fps=FLAGS.fps)
+    hidden = describe_hidden(generator.shape.img_channels)
+    print(
+        f"wrote {out}: {count} frames of {describe_pixels(size)}, {count / FLAGS.fps:.1f} s"
+        + f", {hidden}" * bool(hidden)
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    command.run(main)

@@ -1,0 +1,45 @@
+"""What the command writes."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stylegan_jax.tools.project import optimise
+from tests.commands import run_module
+from tests.tools.test_frames import read_mp4
+
+
+def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(optimise, "_NUM_SAMPLES", 64)
+    target = generator.images([3])[0]
+    Image.fromarray(target).save(tmp_path / "target.png")
+    out = tmp_path / "out"
+    words = ["stylegan_jax.tools.project", f"--checkpoint={workdir}", f"--out={out}"]
+    words += [f"--target={tmp_path}/target.png", "--num_steps=50", "--space=w+"]
+    run_module(monkeypatch, [*words, "--video", "--nooptimise_noise"])
+    assert "after 50 steps" in capsys.readouterr().out
+
+    # The target, and beside it what the styles draw.
+    with np.load(out / "projected_w.npz") as arrays:
+        assert list(arrays) == ["w"] and arrays["w"].shape == (1, 6, 16)
+        drawn = generator.synthesize(arrays["w"], generator.stored_noise())[0]
+    with Image.open(out / "projection.png") as picture:
+        shown = np.asarray(picture)[::16, ::16].astype(int)
+    assert shown.shape == (16, 32, 3)
+    np.testing.assert_array_equal(shown[:, :16], target)
+    np.testing.assert_allclose(shown[:, 16:], drawn.astype(int), rtol=0, atol=1)
+
+    # The beginning and two parts of 25 steps; the last is nearest.
+    frames, fps = read_mp4(out / "progress.mp4")
+    assert frames.shape == (3, 256, 512, 3) and fps == 10
+    errors = np.abs(frames[:, :, :256].astype(int) - frames[:, :, 256:]).mean(axis=(1, 2, 3))
+    assert errors[2] < errors[0] / 2
+
+
+def test_what_is_refused_before_a_network_is_loaded(tmp_path, monkeypatch):
+    words = ["stylegan_jax.tools.project", "--checkpoint=x", "--target=x", f"--out={tmp_path}"]
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # not installed
+    with pytest.raises(ValueError, match="--video needs imageio-ffmpeg"):
+        run_module(monkeypatch, [*words, "--video"], Generator=None)

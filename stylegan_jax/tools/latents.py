@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm import tqdm
 
-from stylegan_jax.tools.generator import Generator
+from stylegan_jax.inference.generator import Generator
 
 # Styles of all layers that are in memory at once.
 _PART = 1024

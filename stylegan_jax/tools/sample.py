@@ -27,6 +27,9 @@ from tqdm import tqdm
 from stylegan_jax.data.codecs import ENCODINGS
 from stylegan_jax.data.formats import BinaryFile
 from stylegan_jax.files import replacing
+from stylegan_jax.inference.generator import NOISE_MODES, Generator, load
+from stylegan_jax.inference.programs import CHUNK
+from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import (
     describe_hidden,
@@ -37,7 +40,6 @@ from stylegan_jax.run.images import (
 )
 from stylegan_jax.sizes import name_size
 from stylegan_jax.tools import command
-from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, load, parse_seeds
 
 # Under which a picture says what it shows.
 _KEYWORD = "stylegan_jax"

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.restore import read_meta
-from stylegan_jax.tools.generator import Generator
 
 
 def training_config(generator: Generator, dataset: str | None, data_dir: str | None) -> ConfigDict:

@@ -18,12 +18,14 @@ import numpy as np
 from absl import app, flags, logging
 from tqdm import tqdm
 
+from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.programs import CHUNK
+from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import describe_hidden, make_grid
 from stylegan_jax.sizes import describe_pixels, name_size
 from stylegan_jax.tools import command
 from stylegan_jax.tools.frames import check_frames_output, choose_zoom, write_frames
-from stylegan_jax.tools.generator import CHUNK, Generator, parse_seeds
 from stylegan_jax.tools.interpolation import KINDS, make_track
 from stylegan_jax.tools.latents import mean_w
 

@@ -8,8 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.ownership import LOCK_FILE
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from tests.end_to_end.growing import get_config
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.configs import ffhq, lsun, quickstart
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.numerics import numeric_environment
 from stylegan_jax.run.ownership import LOCK_FILE
 from stylegan_jax.run.restore import restore_subtree
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.train import train
 from tests.end_to_end.command import python_module
 

@@ -55,9 +55,7 @@ def test_outputs_are_looked_at_before_a_network_is_loaded(
                      ["dataset", "show", "--source=gone"]):  # fmt: skip
             name, *options = tool
             with pytest.raises(error, match=message):
-                run_module(
-                    monkeypatch, [f"stylegan_jax.tools.{name}", *options, out], load=never
-                )
+                run_module(monkeypatch, [f"stylegan_jax.tools.{name}", *options, out], load=never)
 
 
 def test_suffixes_and_new_folders(tmp_path):

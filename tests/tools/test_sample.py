@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.data import open_source
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.images import describe_hidden, make_grid
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.tools import sample
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.tools.sample import write_images
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -23,6 +23,8 @@ from absl import app, flags, logging
 from etils import epath
 
 from stylegan_jax.files import replacing
+from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.images import describe_hidden, picture_text, save_png
 from stylegan_jax.tools import command
 from stylegan_jax.tools.directions.methods import (
@@ -35,7 +37,6 @@ from stylegan_jax.tools.directions.methods import (
 from stylegan_jax.tools.figures.__main__ import parse_numbers
 from stylegan_jax.tools.figures.layers import span
 from stylegan_jax.tools.figures.picture import Figure, check_cells, render
-from stylegan_jax.tools.generator import Generator, parse_seeds
 from stylegan_jax.tools.latents import mean_w, sample_w
 
 

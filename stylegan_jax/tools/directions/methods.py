@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegan_jax.tools.generator import Generator
+from stylegan_jax.inference.generator import Generator
 
 METHODS = ("pca", "sefa")
 

@@ -28,12 +28,13 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from stylegan_jax.inference.generator import load
+from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.images import describe_hidden, picture_text, save_png
 from stylegan_jax.tools import command
 from stylegan_jax.tools.figures.nearest import nearest_images
 from stylegan_jax.tools.figures.picture import Figure, render
 from stylegan_jax.tools.figures.stylegan import noise, stddev, style_mixing, truncation
-from stylegan_jax.tools.generator import load, parse_seeds
 
 # By the name of `--figure`; the arguments of each are its options.
 FIGURES: dict[str, Callable[..., Figure]] = {

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.metrics import Images, nearest, read_small_blocks, shrink_for_comparison
 from stylegan_jax.run.input import open_companion, open_config_source
 from stylegan_jax.run.scores import GreyLevels
 from stylegan_jax.tools.figures.picture import Figure, check_cells
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.tools.training_images import training_config
 
 

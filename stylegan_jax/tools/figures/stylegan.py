@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.capacity import most_cells
 from stylegan_jax.run.images import lay_out
 from stylegan_jax.sizes import name_size
 from stylegan_jax.tools.figures.layers import check_boundaries, choose_copied_styles, span
 from stylegan_jax.tools.figures.picture import Figure, check_cells, crop, deviation_map, enlarge
-from stylegan_jax.tools.generator import Generator
 
 # Smaller images are seen whole; a crop of a quarter adds nothing.
 _MIN_CROPPED_PX = 128

@@ -26,10 +26,10 @@ from etils import epath
 
 from stylegan_jax.data.preparation.transforms import CROPS
 from stylegan_jax.files import replacing
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.run.images import make_grid, picture_text, save_png
 from stylegan_jax.tools import command
 from stylegan_jax.tools.frames import check_mp4, choose_zoom, write_frames
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.tools.project.optimise import SPACES, Progress, Settings, project
 from stylegan_jax.tools.project.photograph import read_photograph
 

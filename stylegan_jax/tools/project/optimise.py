@@ -14,11 +14,11 @@ import optax
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.inference.programs import draw_images
 from stylegan_jax.models.blocks import Noise
 from stylegan_jax.ops.normalize import normalize_2nd_moment
 from stylegan_jax.run.images import to_uint8
-from stylegan_jax.tools.generator import Generator
 from stylegan_jax.tools.latents import sample_w
 from stylegan_jax.tools.project.distance import Distance, noise_correlation, pyramid_distance
 

@@ -23,12 +23,14 @@ from etils import epath
 from tqdm import tqdm
 
 from stylegan_jax.files import replacing
+from stylegan_jax.inference.generator import NOISE_MODES, Generator
+from stylegan_jax.inference.programs import CHUNK
+from stylegan_jax.inference.seeds import check_seeds
 from stylegan_jax.metrics import Images
 from stylegan_jax.run.images import save_png
 from stylegan_jax.run.input import open_config_source
 from stylegan_jax.run.scores import GreyLevels
 from stylegan_jax.tools import command
-from stylegan_jax.tools.generator import CHUNK, NOISE_MODES, Generator, check_seeds
 from stylegan_jax.tools.spectra.picture import draw_spectra
 from stylegan_jax.tools.spectra.spectrum import (
     Profiles,

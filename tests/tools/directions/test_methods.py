@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from stylegan_jax.inference.generator import Generator
 from stylegan_jax.tools.directions.methods import factorise, layer_weights, principal_directions
-from stylegan_jax.tools.generator import Generator
 
 
 def test_planted_directions_come_back(rng):

@@ -431,10 +431,6 @@ class Generator:
             class_names=self.class_names,
         )
 
-    # What the tools call them.
-    images = sample
-    synthesize = synthesis
-
     def _check_styles(self, what: str, remedy: str) -> None:
         """Refuses what needs styles."""
         if not self.has_styles:

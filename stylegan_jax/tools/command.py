@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from etils import epath
 
 from stylegan_jax.files import as_path, is_cloud
@@ -43,6 +43,23 @@ def telling_errors(main: Callable[[list[str]], Any]) -> Callable[[list[str]], An
             return EXIT_INTERRUPTED
 
     return told
+
+
+def begin(argv: list[str]) -> None:
+    """Refuses words that are no options, and quiets libraries.
+
+    Raises:
+        UsageError: Words stand beside the options.
+    """
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Hides what libraries report of their every step, unless `--verbosity` asks for it."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
 
 
 def check_output(text: str, suffix: str | None, flag: str = "out") -> epath.Path:
@@ -87,3 +104,10 @@ def define_class_flag() -> None:
     flags.DEFINE_string("class", None, text)
     for name in ("class_idx", "class_index"):
         flags.DEFINE_alias(name, "class")
+
+
+def define_checkpoint_flags() -> None:
+    """Declares `--checkpoint` and `--step`, as `inference.load` takes them."""
+    text = "Workdir, checkpoints folder, one step, export or official pickle; gs:// too."
+    flags.DEFINE_string("checkpoint", None, text, required=True)
+    flags.DEFINE_string("step", "latest", "Of a run: image count, 'latest' or 'best'.")

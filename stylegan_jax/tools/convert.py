@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from etils import epath
 from flax import traverse_util
 
@@ -113,8 +113,7 @@ def main(argv: list[str]) -> None:
     FLAGS = flags.FLAGS
     if not 2 <= len(argv) <= 3:
         raise app.UsageError("Give SRC, or SRC and DST.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.quiet_libraries()
     unknown = set(FLAGS.networks) - set(NETWORKS)
     if unknown or not FLAGS.networks:
         raise ValueError(f"--networks={','.join(FLAGS.networks)}: choose {', '.join(NETWORKS)}.")

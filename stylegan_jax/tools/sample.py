@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from etils import epath
 from PIL import ExifTags, Image
 from tqdm import tqdm
@@ -58,10 +58,10 @@ def write_images(generator: Generator, seeds: Sequence[int], out: epath.PathLike
         generator: What draws them.
         seeds: One image each.
         out: A file that ends in .png, .npy or .npz, or a folder.
-        **kwargs: Options of `Generator.images`, the same for all.
+        **kwargs: Options of `Generator.sample`, the same for all.
 
     Raises:
-        ValueError: More images than one picture holds, or what `Generator.images` refuses.
+        ValueError: More images than one picture holds, or what `Generator.sample` refuses.
     """
     out = epath.Path(out)
     suffix = out.suffix.lower()
@@ -83,7 +83,7 @@ def _write_grid(generator: Generator, seeds: Sequence[int], out: epath.Path, **k
             f"{name_size(generator.shape.size)} px: give at most so many, or a folder as --out for "
             "single files."
         )
-    images = generator.images(seeds, **kwargs)
+    images = generator.sample(seeds, **kwargs)
     channels = images.shape[-1]
     # cols * width = rows * height, with cols * rows = n; of squares as many columns as rows.
     cols = math.ceil(math.sqrt(len(images) * height / width))
@@ -116,7 +116,7 @@ def _write_values(generator: Generator, seeds: Sequence[int], file: BinaryFile, 
     """Writes images as an `.npy`, a few at a time: all need not fit in memory."""
     header: dict[str, Any] = {}
     for part in _parts(seeds):
-        images = generator.images(part, **kwargs)
+        images = generator.sample(part, **kwargs)
         if not header:
             shape = (len(seeds), *images.shape[1:])
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -138,7 +138,7 @@ def _write_files(generator: Generator, seeds: Sequence[int], out: epath.Path, **
         if all(path.name in names and _says(path, text) for path, text in zip(paths, texts)):
             kept += len(part)
             continue
-        for path, text, img in zip(paths, texts, generator.images(part, **kwargs)):
+        for path, text, img in zip(paths, texts, generator.sample(part, **kwargs)):
             if suffix == ".png":
                 save_png(path, img, text={_KEYWORD: text})
             else:
@@ -169,13 +169,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text(
-        "checkpoint",
-        None,
-        "Workdir, checkpoints folder, one step, or a file of networks; gs:// too.",
-        required=True,
-    )
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("seeds", "0-63", "Seeds: 0-63 or 1,5,7-9.")
     text(
         "out",
@@ -192,10 +186,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and writes the images."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
     # What cannot be written or read is refused before the network is loaded.
     suffix = next((end for end in (_GRID, *_ARRAYS) if FLAGS.out.lower().endswith(end)), None)
     out = command.check_output(FLAGS.out, suffix)

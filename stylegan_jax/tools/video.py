@@ -15,10 +15,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from tqdm import tqdm
 
-from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.generator import Generator, load
 from stylegan_jax.inference.programs import CHUNK
 from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.capacity import most_cells
@@ -147,7 +147,7 @@ def draw_frames(
     size = max(1, CHUNK // cells)
     for start in tqdm(range(0, num_frames, size), desc="drawing", unit=" parts", disable=None):
         frames = np.minimum(np.arange(start, start + size), num_frames - 1)
-        images = generator.synthesize(styles(frames), noise)
+        images = generator.synthesis(styles(frames), noise)
         images = images.reshape(size, cells, *images.shape[1:])
         for frame in images[: num_frames - start]:
             picture = make_grid(frame, cols)
@@ -171,8 +171,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("out", None, "video.mp4, .webp, .gif, or a folder for PNG files.", required=True)
     text("seeds", "0-7", "Seeds of the keyframes: 0-7 or 1,5,7-9.")
     number("shuffle_seed", None, "Shuffle the seeds.")
@@ -191,10 +190,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and writes the video."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
     # What cannot be written or read is refused before the network is loaded.
     out = check_frames_output(FLAGS.out)
     seeds = parse_seeds(FLAGS.seeds)
@@ -203,7 +199,7 @@ def main(argv: list[str]) -> None:
         seeds = np.random.RandomState(FLAGS.shuffle_seed).permutation(seeds).tolist()
     num_keyframes = FLAGS.num_keyframes or _share_seeds(len(seeds), (rows, cols))
 
-    generator = Generator(FLAGS.checkpoint, step=FLAGS.step)
+    generator = load(FLAGS.checkpoint, step=FLAGS.step)
     most = most_cells(*generator.shape.size)
     if rows * cols > most:
         raise ValueError(

@@ -78,10 +78,10 @@ def test_the_strip_has_a_row_per_resolution(run):
 
 def test_a_half_grown_checkpoint_is_drawn_as_it_stands(run):
     workdir, _ = run
-    small = Generator(str(workdir), step=48).images([0, 1])
+    small = Generator(str(workdir), step=48).sample([0, 1])
     assert small.shape == (2, 16, 16, 3)
     np.testing.assert_array_equal(small, small[:, ::2, ::2].repeat(2, 1).repeat(2, 2))
-    whole = Generator(str(workdir)).images([0, 1])
+    whole = Generator(str(workdir)).sample([0, 1])
     assert not np.array_equal(whole, whole[:, ::2, ::2].repeat(2, 1).repeat(2, 2))
 
 

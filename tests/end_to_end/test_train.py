@@ -168,15 +168,15 @@ def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
     if "shape" in arg:
         # Four by four images, 16 px wide and 24 high.
         assert picture_size(tmp_path / "reals.png") == (64, 96)
-        assert Generator(str(tmp_path)).images([0]).shape == (1, 24, 16, 3)
+        assert Generator(str(tmp_path)).sample([0]).shape == (1, 24, 16, 3)
     if "labels" in arg:
         generator = Generator(str(tmp_path))
         assert generator.shape.c_dim == 9 and generator.class_names[-1] == "flags"
-        assert generator.images([0, 1], class_idx=3).shape == (2, 16, 16, 3)
-        by_name = generator.images([0, 1], class_idx=generator.class_names[3])
-        np.testing.assert_array_equal(by_name, generator.images([0, 1], class_idx=3))
+        assert generator.sample([0, 1], class_idx=3).shape == (2, 16, 16, 3)
+        by_name = generator.sample([0, 1], class_idx=generator.class_names[3])
+        np.testing.assert_array_equal(by_name, generator.sample([0, 1], class_idx=3))
         with pytest.raises(ValueError, match="class=9.*faces"):
-            generator.images([0], class_idx=9)
+            generator.sample([0], class_idx=9)
 
 
 def test_the_exported_state_is_the_averaged_generator(run):

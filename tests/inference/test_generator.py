@@ -30,7 +30,7 @@ def test_images_are_those_of_the_network(workdir, generator):
     for noise_mode, noise in (("const", trees["stats"]["noise_const"]), ("none", None)):
         truncation = dict(w_avg=w_avg, truncation_psi=psi, truncation_cutoff=3)
         want = G(z, jnp.zeros((2, 0)), noise, {}, **truncation)
-        got = generator.images(
+        got = generator.sample(
             [3, 8], truncation_psi=[0.7, -1], truncation_cutoff=3, noise_mode=noise_mode
         )
         assert got.shape == (2, 16, 16, 3)
@@ -57,7 +57,7 @@ def test_noise_layers_from_low_resolution_to_high(generator, make_generator):
     _, without = make_generator(None)
     assert without.noise_layers() == [] and without.stored_noise() == {}
     np.testing.assert_array_equal(
-        without.images([0], noise_mode="const"), without.images([0], noise_mode="none")
+        without.sample([0], noise_mode="const"), without.sample([0], noise_mode="none")
     )
 
 
@@ -85,15 +85,15 @@ def test_random_noise_belongs_to_its_seed(generator):
 
 
 def test_random_images_in_company_and_alone(generator):
-    together = generator.images([4, 4, 9], noise_mode="random", noise_seeds=[0, 1, 0])
+    together = generator.sample([4, 4, 9], noise_mode="random", noise_seeds=[0, 1, 0])
     assert np.any(together[0] != together[1])
-    alone = generator.images([4], noise_mode="random", noise_seeds=[1])
+    alone = generator.sample([4], noise_mode="random", noise_seeds=[1])
     assert_same_levels(alone, together[1:2])
     ws = generator.styles([4, 4, 9])
-    want = generator.synthesize(ws, generator.random_noise([0, 1, 0]))
+    want = generator.synthesis(ws, generator.random_noise([0, 1, 0]))
     np.testing.assert_array_equal(together, want)
-    own = generator.images([4, 9], noise_mode="random")
-    assert_same_levels(own, generator.images([4, 9], noise_mode="random", noise_seeds=[4, 9]))
+    own = generator.sample([4, 9], noise_mode="random")
+    assert_same_levels(own, generator.sample([4, 9], noise_mode="random", noise_seeds=[4, 9]))
 
 
 @pytest.mark.parametrize("noise_mode", ["const", "random"])
@@ -140,13 +140,13 @@ def test_errors_say_what_to_do(workdir, generator, tmp_path):
         (dict(seeds=[0], truncation_cutoff=7), "truncation_cutoff=7: .* give 0 to 6"),
     ):
         with pytest.raises(ValueError, match=message):
-            generator.images(**kwargs)
+            generator.sample(**kwargs)
     with pytest.raises(FileNotFoundError, match="there are"):
         Generator(str(workdir), step="17")
     with pytest.raises(FileNotFoundError):
         Generator(str(tmp_path / "nothing"))
     np.testing.assert_array_equal(
-        Generator(str(workdir), step="16").images([5]), generator.images([5])
+        Generator(str(workdir), step="16").sample([5]), generator.sample([5])
     )
 
 
@@ -222,7 +222,7 @@ def test_mixing_takes_layers_of_others(generator):
 def test_truncation_needs_styles(generator, monkeypatch):
     monkeypatch.setattr(generator, "has_styles", False)
     with pytest.raises(ValueError, match="truncation_psi=0.7: .* read no styles"):
-        generator.images([0, 1], truncation_psi=0.7)
+        generator.sample([0, 1], truncation_psi=0.7)
     with pytest.raises(ValueError, match="mixing: .* read no styles; give a StyleGAN's"):
         generator.mix(generator.styles([0]), generator.styles([1]), [0])
-    assert generator.images([0, 1]).shape == (2, 16, 16, 3)
+    assert generator.sample([0, 1]).shape == (2, 16, 16, 3)

@@ -27,13 +27,13 @@ def read(path):
 def test_a_grid_or_files(generator, tmp_path, capsys):
     write_images(generator, range(9), tmp_path / "grid.png", truncation_psi=0.7)
     grid = read(tmp_path / "grid.png")
-    images = generator.images(range(9), truncation_psi=0.7)
+    images = generator.sample(range(9), truncation_psi=0.7)
     assert grid.shape == (48, 48, 3)
     np.testing.assert_array_equal(grid[16:32, 32:48], images[5])
     write_images(generator, [3, 7], tmp_path / "files")
     written = sorted((tmp_path / "files").iterdir())
     assert [p.name for p in written] == ["seed0003.png", "seed0007.png"]
-    np.testing.assert_array_equal(read(written[1]), generator.images([3, 7])[1])
+    np.testing.assert_array_equal(read(written[1]), generator.sample([3, 7])[1])
     assert capsys.readouterr().out.count("wrote") == 2
 
 
@@ -41,13 +41,13 @@ def test_single_files_go_on_where_they_stopped(generator, tmp_path, monkeypatch,
     """A part at a time; files of the same network and options stay, all others are drawn."""
     monkeypatch.setattr(sample, "CHUNK", 3)
     drawn = []
-    images = generator.images
+    images = generator.sample
 
     def counting(seeds, **kwargs):
         drawn.append(list(seeds))
         return images(seeds, **kwargs)
 
-    monkeypatch.setattr(generator, "images", counting)
+    monkeypatch.setattr(generator, "sample", counting)
     write_images(generator, range(8), tmp_path, truncation_psi=0.7)
     assert drawn == [[0, 1, 2], [3, 4, 5], [6, 7]]
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -89,7 +89,7 @@ class Painter(Generator):
     def fingerprint(self):
         return "painter"
 
-    def images(self, seeds, **kwargs):
+    def sample(self, seeds, **kwargs):
         shape = (12, 8, self.shape.img_channels)
         draw = [np.random.RandomState(seed).randint(256, size=shape) for seed in seeds]
         return np.stack(draw).astype(np.uint8)
@@ -103,7 +103,7 @@ def test_what_is_written_is_a_data_set(tmp_path, monkeypatch, channels, out):
     painter = Painter(channels)
     write_images(painter, range(7), tmp_path / out)
     source = open_source(str(tmp_path / out), size=(12, 8))
-    np.testing.assert_array_equal(np.stack(list(source)), painter.images(range(7)))
+    np.testing.assert_array_equal(np.stack(list(source)), painter.sample(range(7)))
 
 
 @pytest.mark.parametrize("channels", [2, 6])
@@ -112,7 +112,7 @@ def test_grids_show_what_can_be_shown(tmp_path, channels, capsys):
     write_images(painter, range(4), tmp_path / "grid.png")
     # Three columns of 8 px and two rows of 12: a square.
     shown = read(tmp_path / "grid.png").reshape(24, 24, -1)
-    np.testing.assert_array_equal(shown, make_grid(painter.images(range(4)), 3))
+    np.testing.assert_array_equal(shown, make_grid(painter.sample(range(4)), 3))
     with Image.open(tmp_path / "grid.png") as picture:
         assert picture.info == ({"Comment": describe_hidden(6)} if channels == 6 else {})
     said = ", channels 1 to 3 of 6 shown as red, green and blue" if channels == 6 else ""
@@ -155,7 +155,7 @@ def test_a_network_is_known_by_its_numbers(noisy, make_generator):
 
 
 def test_a_grid_that_no_picture_holds_is_refused(generator, tmp_path, monkeypatch):
-    monkeypatch.setattr(generator, "images", None)
+    monkeypatch.setattr(generator, "sample", None)
     with pytest.raises(ValueError, match="20000 seeds .* holds 16384 images of 16 px: .* a folder"):
         write_images(generator, range(20000), tmp_path / "grid.png")
 
@@ -168,5 +168,5 @@ def test_the_command_line(workdir, generator, tmp_path):
     ]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=tmp_path, env=env, check=True)
-    images = generator.images(range(4), truncation_psi=0.5, truncation_cutoff=4, noise_mode="none")
+    images = generator.sample(range(4), truncation_psi=0.5, truncation_cutoff=4, noise_mode="none")
     np.testing.assert_array_equal(read(tmp_path / "grid.png")[16:, 16:], images[3])

@@ -47,7 +47,7 @@ def test_frames_are_the_images(generator):
     assert count_frames(2, 9, loop=True) == 18
     for frame, seeds in ((frames[0], [0, 2]), (frames[-1], [1, 3])):
         assert frame.shape == (512, 256, 3)
-        grid = make_grid(generator.images(seeds), 1)
+        grid = make_grid(generator.sample(seeds), 1)
         # Programs of other batch sizes round differently: up to one level of 255.
         np.testing.assert_allclose(frame[::16, ::16].astype(int), grid.astype(int), atol=1)
 
@@ -59,7 +59,7 @@ def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
     assert "6 frames of 256x256 pixels, 0.2 s" in capsys.readouterr().out
     got, fps = read_mp4(out)
     assert got.shape == (6, 256, 256, 3) and fps == 30
-    want = generator.images([4, 5, 6], noise_mode="none")
+    want = generator.sample([4, 5, 6], noise_mode="none")
     # Of the middles of enlarged pixels; colours are halved, and levels quantised.
     for frame, image in zip(got[::2], want):
         difference = frame[8::16, 8::16].astype(int) - image
@@ -72,7 +72,7 @@ def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
         ("--seeds=x", "seeds='x'"),
     ):
         with pytest.raises(ValueError, match=message):
-            run_module(monkeypatch, [*words, option], Generator=None)
+            run_module(monkeypatch, [*words, option], load=None)
     with pytest.raises(ValueError, match="num_keyframes=-1"):
         run_module(monkeypatch, [*words, "--num_keyframes=-1"])
     with pytest.raises(ValueError, match="one frame holds 16384 images of 16 px"):

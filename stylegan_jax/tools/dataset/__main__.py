@@ -22,7 +22,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 from etils import epath
 
 from stylegan_jax.data import DATA_DIR, catalog
@@ -267,9 +267,7 @@ def main(argv: list[str]) -> int:
             f"Got {' '.join(argv[1:]) or 'no command'}; wanted one of {', '.join(COMMANDS)}, and "
             "every option as --name=value."
         )
-    if not FLAGS["verbosity"].present:
-        # Libraries report their every step below that.
-        logging.set_verbosity(logging.WARNING)
+    command.quiet_libraries()
 
     # A command takes the options that its function has as arguments, and no others.
     function = COMMANDS[argv[1]]

@@ -19,11 +19,11 @@ import json
 from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from etils import epath
 
 from stylegan_jax.files import replacing
-from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.generator import Generator, load
 from stylegan_jax.inference.seeds import parse_seeds
 from stylegan_jax.run.images import describe_hidden, picture_text, save_png
 from stylegan_jax.tools import command
@@ -103,7 +103,7 @@ def edit_figure(
     moves = steps * np.asarray(strengths, np.float32)[:, None]
     edited = np.broadcast_to(ws, (*moves.shape[:2], *ws.shape[1:])).copy()
     edited[:, :, list(layers)] += moves[:, :, None]
-    images = generator.synthesize(edited.reshape(-1, *ws.shape[1:]), generator.stored_noise())
+    images = generator.synthesis(edited.reshape(-1, *ws.shape[1:]), generator.stored_noise())
     cells = images.reshape(*moves.shape[:2], *images.shape[1:])
     rows = [f"{i}, {100 * share:.3g} %" for i, share in enumerate(found.share)]
     return Figure(cells, rows, [f"{strength:+g}" for strength in strengths])
@@ -136,8 +136,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("out", None, "The PNG; an .npz and a .json go beside it.", required=True)
     flags.DEFINE_enum("method", "pca", METHODS, "How to find them.")
     number("num_directions", 8, "How many.", lower_bound=1)
@@ -152,14 +151,11 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and writes picture and numbers."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
     # What cannot be written or read is refused before the network is loaded.
     out = command.check_output(FLAGS.out, ".png")
     strengths = parse_numbers(FLAGS.strengths, "strengths")
-    generator = Generator(FLAGS.checkpoint, step=FLAGS.step)
+    generator = load(FLAGS.checkpoint, step=FLAGS.step)
     layers = choose_layers(generator, FLAGS.layers)
     class_idx = FLAGS["class"].value
     found = find_directions(

@@ -26,7 +26,7 @@ import inspect
 import math
 from collections.abc import Callable
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from stylegan_jax.inference.generator import load
 from stylegan_jax.inference.seeds import parse_seeds
@@ -85,8 +85,7 @@ def define_flags() -> None:
     number = flags.DEFINE_integer
     # What every figure takes.
     flags.DEFINE_enum("figure", None, list(FIGURES), "Which figure.", required=True)
-    text("checkpoint", None, "Workdir, step, export or official pickle.", required=True)
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("out", None, "The PNG file to write.", required=True)
     # What some of them take; without a value, as the figure has it.
     text("seeds", None, "One row each: 0-3 or 91,388. Default: the figure's in the paper.")
@@ -105,10 +104,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and writes the figure."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
 
     # The options that are given, if the figure has them: the names are those of its arguments.
     draw = FIGURES[FLAGS.figure]

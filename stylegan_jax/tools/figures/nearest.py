@@ -59,7 +59,7 @@ def nearest_images(
         sources["nearest that was not"] = unseen
 
     check_cells(1 + len(sources), len(seeds), generator.shape.size)
-    fakes = generator.images(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
+    fakes = generator.sample(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     rows = [fakes]
     distances = []
     for source in sources.values():

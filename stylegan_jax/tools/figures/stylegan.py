@@ -83,7 +83,7 @@ def style_mixing(
 
     # All in one call: first the images themselves, then the mixed ones.
     every = np.concatenate([ws, mixed.reshape(-1, *ws.shape[1:])])
-    images = generator.synthesize(every, generator.stored_noise())
+    images = generator.synthesis(every, generator.stored_noise())
 
     # Destinations in the first column, sources in the first row, a white corner.
     cells = np.full((len(row_seeds) + 1, len(col_seeds) + 1, *images.shape[1:]), 255, np.uint8)
@@ -116,7 +116,7 @@ def truncation(
     check_cells(len(seeds), len(psis), generator.shape.size)
 
     # Row after row: each seed with every psi.
-    images = generator.images(
+    images = generator.sample(
         np.repeat(seeds, len(psis)).tolist(),
         truncation_psi=np.tile(psis, len(seeds)).tolist(),
         class_idx=class_idx,
@@ -173,7 +173,7 @@ def noise(
 
     # The same styles under each.
     ws = generator.styles(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
-    images = [generator.synthesize(ws, generator.stored_noise(kind)) for kind in kinds.values()]
+    images = [generator.synthesis(ws, generator.stored_noise(kind)) for kind in kinds.values()]
     cells = np.stack(images, axis=1)  # [seeds, kinds, h, w, c]
     rows = [f"seed {s}" for s in seeds]
 
@@ -219,7 +219,7 @@ def stddev(
     # A row per latent: an image, crops of four more, and how all of them deviate.
     rows = []
     for seed in seeds:
-        images = generator.images(
+        images = generator.sample(
             [seed] * num_noise,
             noise_mode="random",
             noise_seeds=range(num_noise),

@@ -21,12 +21,12 @@ Source: Karras et al. 2020 (StyleGAN2), section 5 and appendix D.
 from collections.abc import Iterator
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from etils import epath
 
 from stylegan_jax.data.preparation.transforms import CROPS
 from stylegan_jax.files import replacing
-from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.generator import Generator, load
 from stylegan_jax.run.images import make_grid, picture_text, save_png
 from stylegan_jax.tools import command
 from stylegan_jax.tools.frames import check_mp4, choose_zoom, write_frames
@@ -93,8 +93,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("target", None, "The photograph: PNG, JPEG, WebP, TIFF, ...", required=True)
     text("out", None, "Folder to write into; gs:// too.", required=True)
     flags.DEFINE_enum("crop", "center-crop", CROPS, "How it gets the network's proportions.")
@@ -110,10 +109,7 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and projects the photograph."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
     # What cannot be written is refused before the network is loaded.
     out = command.check_output(FLAGS.out, None)
     if FLAGS.video:
@@ -124,7 +120,7 @@ def main(argv: list[str]) -> None:
         seed=FLAGS.seed,
         optimise_noise=FLAGS.optimise_noise,
     )
-    generator = Generator(FLAGS.checkpoint, step=FLAGS.step)
+    generator = load(FLAGS.checkpoint, step=FLAGS.step)
     shape = generator.shape
     target = read_photograph(FLAGS.target, shape.size, shape.img_channels, crop=FLAGS.crop)
     write_projection(

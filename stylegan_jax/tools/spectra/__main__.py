@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from etils import epath
 from tqdm import tqdm
 
 from stylegan_jax.files import replacing
-from stylegan_jax.inference.generator import NOISE_MODES, Generator
+from stylegan_jax.inference.generator import NOISE_MODES, Generator, load
 from stylegan_jax.inference.programs import CHUNK
 from stylegan_jax.inference.seeds import check_seeds
 from stylegan_jax.metrics import Images
@@ -47,7 +47,7 @@ def draw_fakes(generator: Generator, num_images: int, seed: int, **kwargs) -> It
     for start in _starts(num_images, "drawing"):
         # As many in every batch, so that one program draws all.
         seeds = range(seed + start, seed + start + CHUNK)
-        yield generator.images(seeds, **kwargs)[: num_images - start]
+        yield generator.sample(seeds, **kwargs)[: num_images - start]
 
 
 def read_reals(images: Images, order: np.ndarray, doing: str) -> Iterator[np.ndarray]:
@@ -79,7 +79,7 @@ def compare(
         reals: Its training images.
         num_images: How many of either; of reals all, where there are fewer.
         seed: Of the choice of reals, and the first of fakes.
-        **kwargs: Options of `Generator.images`.
+        **kwargs: Options of `Generator.sample`.
 
     Returns:
         `{"reals": ..., "fakes": ...}` as `average_spectrum` has them, and the reals' mean and
@@ -122,8 +122,7 @@ def define_flags() -> None:
     """Declares the options; not on import, as two tools share names."""
     text = flags.DEFINE_string
     number = flags.DEFINE_integer
-    text("checkpoint", None, "Workdir, checkpoints folder or one step; gs:// too.", required=True)
-    text("step", "latest", "Image count, 'latest' or 'best'.")
+    command.define_checkpoint_flags()
     text("out", None, "The PNG; an .npz goes beside it.", required=True)
     number("num_images", 1000, "Of reals and of fakes.", lower_bound=1)
     number("seed", 0, "Of the choice of reals, and of the first fake.", lower_bound=0)
@@ -136,13 +135,10 @@ def define_flags() -> None:
 def main(argv: list[str]) -> None:
     """Reads the flags and writes picture and numbers."""
     FLAGS = flags.FLAGS
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments {argv[1:]}; every option is --name=value.")
-    if not FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # libraries report their every step below that
+    command.begin(argv)
     # What cannot be written is refused before the network is loaded.
     out = command.check_output(FLAGS.out, ".png")
-    generator = Generator(FLAGS.checkpoint, step=FLAGS.step)
+    generator = load(FLAGS.checkpoint, step=FLAGS.step)
     source = open_config_source(training_config(generator, FLAGS.dataset, FLAGS.data_dir))
     spectra, mean, std = compare(
         generator,

@@ -23,7 +23,7 @@ def test_cells_are_moved_styles(generator):
     # Strengths times scales, row after row; the image itself at 0.
     for cell, entry, move in ((0, 3, -2), (2, 3, 1), (3, 5, -4), (5, 5, 2)):
         ws[cell, [1, 4], entry] += move
-    want = generator.synthesize(ws, generator.stored_noise()).reshape(2, 3, 16, 16, 3)
+    want = generator.synthesis(ws, generator.stored_noise()).reshape(2, 3, 16, 16, 3)
     np.testing.assert_array_equal(figure.cells, want)
     assert np.any(want[0, 0] != want[0, 1]) and np.any(want[1, 2] != want[0, 1])
 

@@ -14,7 +14,7 @@ from tests.data.foreign import write_folder
 @pytest.fixture
 def shown(generator, tmp_path):
     """A folder of what the generator draws from seeds 5, 3 and 4, and their negatives."""
-    images = generator.images([5, 3, 4])
+    images = generator.sample([5, 3, 4])
     names = [f"{i}.png" for i in range(6)]
     write_folder(tmp_path / "shown", np.concatenate([images, 255 - images]), names)
     return tmp_path / "shown"
@@ -54,7 +54,7 @@ def test_large_sets_are_compared_in_blocks(generator, shown, monkeypatch):
 
 
 def test_a_figure_that_no_picture_holds(generator, shown, monkeypatch):
-    monkeypatch.setattr(generator, "images", None)
+    monkeypatch.setattr(generator, "sample", None)
     with pytest.raises(ValueError, match="2 rows x 4097 columns"):
         nearest_images(generator, seeds=range(4097), dataset=str(shown))
 

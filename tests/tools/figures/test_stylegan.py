@@ -17,7 +17,7 @@ def test_style_mixing(generator):
     # Row 5 is the second of the middle ones, column 3 the seed 687; a batch of the same size.
     ws = generator.styles([1614, 687])
     mixed = np.concatenate([ws[0, :2], ws[1, 2:4], ws[0, 4:]])
-    want = generator.synthesize(np.stack([mixed, *ws]), generator.stored_noise())
+    want = generator.synthesis(np.stack([mixed, *ws]), generator.stored_noise())
     got = np.stack([figure.cells[5, 3], figure.cells[5, 0], figure.cells[0, 3]])
     # Programs of other batch sizes round differently: up to one level of 255.
     np.testing.assert_allclose(got.astype(int), want.astype(int), rtol=0, atol=1)
@@ -43,7 +43,7 @@ def test_truncation(generator):
     assert figure.row_labels == ["seed 91", "seed 388"]
     assert figure.col_labels == [f"psi {psi}" for psi in ("1", "0.7", "0.5", "0", "-0.5", "-1")]
     # psi 1 is plain sampling (in a batch of the same size), psi 0 one image for all seeds.
-    plain = generator.images([91, 388] * 6)[:2]
+    plain = generator.sample([91, 388] * 6)[:2]
     np.testing.assert_array_equal(figure.cells[:, 0], plain)
     np.testing.assert_array_equal(figure.cells[0, 3], figure.cells[1, 3])
     for column in (0, 1, 2, 4, 5):
@@ -61,8 +61,8 @@ def test_noise(generator, monkeypatch):
     assert figure.col_labels == ["all noise", "no noise", "fine 4", "coarse 0-3"]
     monkeypatch.undo()
     seeds = [1967, 1555]
-    np.testing.assert_array_equal(figure.cells[:, 0], generator.images(seeds))
-    np.testing.assert_array_equal(figure.cells[:, 1], generator.images(seeds, noise_mode="none"))
+    np.testing.assert_array_equal(figure.cells[:, 0], generator.sample(seeds))
+    np.testing.assert_array_equal(figure.cells[:, 1], generator.sample(seeds, noise_mode="none"))
     layers = generator.noise_layers()
     assert masks == [layers, [], layers[4:], layers[:4]]
     assert all(np.any(figure.cells[:, i] != figure.cells[:, i - 1]) for i in range(4))
@@ -83,7 +83,7 @@ def test_stddev(generator):
     figure = stddev(generator, num_noise=8)
     assert figure.cells.shape == (2, 3, 16, 16, 3)
     assert figure.col_labels == ["image", "4 noises, crop x2", "std of 8, x4"]
-    samples = generator.images([1012] * 8, noise_mode="random", noise_seeds=range(8))
+    samples = generator.sample([1012] * 8, noise_mode="random", noise_seeds=range(8))
     image, crops, deviation = figure.cells[1]
     np.testing.assert_array_equal(image, samples[0])
     corners = crops[::2, ::2]  # the zoom of two undone: 2 x 2 crops of 4 px
@@ -97,7 +97,7 @@ def test_stddev_is_black_where_noise_changes_nothing(make_generator):
     _, still = make_generator(0.0)
     image, crops, deviation = stddev(still, seeds=[3], num_noise=5).cells[0]
     assert np.all(deviation == 0)
-    np.testing.assert_array_equal(image, still.images([3] * 5, noise_mode="none")[0])
+    np.testing.assert_array_equal(image, still.sample([3] * 5, noise_mode="none")[0])
     np.testing.assert_array_equal(crops[:8, :8], crops[8:, 8:])
 
 

@@ -13,7 +13,7 @@ from tests.tools.test_frames import read_mp4
 
 def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(optimise, "_NUM_SAMPLES", 64)
-    target = generator.images([3])[0]
+    target = generator.sample([3])[0]
     Image.fromarray(target).save(tmp_path / "target.png")
     out = tmp_path / "out"
     words = ["stylegan_jax.tools.project", f"--checkpoint={workdir}", f"--out={out}"]
@@ -24,7 +24,7 @@ def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
     # The target, and beside it what the styles draw.
     with np.load(out / "projected_w.npz") as arrays:
         assert list(arrays) == ["w"] and arrays["w"].shape == (1, 6, 16)
-        drawn = generator.synthesize(arrays["w"], generator.stored_noise())[0]
+        drawn = generator.synthesis(arrays["w"], generator.stored_noise())[0]
     with Image.open(out / "projection.png") as picture:
         shown = np.asarray(picture)[::16, ::16].astype(int)
     assert shown.shape == (16, 32, 3)
@@ -42,4 +42,4 @@ def test_what_is_refused_before_a_network_is_loaded(tmp_path, monkeypatch):
     words = ["stylegan_jax.tools.project", "--checkpoint=x", "--target=x", f"--out={tmp_path}"]
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)  # not installed
     with pytest.raises(ValueError, match="--video needs imageio-ffmpeg"):
-        run_module(monkeypatch, [*words, "--video"], Generator=None)
+        run_module(monkeypatch, [*words, "--video"], load=None)

@@ -15,7 +15,7 @@ def few_samples(monkeypatch):
 
 @pytest.mark.parametrize("space", ["w", "w+"])
 def test_an_image_of_the_network_is_found_again(generator, space):
-    target = generator.images([3])[0]
+    target = generator.sample([3])[0]
     settings = Settings(space=space, num_steps=100, optimise_noise=False)
     found = list(project(generator, target, settings))
     assert [progress.steps for progress in found] == [0, 25, 50, 75, 100]
@@ -23,7 +23,7 @@ def test_an_image_of_the_network_is_found_again(generator, space):
     assert last.distance < 0.1 * first.distance
     # What is returned draws the image that is shown.
     assert last.ws.shape == (1, 6, 16) and last.ws.dtype == np.float32
-    drawn = generator.synthesize(last.ws, last.noise)[0]
+    drawn = generator.synthesis(last.ws, last.noise)[0]
     np.testing.assert_allclose(drawn.astype(int), last.image.astype(int), rtol=0, atol=1)
     assert np.abs(drawn.astype(int) - target).mean() < 8
     # It begins at the mean style, the same for all layers; in W it stays so.
@@ -33,7 +33,7 @@ def test_an_image_of_the_network_is_found_again(generator, space):
 
 
 def test_noise_is_searched_and_stays_noise(generator):
-    target = generator.images([3])[0]
+    target = generator.sample([3])[0]
     runs = [list(project(generator, target, Settings(num_steps=6)))[-1] for _ in range(2)]
     first = generator.random_noise([303])
     for block, layer in generator.noise_layers():
@@ -63,7 +63,7 @@ def test_latents_stay_on_their_sphere(generator, monkeypatch):
     """Of networks whose layers read no styles."""
     monkeypatch.setattr(generator, "has_styles", False)
     settings = Settings(num_steps=4, seed=5, optimise_noise=False)
-    found = list(project(generator, generator.images([3])[0], settings))
+    found = list(project(generator, generator.sample([3])[0], settings))
     np.testing.assert_allclose(found[0].ws[0], generator.styles([5])[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(np.mean(found[-1].ws ** 2), 1, rtol=1e-5)
 

@@ -10,7 +10,7 @@ from tests.data.foreign import write_folder
 
 def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
     """Reals that are the fakes have the same spectrum."""
-    images = generator.images(range(5, 11))
+    images = generator.sample(range(5, 11))
     write_folder(tmp_path / "own", images, [f"{i}.png" for i in range(6)])
     words = ["stylegan_jax.tools.spectra", f"--checkpoint={workdir}", f"--out={tmp_path}/s.png"]
     words += [f"--dataset={tmp_path}/own", "--noise_mode=const", "--seed=5", "--num_images=6"]
@@ -26,7 +26,7 @@ def test_the_command_line(workdir, generator, tmp_path, monkeypatch, capsys):
 
 
 def test_fakes_are_those_of_the_options(generator):
-    reals = generator.images(range(3))
+    reals = generator.sample(range(3))
     one, _, _ = compare(generator, reals, num_images=3, truncation_psi=0.0, noise_mode="const")
     other, _, _ = compare(generator, reals, num_images=3, truncation_psi=1.0, noise_mode="const")
     np.testing.assert_array_equal(one["reals"], other["reals"])

@@ -125,6 +125,7 @@ def is_export(contents: FileContents) -> bool:
 
 def load_export(contents: FileContents, networks: Collection[str] = NETWORKS) -> LoadedCheckpoint:
     """Makes a checkpoint of a file that was read; see `read_export`."""
+    # Header, then contents: a newer format may be summed in another way.
     header = _read_header(contents.metadata[_HEADER])
     tensors: dict[str, Tensor] = contents.root
     arrays = {name: tensor.array() for name, tensor in tensors.items()}
@@ -133,12 +134,14 @@ def load_export(contents: FileContents, networks: Collection[str] = NETWORKS) ->
             "Its checksum is not that of its contents: the file is damaged. Copy or download it "
             "again."
         )
+    # The networks that are wanted, in our order.
     made = header["networks"]
     wanted = [net for net in NETWORKS if net in made and net in networks]
     if not wanted:
         raise CheckpointFileError(
             f"It has the networks {shorten(made)}, and none of {shorten(networks)}."
         )
+    # Tuples became lists in JSON.
     stated: dict[str, Any] = {name: header[name] for name in _FIELDS}
     stated |= {name: tuple(header[name]) for name in _LISTS}
     split = _split_official if header["names"] == "official" else _split
@@ -192,6 +195,7 @@ def _read_header(text: str) -> dict[str, Any]:
             f"It is of version {version}; this package reads up to {FORMAT_VERSION}: install a "
             "newer one."
         )
+    # Everything is looked at, so that the error names all that is odd.
     odd = [name for name, kinds in _FIELDS.items() if not isinstance(header.get(name, ...), kinds)]
     odd += [name for name in _LISTS if not _is_texts(header.get(name))]
     odd += [] if isinstance(header.get("networks"), dict) else ["networks"]
@@ -244,6 +248,7 @@ def _load(net: str, entry: Any, part: Mapping[str, Any]) -> LoadedNetwork:
         raise CheckpointFileError(
             f"{net} is a {name[:80]!r}; known here are {', '.join(known)}: install a newer version."
         )
+    # The arguments decide how much memory the network asks for: they are looked at first.
     kwargs = {key: _argument(key, value) for key, value in kwargs.items()}
     try:
         if "official" in part:

@@ -68,6 +68,7 @@ def tabulate(checkpoint: LoadedCheckpoint, to: str) -> str:
         for name, array in _named(network, to).items():
             shape = "x".join(map(str, array.shape)) or "1"
             rows.append((f"{net} {name}", shape, f"{array.mean():.4g}", f"{array.std():.4g}"))
+    # Names to the left, numbers to the right.
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         f"{row[0]:<{widths[0]}}  "
@@ -114,11 +115,13 @@ def main(argv: list[str]) -> None:
     if not 2 <= len(argv) <= 3:
         raise app.UsageError("Give SRC, or SRC and DST.")
     command.quiet_libraries()
+    # What cannot be asked for or written is refused before anything is read.
     unknown = set(FLAGS.networks) - set(NETWORKS)
     if unknown or not FLAGS.networks:
         raise ValueError(f"--networks={','.join(FLAGS.networks)}: choose {', '.join(NETWORKS)}.")
     target = check_target(argv[2], overwrite=FLAGS.overwrite) if len(argv) == 3 else None
 
+    # What there is, as far as it was asked for.
     step = int(FLAGS.step) if FLAGS.step.isdigit() else FLAGS.step
     checkpoint = load_networks(argv[1], step=step, networks=FLAGS.networks)
     print(f"{argv[1]}:\n{describe(checkpoint)}")

@@ -15,7 +15,7 @@ from tests.models.small import build, shapes
 TALL = (6, 4)
 SIZES = dict(img_resolution=8, channel_base=64, channel_max=4)
 SMALL = dict(z_dim=6, mapping_layers=1)
-# Filters that are no mirror images of themselves would tell the axes apart by their phase alone.
+# No mirror image of itself: an axis that is filtered the wrong way round shows.
 FILTER = dict(resample_filter=(1, 3, 2))
 GROWN = dict(fade=jnp.float32(0.3))
 

@@ -59,6 +59,7 @@ def flatten_module(root: Module) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not isinstance(module, Module):
             raise CheckpointFileError(f"{prefix or 'A network'} is no module of torch: damaged.")
 
+        # What it holds itself, then its plain attributes, then its parts.
         for kind in ("_parameters", "_buffers"):
             for name, tensor in _items(module, kind):
                 if not isinstance(tensor, Tensor):
@@ -95,6 +96,7 @@ def flatten_variables(network: Instance) -> dict[str, Any]:
     Raises:
         CheckpointFileError: It holds something else.
     """
+    # Official components have none of their own: a second level is damage.
     found = dict(_variables(network))
     components = network.state.get("components", {})
     if not isinstance(components, dict) or len(components) > MOST_LEVELS:
@@ -137,6 +139,7 @@ def to_arrays(named: Mapping[Any, Any], most_bytes: int) -> dict[str, np.ndarray
             continue
         if isinstance(value, Tensor):
             value = value.array()
+        # Counted as they come, before the next is read.
         if isinstance(value, (np.ndarray, np.generic)):
             arrays[name] = np.asarray(value)
             total += 4 * arrays[name].size

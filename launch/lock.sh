@@ -9,7 +9,7 @@ need uv 'pip install uv'
 # 2.35 is the oldest C library of the images, that of Ubuntu 22.04. A Python of its own uv needs not.
 options=(--python-version=3.12 --python-platform=x86_64-manylinux_2_35 --no-python-downloads
     --no-header --no-annotate --quiet --upgrade)
-for extra in tpu cuda cuda13 gcs k8s; do
+for extra in tpu cuda cuda13 gcs k8s report; do
     options+=("--extra=$extra")
 done
 # Written beside it first: what cannot be resolved leaves the old file.

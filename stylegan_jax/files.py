@@ -11,6 +11,7 @@ import importlib.util
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import tempfile
 import threading
@@ -124,8 +125,9 @@ def replacing(path: epath.PathLike) -> Iterator[pathlib.Path]:
 
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Renaming within one folder is atomic; the process number keeps two writers apart.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Renaming within one folder is atomic; a random number keeps two writers apart, who may be on
+    # two hosts and have the same process number.
+    partial = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.partial")
     try:
         with naming(path):
             yield partial

@@ -114,7 +114,9 @@ def main(argv: list[str]) -> None:
             print(error, file=sys.stderr)
             _leave_now(1)  # what a failed save has left behind would still report itself
         raise
-    code = 0 if int(state.nimg) >= round(config.schedule.total_kimg * 1000) else EXIT_STOPPED
+    # A run may also end before its last image, where its scores do not get better any more.
+    is_whole = int(state.nimg) >= round(config.schedule.total_kimg * 1000)
+    code = EXIT_STOPPED if _GUARD.has_stopped and not is_whole else 0
     _GUARD.finish(code)
     sys.exit(code)
 

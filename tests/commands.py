@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
 _OURS = ("stylegan_jax", "benchmarks", "tests")
-_KINDS = ("string", "integer", "float", "bool", "enum", "list", "alias")
+_KINDS = ("string", "integer", "float", "bool", "enum", "list", "alias", "multi_string")
 
 
 def shown_commands(path):

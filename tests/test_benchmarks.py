@@ -4,17 +4,22 @@ import json
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
+from PIL import Image
 
 from benchmarks import bench_data_tf, bench_ops
 from stylegan_jax.data import sources
-from stylegan_jax.plan import planner, targets, wire
+from stylegan_jax.models.pretrained import FeatureNetwork
+from stylegan_jax.models.pretrained.inception import Conv, Layer
+from stylegan_jax.plan import planner, targets, wire, worker
 from tests.commands import ROOT, run_module
 
 SMALLEST_RECIPE = "--config=configs/ffhq.py:smoke,config=E,G=skip,D=skip"
 SMALLEST = ["--config.data.resolution=4", "--config.loss.pl_weight=0", "--config.loss.r1_gamma=0"]
-SMALLEST += ["--config.metrics.swd_kimg=0"]
+SMALLEST += ["--config.metrics.kimg=0"]
 
 
 @pytest.fixture
@@ -35,9 +40,14 @@ def test_none_is_forgotten():
 
 
 def test_a_step(table):
-    out = table("bench_step", SMALLEST_RECIPE, "--repeats=1", *SMALLEST)
-    assert re.search(r"4 px, batch 16\n.*\n +Gmain .*\n +Dmain ", out)
-    assert re.search(r"average iteration \d+\.\d ms, \d+\.\d images/s; compiled in", out)
+    """Alone, and beside the same recipe with other settings, which has a program more."""
+    against = "--against=augment.mode=fixed,augment.p=0.2,augment.pipe=color"
+    options = ["--repeats=1", against, *SMALLEST]
+    out = table("bench_step", SMALLEST_RECIPE, *options)
+    assert len(re.findall(r"4 px, batch 16\n.*\n +Gmain .*\n +Dmain ", out)) == 2
+    averages = r"average iteration \d+\.\d ms, \d+\.\d images/s; compiled in"
+    assert len(re.findall(averages, out)) == 2
+    assert re.search(r"the second takes [\d.]+ times the first, [\d.]+ by its own time", out)
 
 
 @pytest.mark.slow
@@ -58,6 +68,20 @@ def test_ops(monkeypatch, capsys):
     bench_ops.main()
     out = capsys.readouterr().out
     assert len(re.findall(r"^\| conv 3x3 up \| 8, 2 \|", out, re.M)) == 2
+
+
+def test_filtered_ops(monkeypatch, capsys):
+    small = [layer._replace(channels=1) for layer in bench_ops.FILTERED_LAYERS]
+    for layer in small[1::2]:
+        x = np.ones((1, layer.side, layer.side, 1), np.float32)
+        shapes = {jax.eval_shape(op, x).shape for _, op in bench_ops.filtered_ops(layer)}
+        assert len(shapes) == 1
+    every = list(bench_ops.filtered_ops(small[0]))
+    monkeypatch.setattr(bench_ops, "filtered_ops", lambda layer: every[1:3])
+    monkeypatch.setattr(bench_ops, "FILTERED_LAYERS", small[:1])
+    monkeypatch.setattr("sys.argv", ["bench_ops", "--filtered", "--batch_size=1"])
+    bench_ops.main()
+    assert len(re.findall(r"^\| T, 36 px \|", capsys.readouterr().out, re.M)) == 2
 
 
 def test_data(table, monkeypatch):
@@ -118,10 +142,103 @@ def test_pods(table, tmp_path):
     assert "| 100.0 |" in again
 
 
+def test_metrics(table, monkeypatch):
+    """A network of two layers, one of them written twice; no compiler of TPUs need be here."""
+
+    class Tiny(nnx.Module):
+        def __init__(self, *, rngs):
+            self.conv = Conv(3, Layer(2, (3, 3)), rngs=rngs)
+            self.last = Conv(2, Layer(2, (1, 1)), rngs=rngs)
+
+    def apply(module, img):
+        x = img.astype(jnp.float32)
+        return {"features": module.last(module.conv(x) + module.conv(x))}
+
+    network = FeatureNetwork("tiny", Tiny, apply, {"features": (8, 8, 2)}, None, {})
+    options = ["--networks=tiny", "--batch=2", "--resolution=8", "--repeats=1"]
+    out = table("bench_metrics", *options, NETWORKS={"tiny": network})
+    assert re.search(r"^\| tiny \| 8 px \| 2 \| [\d.]+ \| [\d.]+ \| [\d.]+ \| 2 \| ", out, re.M)
+
+    precisions = []
+
+    def compile_lowered(lowered, target):
+        precisions.append("HIGHEST" in lowered.as_text())
+        parts = dict.fromkeys(("argument_bytes", "temp_bytes", "output_bytes"), 2**28)
+        return parts | dict(fits=True, schedule_sec=0.01, roofline_sec=0.005)
+
+    monkeypatch.setattr(targets, "check_installed", lambda target: None)
+    monkeypatch.setattr(targets, "topology_devices", lambda target: jax.devices())
+    monkeypatch.setattr(targets, "worker_environment", lambda target: {})
+    monkeypatch.setattr(worker, "compile_lowered", compile_lowered)
+    options = ["--networks=tiny", "--batch=2,4", "--resolution=8", "--topology=v5e:1x1"]
+    out = table("bench_metrics", *options, NETWORKS={"tiny": network})
+    assert precisions == [True, False] * 2
+    # 50,000 images, two in a hundredth of a second: 250 s; 98 calls of 256 chips.
+    assert "| tiny | 8 px | 2 | float32 | 200 | 400 | 0.75 | 4m 10s | 1.0 s | " in out
+    assert "| tiny | 8 px | 4 | bfloat16 | 400 | 800 | 0.75 | 2m 05s | 0.5 s | " in out
+
+
+@pytest.mark.slow
+def test_equivariance(table):
+    """Of the cheapest network; that it is far from equivariant is the paper's finding."""
+    options = ["--networks=stylegan2-b", "--resolution=16", "--channels=8", "--num_images=8"]
+    out = table("bench_equivariance", *options, METRICS="eqt{0}_int")
+    (found,) = re.findall(r"^\| stylegan2-b \| (\S+) dB \|$", out, re.M)
+    assert 0 < float(found) < 20
+
+
 def test_sampling(table):
     """The first pictures are drawn by processes of their own; here, two of them at 4 px."""
     out = table("bench_sampling", "--resolution=4", "--batches=2", "--repeats=1")
     assert re.search(
-        r"empty cache: [\d.]+ s\n.*filled cache: [\d.]+ s\nbatch 2: [\d.]+ images/s", out
+        r"empty cache: [\d.]+ s\n.*filled cache: [\d.]+ s\nan image: [\d.]+ GFLOP; "
+        r"a product: [\d.]+ GFLOP/s\nbatch 2: [\d.]+ images/s, [\d.]+ of a product's rate",
+        out,
     )
     assert out.count("7 images, ") == 2
+
+
+def test_augmentation(table):
+    options = ["--size=12x8", "--batch_size=2", "--channel_base=16", "--repeats=1", "--pipe=blit"]
+    out = table("bench_augment", *options, STRENGTHS=(0.5,))
+    assert re.search(r"12x8 px, batch 2, pipe blit\n(.*\n){3}\| without \| 0\.5 \|", out)
+    assert re.search(r"^\| by_image \| 0\.5 \| \d.*\n\| gather \| 0\.5 \| \d", out, re.M)
+
+
+def test_small_data(table, tmp_path):
+    """Two runs of each kind, of which one came further; nothing is trained, or drawn."""
+
+    def train(folder, data, mode, seed, kimg):
+        assert data == "few" and kimg == 20
+        (folder / "samples").mkdir(parents=True)
+        Image.new("RGB", (512, 256)).save(folder / "samples" / "fakes_000020.png")
+        ticks = [{"kimg": 0, "swd2k": 90, "swd2k_floor": 3, "swd2k_split": 9}]
+        ticks[0]["lite0_fd1k_full"] = 300
+        for at in range(1, 21 - 5 * seed):
+            values = {"Loss/signs/real": 0.9 if mode == "none" else 0.6, "kimg": at}
+            values |= {"Loss/scores/fake": -2.0}
+            ticks += [values | ({"Augment/p": at / 20} if mode == "ada" else {})]
+            scores = {"kimg": at, "swd2k": 50 + seed, "lite0_fd1k_full": 99}
+            ticks += [scores] if at % 10 == 0 else []
+        lines = "\n".join(map(json.dumps, ticks))
+        (folder / "metrics.jsonl").write_text(lines)
+
+    def of_checkpoints(value):
+        """Of the one that is there, or of both; what D says goes by the set."""
+        return lambda folder, images: (
+            np.arange(10, 30 - 10 * int(folder.name[-1]), 10),
+            np.full(2 - int(folder.name[-1]), value + images),
+        )
+
+    options = [f"--workdir={tmp_path}", "--seeds=0,1", "--kimg=20", "--grid_kimg=20"]
+    out = table(
+        *("ada_small_data", *options),
+        train=train,
+        read_set=lambda folder, name: len(name.rpartition("/")[2]),  # unseen: 6, seen: 4
+        judge=of_checkpoints(0),
+        score_against=of_checkpoints(30),
+    )
+    assert "| 10 | without | 2 | 50.5 (50.0 to 51.0) | 34.0 (34.0 to 34.0) |" in out
+    assert "| 20 | with ADA | 1 | 50.0 | 34.0 | 99.0 | 0.60 | 6.0 | 4.0 | -2.0 | 1.00 |" in out
+    with Image.open(tmp_path / "ada_few.png") as figure:
+        assert figure.size == (900, 774)

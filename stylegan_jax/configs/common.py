@@ -44,6 +44,8 @@ def _sections() -> ConfigDict:
     # A workdir, an export or a file of another project (docs/checkpoints.md) whose networks the
     # run begins with; empty: random ones.
     config.init_from = ""
+    # What a rule that chose settings has to say of them, a line `KEY: WHY` each; a run prints it.
+    config.reasons = ""
     # Virtual CPU devices where there is no accelerator; 0 leaves jax's default of one.
     config.cpu_devices = 0
 
@@ -78,10 +80,20 @@ def _sections() -> ConfigDict:
             pl_decay=0.01,
             pl_batch_shrink=2,
             style_mixing_prob=0.0,
+            blur_init_sigma=0.0,  # of the blur of D's images, which fades away; 0: none
+            blur_fade_kimg=200.0,
         )
     )
     config.optimizer = ConfigDict(
-        dict(G_lr=0.002, D_lr=0.002, beta1=0.0, beta2=0.99, eps=1e-8, absent_grads="zero")
+        dict(
+            G_lr=0.002,
+            D_lr=0.002,
+            beta1=0.0,
+            beta2=0.99,
+            eps=1e-8,
+            absent_grads="zero",
+            freeze_d=0,  # layers of D, from the images on, that stand still
+        )
     )
     config.schedule = ConfigDict(
         dict(
@@ -96,6 +108,7 @@ def _sections() -> ConfigDict:
             ema_decay=placeholder(float),
             w_avg_beta=0.995,
             w_avg_update="every_pass",
+            magnitude_ema_kimg=20.0,  # of the feature maps of StyleGAN3
         )
     )
     # Networks are whole from the first image on, unless a first resolution is given.
@@ -108,15 +121,28 @@ def _sections() -> ConfigDict:
             learning_rates={},  # likewise; optimizer.G_lr and D_lr at the others
         )
     )
-    # Scores, each with its interval in kimg; 0: never.
+    # What happens to the images that D sees (StyleGAN2-ADA).
+    config.augment = ConfigDict(
+        dict(
+            mode="none",  # or ada, fixed, schedule
+            pipe="bgc",
+            p=0.0,  # strength: of mode fixed, and before the first image of the others
+            p_max=1.0,  # the original has no limit; from 0.8 on what is added may be learned
+            p_end=0.0,  # at the end of a schedule
+            target=0.6,  # of r_t, the mean sign of D's logits of reals
+            interval=4,  # iterations between two steps of p
+            kimg=placeholder(float),  # in which p can go from 0 to 1; none: 500, or 100 after
+            # init_from
+        )
+    )
     config.metrics = ConfigDict(
         dict(
-            best="swd",  # decides which checkpoint is the best, and about alarms and going back
-            swd_kimg=0.0,
-            swd_num_images=16384,
-            memory_kimg=0.0,
-            memory_num_images=256,
-            memory_unseen="",  # a data set of the same kind that is not trained on
+            names="swd16k",  # with commas between: fid50k_full,kid50k_full,pr50k3_full ...
+            kimg=0.0,  # interval of all of them; 0: never
+            best="",  # decides which checkpoint is the best, about alarms and going back; "": first
+            patience_kimg=0.0,  # ends a run whose best score is so old; 0: never
+            memory_unseen="",  # of `memory256`: a set of the same kind that is not trained on
+            cache_dir="~/.cache/stylegan_jax/metrics",  # statistics of reals
         )
     )
     config.health = ConfigDict(
@@ -158,10 +184,156 @@ def stylegan2_defaults() -> ConfigDict:
         mapping_lr_multiplier=0.01,
         mapping_act="lrelu",
     )
-    config.G.update(model, architecture="skip", use_noise=True, z_dim=512, w_dim=512)
+    config.G.update(model, input="const", architecture="skip", use_noise=True)
+    config.G.z_dim = config.G.w_dim = 512
     config.D.update(model, architecture="resnet", epilogue_act="lrelu", **_MBSTD)
     config.loss.pl_weight, config.loss.style_mixing_prob = 2.0, 0.9
     config.schedule.g_reg_interval, config.schedule.d_reg_interval = 4, 16
+    return config
+
+
+# Presets of StyleGAN2-ADA: batch, mbstd group, feature maps of 32768, rate, gamma, half-life of
+# G_ema in kimg, its ramp-up, mapping layers, length in kimg. Source: the official training presets.
+_ADA_PRESETS: dict[str, tuple[int, int, float, float, float, float, float | None, int, float]] = {
+    "stylegan2": (32, 4, 1.0, 0.002, 10.0, 10.0, None, 8, 25000.0),
+    "paper256": (64, 8, 0.5, 0.0025, 1.0, 20.0, None, 8, 25000.0),
+    "paper512": (64, 8, 1.0, 0.0025, 0.5, 20.0, None, 8, 25000.0),
+    "paper1024": (32, 4, 1.0, 0.002, 2.0, 10.0, None, 8, 25000.0),
+    "cifar": (64, 32, 1.0, 0.0025, 0.01, 500.0, 0.05, 2, 100000.0),
+}
+ADA_PRESETS = ("auto", *_ADA_PRESETS)
+
+
+def _auto_preset(
+    sides: list[int], num_gpus: int
+) -> tuple[tuple[int, int, float, float, float, float, float | None, int, float], str]:
+    """The authors' rule for data of any kind: a row of the presets, and its reasons."""
+    longest, pixels = max(sides), sides[0] * sides[-1]
+    batch = max(min(num_gpus * min(4096 // longest, 32), 64), num_gpus)
+    maps = 1.0 if longest >= 512 else 0.5
+    rate = 0.002 if longest >= 1024 else 0.0025
+    row = (batch, min(batch // num_gpus, 4), maps, rate, 0.0002 * pixels / batch, batch * 10 / 32)
+    wide = "all of FFHQ's at 1024 px" if maps == 1 else "half of FFHQ's at 1024 px, below 512 px"
+    reasons = {
+        "schedule.batch_size": f"{num_gpus} GPUs with 4096 / {longest} images each, 32 at most, "
+        "and 64 in all at most",
+        "D.mbstd_group_size": "as many images as a GPU has, 4 at most",
+        "G.channel_base": f"feature maps, {wide}",
+        "D.channel_base": f"feature maps, {wide}",
+        "optimizer.G_lr": "0.002 from 1024 px on, 0.0025 below",
+        "optimizer.D_lr": "as that of G",
+        "loss.r1_gamma": f"0.0002 * {pixels} px / batch: R1 grows with the pixels, and small "
+        "batches need more of it",
+        "schedule.ema_kimg": "half-life of the average of G: 10 kimg at a batch of 32, and in "
+        "proportion to it",
+        "schedule.ema_rampup": "but at most this share of the images shown so far, as first "
+        "weights are forgotten",
+        "G.mapping_layers": "a shallow mapping; the paper's large runs have 8",
+    }
+    return (*row, 0.05, 2, 25000.0), "\n".join(f"{key}: {why}" for key, why in reasons.items())
+
+
+def stylegan2_ada_defaults(preset: str, resolution: int | str, num_gpus: int = 8) -> ConfigDict:
+    """A StyleGAN2-ADA run for images of a size.
+
+    Args:
+        preset: One of `ADA_PRESETS`.
+        resolution: As `data.resolution`.
+        num_gpus: Of the authors' machines that `auto` reckons with.
+
+    Raises:
+        ValueError: An unknown preset.
+
+    Source: Karras et al. 2020 (StyleGAN2-ADA), appendix; official presets.
+    """
+    if preset not in ADA_PRESETS:
+        raise ValueError(f"preset={preset!r}: choose one of {', '.join(ADA_PRESETS)}.")
+    sides = [int(side) for side in str(resolution).split("x")]
+    row, reasons = _auto_preset(sides, num_gpus) if preset == "auto" else (_ADA_PRESETS[preset], "")
+    batch, group, maps, rate, gamma, ema_kimg, rampup, layers, kimg = row
+
+    config = stylegan2_defaults()
+    config.data.resolution = resolution
+    config.reasons = reasons
+    for net in (config.G, config.D):
+        net.channel_base = round(32768 * maps)
+        net.mapping_layers = layers
+        net.num_bf16_res = 4
+        net.conv_clamp = 256.0
+    config.D.mbstd_group_size = group
+    config.loss.r1_gamma = gamma
+    config.optimizer.G_lr = config.optimizer.D_lr = rate
+    config.schedule.batch_size = batch
+    config.schedule.total_kimg = kimg
+    config.schedule.ema_kimg, config.schedule.ema_rampup = ema_kimg, rampup
+    config.augment.mode = "ada"
+    if preset == "cifar":
+        config.loss.pl_weight = config.loss.style_mixing_prob = 0.0
+        config.D.architecture = "orig"
+    return config
+
+
+def stylegan3_defaults(model: str, resolution: int | str) -> ConfigDict:
+    """A StyleGAN3 run for images of a size.
+
+    Args:
+        model: `t`, equivariant to translation, or `r`, to rotation as well.
+        resolution: As `data.resolution`.
+
+    Raises:
+        ValueError: An unknown model.
+
+    Source: Karras et al. 2021 (StyleGAN3), appendix F; official training options.
+    """
+    if model not in ("t", "r"):
+        raise ValueError(f"model={model!r}: choose t or r.")
+    config = _sections()
+    config.data.resolution = resolution
+    shared = dict(
+        channel_base=32768,
+        channel_max=512,
+        conv_clamp=256.0,
+        num_bf16_res=4,
+        mapping_lr_multiplier=0.01,
+        mapping_act="lrelu",
+    )
+    config.G.update(
+        shared,
+        name="stylegan3",
+        z_dim=512,
+        w_dim=512,
+        mapping_layers=2,
+        num_layers=14,
+        num_critical=2,
+        margin_size=10,
+        conv_kernel=3,
+        use_radial_filters=False,
+    )
+    config.D.update(
+        shared,
+        name="stylegan2",
+        mapping_layers=8,
+        architecture="resnet",
+        act="lrelu",
+        epilogue_act="lrelu",
+        resample_filter=(1, 3, 3, 1),
+        **_MBSTD,
+    )
+    if model == "r":
+        # 1x1 kernels and round filters do not know a direction; twice the feature maps make up for
+        # what smaller kernels lack. At first D must not see which way the pixels lie.
+        config.G.conv_kernel, config.G.use_radial_filters = 1, True
+        config.G.channel_base, config.G.channel_max = 65536, 1024
+        config.loss.blur_init_sigma = 10.0
+
+    sides = [int(side) for side in str(resolution).split("x")]
+    config.loss.r1_gamma = 2.0 * sides[0] * sides[-1] / 256**2
+    config.optimizer.G_lr, config.optimizer.D_lr = 0.0025, 0.002
+    config.optimizer.absent_grads = "skip"
+    config.schedule.d_reg_interval = 16
+    config.schedule.ema_rampup = 0.05
+    config.schedule.w_avg_beta, config.schedule.w_avg_update = 0.998, "Dmain"
+    config.augment.mode = "ada"
     return config
 
 
@@ -239,10 +411,14 @@ def shrink(config: ConfigDict) -> None:
     by_name = "openmoji/portraits/seen" if isinstance(config.data.labels, str) else "openmoji/all"
     config.data.dataset = by_name if config.data.labels else "openmoji/flags"
     config.data.resolution = _shrink_size(config.data.resolution)
+    config.init_from = config.reasons = ""
+    config.D.mbstd_group_size = min(config.D.mbstd_group_size, 4)
     for net in (config.G, config.D):
         net.channel_base, net.channel_max = 256, 16
         if "mapping_layers" in net:
             net.mapping_layers = min(net.mapping_layers, 2)
+    if "num_layers" in config.G:
+        config.G.num_layers, config.G.margin_size = 4, 4
     config.G.z_dim = 16
     if "w_dim" in config.G:
         config.G.w_dim = 16
@@ -254,7 +430,6 @@ def shrink(config: ConfigDict) -> None:
         config.growth.training_kimg = config.growth.transition_kimg = 0.032
         config.growth.batch_sizes, config.growth.learning_rates = ConfigDict(), ConfigDict()
         config.schedule.total_kimg = 0.096
-    config.metrics.swd_kimg, config.metrics.swd_num_images = 0.064, 64
-    config.metrics.memory_kimg = 0.0
+    config.metrics.names, config.metrics.kimg = "swd64", 0.064
     config.io.tick_kimg = config.io.sample_kimg = config.io.checkpoint_kimg = 0.032
     config.io.grid_cols, config.io.grid_rows = 4, 4

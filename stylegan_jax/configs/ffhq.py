@@ -67,7 +67,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         progressive_schedule(config)
         config.growth.init_resolution = 8
 
-    config.metrics.swd_kimg = 1000.0
+    config.metrics.kimg = 1000.0
     config.io.tick_kimg = 4.0  # the official tick at 1024 px
     if args.smoke:
         shrink(config)

@@ -75,7 +75,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     if args.model == "stylegan1":
         config.schedule.total_kimg = category.stylegan1_kimg
 
-    config.metrics.swd_kimg = 1000.0
+    config.metrics.kimg = 1000.0
     config.io.tick_kimg = {256: 8.0, 512: 6.0}[category.resolution]  # StyleGAN2's official ticks
     if args.smoke:
         shrink(config)

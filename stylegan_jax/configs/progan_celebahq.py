@@ -38,7 +38,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         config.growth.batch_sizes = ConfigDict(dict(b256=14, b512=6, b1024=3))
         config.growth.learning_rates = ConfigDict()
 
-    config.metrics.swd_kimg = 1000.0
+    config.metrics.kimg = 1000.0
     config.io.tick_kimg = 20.0  # the official tick at 1024 px
     if args.smoke:
         shrink(config)

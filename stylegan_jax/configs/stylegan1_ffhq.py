@@ -46,7 +46,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.loss.style_mixing_prob = args.mixing if args.row == "F" else 0.0
 
     config.schedule.total_kimg = 12000.0 if args.row == "A" else 25000.0
-    config.metrics.swd_kimg = 1000.0
+    config.metrics.kimg = 1000.0
     config.io.tick_kimg = 20.0  # the official tick at 1024 px
     if args.smoke:
         shrink(config)

@@ -48,7 +48,7 @@ def load_checkpoint(
 ) -> LoadedCheckpoint:
     """Reads a checkpoint that is one file: of another project, or an export of this one.
 
-    Families: StyleGAN2-ADA and the StyleGAN2 of the StyleGAN3 repository (PyTorch); ProGAN,
+    Families: StyleGAN2-ADA, StyleGAN3 and the StyleGAN2 of its repository (PyTorch); ProGAN,
     StyleGAN, StyleGAN2 and StyleGAN2-ADA (TensorFlow). Formats: their pickles; `.pt`, `.pth` and
     `.safetensors` with tensors under the names of the PyTorch versions. What this package has
     exported (`export.py`) comes back as it was.
@@ -115,7 +115,7 @@ def _flatten(contents: FileContents) -> tuple[dict[str, FlatNetwork], list[str]]
             return flat, _version_notes([m.version for m in modules.values()], _TORCH_VERSIONS)
         case dict() as entries:
             return _from_tensors(entries, most_bytes), [
-                "The file has tensors alone: activations and clamps are taken to be StyleGAN2's."
+                "The file has tensors alone: activations and clamps are taken to be the original's."
             ]
     raise CheckpointFileError(
         f"The file holds {type(contents.root).__name__}; wanted are networks under the names "
@@ -174,7 +174,7 @@ def _from_tensors(entries: Mapping[Any, Any], most_bytes: int) -> dict[str, Flat
 def _split_names(entries: Mapping[Any, Any]) -> dict[str, dict[str, Tensor]]:
     """Sorts tensors by network: `G_ema.synthesis...`; without such a beginning it is one alone."""
     tensors = {k: v for k, v in entries.items() if type(k) is str and isinstance(v, Tensor)}
-    if "synthesis.b4.const" in tensors:
+    if "synthesis.b4.const" in tensors or stylegan3.is_generator(tensors):
         return {"G_ema": tensors}
     if "b4.conv.weight" in tensors:
         return {"D": tensors}
@@ -203,10 +203,7 @@ def _load_generator(network: FlatNetwork) -> LoadedNetwork:
     """Makes a generator."""
     arrays = network.arrays
     if stylegan3.is_generator(arrays):
-        raise CheckpointFileError(
-            f"{stylegan3.describe_generator(network)}: all {len(arrays)} tensors were read, but "
-            "this package has no StyleGAN3 generator yet. The discriminator can be loaded alone."
-        )
+        return stylegan3.load_generator(network)
     if _has_variables(arrays):
         if network.class_name in _PROGAN or "4x4/Dense/weight" in arrays:
             return stylegan1.load_progan_generator(network)

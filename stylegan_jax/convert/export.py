@@ -21,7 +21,6 @@ import numpy as np
 from etils import epath
 from flax import traverse_util
 
-from stylegan_jax.convert import stylegan2
 from stylegan_jax.convert.networks import (
     MOST_LAYERS,
     NETWORKS,
@@ -30,6 +29,7 @@ from stylegan_jax.convert.networks import (
     make_loaded,
     shorten,
 )
+from stylegan_jax.convert.official import from_official, to_official
 from stylegan_jax.convert.readers.files import FileContents, read_file
 from stylegan_jax.convert.readers.records import CheckpointFileError, Tensor
 from stylegan_jax.convert.safetensors import write_safetensors
@@ -90,7 +90,7 @@ def write_official(path: epath.PathLike, checkpoint: LoadedCheckpoint) -> None:
     arrays: dict[str, np.ndarray] = {}
     for net, network in checkpoint.networks.items():
         prefix = f"{net}." if len(checkpoint.networks) > 1 else ""
-        tensors = stylegan2.to_official(network)
+        tensors = to_official(network)
         arrays |= {f"{prefix}{name}": value for name, value in tensors.items()}
     _write(path, checkpoint, arrays, "official", {"format": "pt"})
 
@@ -252,7 +252,7 @@ def _load(net: str, entry: Any, part: Mapping[str, Any]) -> LoadedNetwork:
     kwargs = {key: _argument(key, value) for key, value in kwargs.items()}
     try:
         if "official" in part:
-            return stylegan2.from_official(part["official"], kwargs, is_generator=is_generator)
+            return from_official(name, part["official"], kwargs, is_generator=is_generator)
         nested = [traverse_util.unflatten_dict(part[k], sep="/") for k in ("params", "buffers")]
         return make_loaded(name, kwargs, *nested, is_generator=is_generator)
     except CheckpointFileError as error:

@@ -251,6 +251,20 @@ def make_loaded(
     return LoadedNetwork(name, kwargs, *own)
 
 
+def fit_params(params: Any, wanted: Any) -> dict[str, Any]:
+    """Sees to it that parameters are exactly those of a network, and copies them as float32.
+
+    Args:
+        params: Nested dict of arrays.
+        wanted: The same of the network: arrays or their shapes.
+
+    Raises:
+        CheckpointFileError: Says which are missing, left over, or of another shape.
+    """
+    _compare(_shapes(params), _shapes(wanted))
+    return jax.tree.map(lambda x: np.array(x, np.float32, order="C"), params)
+
+
 def _builder(name: str, is_generator: bool) -> Callable[..., Any]:
     """Returns the class of a network."""
     return GENERATORS[name] if is_generator else DISCRIMINATORS[name]

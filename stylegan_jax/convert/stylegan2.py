@@ -172,11 +172,11 @@ def _square_filter(taps: Sequence[float]) -> np.ndarray:
 
 
 # Names of the tensors and their numbers of axes. Filters are 1-D or 2-D.
-_MAPPING_RANKS = {
+MAPPING_RANKS = {
     r"mapping\.(embed|fc\d+)\.weight": 2,
     r"mapping\.(embed|fc\d+)\.bias": 1,
 }
-_G_RANKS = _MAPPING_RANKS | {
+_G_RANKS = MAPPING_RANKS | {
     r"mapping\.w_avg": 1,
     r"synthesis\.b\d+\.const": 3,
     r"synthesis\.b\d+\.(conv[01]|torgb|skip)\.weight": 4,
@@ -187,7 +187,7 @@ _G_RANKS = _MAPPING_RANKS | {
     r"synthesis\.b\d+\.conv[01]\.noise_const": 2,
     r"synthesis\..*resample_filter": None,
 }
-_D_RANKS = _MAPPING_RANKS | {
+_D_RANKS = MAPPING_RANKS | {
     r"b\d+\.(fromrgb|conv0|conv1|skip|conv)\.weight": 4,
     r"b\d+\.(fromrgb|conv0|conv1|conv)\.bias": 1,
     r"b4\.(fc|out)\.weight": 2,
@@ -197,7 +197,7 @@ _D_RANKS = _MAPPING_RANKS | {
 
 
 # Arguments that have the same name there.
-_SIZES = {name: name for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")}
+SIZES = {name: name for name in ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")}
 
 
 def load_generator(network: FlatNetwork) -> LoadedNetwork:
@@ -214,7 +214,7 @@ def load_generator(network: FlatNetwork) -> LoadedNetwork:
     resolution = _resolution(arrays, r"synthesis\.b(\d+)\..*")
     top = f"synthesis.b{resolution}"
     w_dim = tensor(arrays, "synthesis.b4.conv1.affine.weight").shape[1]
-    mapping = _mapping_kwargs(network, w_dim)
+    mapping = mapping_kwargs(network, w_dim)
     fc0_in = tensor(arrays, "mapping.fc0.weight").shape[1]
     const = tensor(arrays, "synthesis.b4.const").shape
 
@@ -238,7 +238,7 @@ def load_generator(network: FlatNetwork) -> LoadedNetwork:
         **_changed("act", _option(network, "synthesis.b4.conv1.activation", "activation", "lrelu")),
         **({} if const[1:] == SQUARE_BASE else {"base_grid": const[1:]}),
     )
-    check_stated(kwargs, network.kwargs, _SIZES)
+    check_stated(kwargs, network.kwargs, SIZES)
     params, buffers = params_from_official(arrays)
     return make_loaded("stylegan2", kwargs, params, _state_buffers(buffers), is_generator=True)
 
@@ -260,7 +260,7 @@ def load_discriminator(network: FlatNetwork) -> LoadedNetwork:
     cmap_dim = tensor(arrays, "b4.out.weight").shape[0]
     labels: dict[str, Any] = {}
     if "mapping.embed.weight" in arrays:
-        labels = dict(cmap_dim=cmap_dim) | _mapping_kwargs(network, cmap_dim)
+        labels = dict(cmap_dim=cmap_dim) | mapping_kwargs(network, cmap_dim)
     if tensor(arrays, "b4.fc.weight").shape[1] != 4 * 4 * b4_out or b4_in < b4_out:
         raise CheckpointFileError("The end of the discriminator is not that of 4x4 feature maps.")
     facts = network.facts
@@ -281,7 +281,7 @@ def load_discriminator(network: FlatNetwork) -> LoadedNetwork:
         **_changed("act", facts.get(f"b{resolution}.fromrgb.activation", "lrelu")),
         **_changed("epilogue_act", facts.get("b4.conv.activation", "lrelu")),
     )
-    check_stated(kwargs, network.kwargs, _SIZES)
+    check_stated(kwargs, network.kwargs, SIZES)
     params, _ = params_from_official(arrays)
     return make_loaded("stylegan2", kwargs, params, {}, is_generator=False)
 
@@ -291,8 +291,8 @@ def _resolution(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
     return check_resolutions(int(m[1]) for name in arrays if (m := re.fullmatch(pattern, name)))
 
 
-def _mapping_kwargs(network: FlatNetwork, w_dim: int) -> dict[str, Any]:
-    """Arguments of a mapping network whose output has `w_dim` numbers."""
+def mapping_kwargs(network: FlatNetwork, w_dim: int) -> dict[str, Any]:
+    """Returns the arguments of a mapping network whose output has `w_dim` numbers."""
     arrays = network.arrays
     stated = _nested(network, "mapping_kwargs")
     kwargs: dict[str, Any] = {"mapping_layers": count_layers(arrays, r"mapping\.fc(\d+)\.weight")}
@@ -386,12 +386,12 @@ def to_official(network: LoadedNetwork) -> dict[str, np.ndarray]:
     """Returns the tensors of a network as the official code in PyTorch names and shapes them.
 
     Raises:
-        ValueError: A network of another family, whose original has no version in PyTorch.
+        ValueError: There is no such network there.
     """
-    if network.name != "stylegan2":
+    if network.kwargs.get("input", "const") != "const":
         raise ValueError(
-            f"{network.name!r} has no original in PyTorch whose names could be given: write an "
-            "export instead."
+            "The original StyleGAN2 begins with a learned constant and has no names for Fourier "
+            "features: write an export instead."
         )
     return official_from_params(
         network.params,

@@ -1,8 +1,9 @@
 """Transfer: the parameters of one network as the first ones of another of its family.
 
 Blocks go by their resolution, so that a network of 256 px gives one of 512 px its blocks `b4` to
-`b256`, whatever the shape of their images. Arrays of another shape are fitted where there is a rule
-for it; all else keeps the first values of the new network. The table says which was which.
+`b256`, whatever the shape of their images; layers of StyleGAN3 go by their number. Arrays of
+another shape are fitted where there is a rule for it; all else keeps the first values of the new
+network. The table says which was which.
 
     matches, left_out = match_params(found, wanted, grids=((4, 4), (6, 4)))
     params = fit_params(matches, found, wanted)
@@ -57,25 +58,38 @@ def match_params(
         `(matches, left_out)`: a match for each array of the new network in its order, and the paths
         of the old one that have no place in it.
     """
-    there = traverse_util.flatten_dict(found, sep="/")
+    there = _by_role(found)
     here = traverse_util.flatten_dict(wanted, sep="/")
-    matches = [_match(path, there.get(path), leaf, grids) for path, leaf in here.items()]
-    return matches, [path for path in there if path not in here]
+    matches = [_match(path, there.get(_role(path)), leaf, grids) for path, leaf in here.items()]
+    roles = set(map(_role, here))
+    left_out = traverse_util.flatten_dict(found, sep="/")
+    return matches, [path for path in left_out if _role(path) not in roles]
 
 
 def fit_params(
     matches: list[Match], found: Mapping[str, Any], wanted: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Makes the parameters that `match_params` decided on; a pure function of arrays."""
-    there: dict[str, Any] = traverse_util.flatten_dict(found, sep="/")
+    there = _by_role(found)
     here: dict[str, Any] = traverse_util.flatten_dict(wanted, sep="/")
     fitted = {
         match.path: here[match.path]
         if match.kind == "new"
-        else match.fit(jnp.asarray(there[match.path]), here[match.path])
+        else match.fit(jnp.asarray(there[_role(match.path)]), here[match.path])
         for match in matches
     }
     return traverse_util.unflatten_dict(fitted, sep="/")
+
+
+def _by_role(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays by what they do in their network."""
+    flat: dict[str, Any] = traverse_util.flatten_dict(tree, sep="/")
+    return {_role(path): leaf for path, leaf in flat.items()}
+
+
+def _role(path: str) -> str:
+    """A path without size and channels in the name of a layer: `L5_84_512` is `L5`."""
+    return re.sub(r"(^|/)(L\d+)_\w+", r"\1\2", path)
 
 
 def _match(path: str, found: Any, wanted: Any, grids: tuple[Size, Size]) -> Match:
@@ -96,8 +110,12 @@ def _match(path: str, found: Any, wanted: Any, grids: tuple[Size, Size]) -> Matc
     if len(found.shape) != len(wanted.shape):
         return Match(path, "new", shapes, _keep)
 
-    # Axis of the colours, where that alone differs.
-    colours = re.search(r"(^|/)(torgb/weight|torgb/bias|fromrgb/weight)$", path)
+    # The middle of a kernel is not its corner.
+    if len(found.shape) == 4 and found.shape[:2] != wanted.shape[:2]:
+        return Match(path, "new", f"other kernels: {shapes}", _keep)
+
+    # Axis of the colours, where that alone differs. StyleGAN3 calls its last layer by number.
+    colours = re.search(r"(^|/)((torgb|L\d+_\w+)/(weight|bias)|fromrgb/weight)$", path)
     if colours:
         axis = 2 if colours[2] == "fromrgb/weight" else len(wanted.shape) - 1
         counts = {found.shape[axis], wanted.shape[axis]}

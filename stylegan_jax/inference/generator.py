@@ -11,6 +11,16 @@ from etils import epath
 from flax import nnx
 from PIL import Image
 
+from stylegan_jax.inference.arguments import (
+    NOISE_MODES,
+    check_dtype,
+    check_latents,
+    check_noise,
+    check_truncation,
+    check_ws,
+    part_of_noise,
+    spread_psi,
+)
 from stylegan_jax.inference.cache import keep_programs
 from stylegan_jax.inference.classes import check_labels, find_class, one_hot
 from stylegan_jax.inference.opening import open_generator
@@ -27,14 +37,13 @@ from stylegan_jax.inference.programs import (
 )
 from stylegan_jax.inference.seeds import check_seeds, draw_latents
 from stylegan_jax.inference.stablehlo import PLATFORMS, write_sampler
-from stylegan_jax.models import GENERATORS, make_model
+from stylegan_jax.inference.transforms import check_transform, make_transform
+from stylegan_jax.models import GENERATORS, IN_FLOAT32, make_model
 from stylegan_jax.models.blocks import Noise
 from stylegan_jax.sizes import ImageShape, Size
 
-# The noise that was drawn with the network, new noise, or zeros.
-NOISE_MODES = ("const", "random", "none")
-# How many of the highest resolutions compute in bfloat16: none, or all that there can be.
-_BF16_RES = {"float32": 0, "bfloat16": 16}
+# What makes a network compute otherwise than it was trained: all resolutions that there can be.
+_COMPUTE = {"float32": IN_FLOAT32, "bfloat16": {"num_bf16_res": 16}}
 
 
 class Generator:
@@ -52,6 +61,8 @@ class Generator:
         w_dim: Length of a style.
         num_ws: Styles per image.
         has_styles: Whether its layers read styles of their own, as mixing and truncation need.
+        takes_transform: Whether it can be told to move its images, as StyleGAN3 can.
+        noise_inputs: Its noise inputs, low resolution first: block, layer, resolution, size.
         w_avg: The mean style, float32 `[w_dim]`; None where it has no styles.
     """
 
@@ -64,7 +75,7 @@ class Generator:
         compute_dtype: str | None = None,
     ):
         """Loads a generator; see `load`."""
-        if compute_dtype is not None and compute_dtype not in _BF16_RES:
+        if compute_dtype is not None and compute_dtype not in _COMPUTE:
             raise ValueError(f"compute_dtype={compute_dtype!r}: give float32 or bfloat16.")
         self.origin, found = open_generator(path, step=step, network=network)
         self.class_names: list[str] = list(found.class_names)
@@ -72,7 +83,7 @@ class Generator:
         # The structure, which the arguments of its constructor give.
         self.network = found.networks[network]
         if compute_dtype is not None:
-            kwargs = {**self.network.kwargs, "num_bf16_res": _BF16_RES[compute_dtype]}
+            kwargs = {**self.network.kwargs, **_COMPUTE[compute_dtype]}
             self.network = dataclasses.replace(self.network, kwargs=kwargs)
         graphdef, _ = make_model(GENERATORS[self.network.name], **self.network.kwargs)
         self.structure = Structure(graphdef, found.resolution, found.fade)
@@ -88,8 +99,9 @@ class Generator:
         self.w_dim: int = G.w_dim
         self.num_ws: int = G.num_ws
         self.has_styles: bool = G.has_styles
+        self.takes_transform: bool = G.takes_transform
         self.w_avg = np.asarray(self.network.buffers["w_avg"]) if self.has_styles else None
-        self._layers = G.noise_layers
+        self.noise_inputs = G.noise_layers
 
         # Compiled on first use.
         draw = functools.partial(draw_images, self.structure)
@@ -97,7 +109,7 @@ class Generator:
         self._truncate = jax.jit(truncate_styles)
         self._draw = jax.jit(draw)
         self._draw_pixels = jax.jit(lambda *args: to_grey_levels(draw(*args)))
-        self._draw_noise = make_noise_program(self._layers, G.img_resolution)
+        self._draw_noise = make_noise_program(self.noise_inputs, G.img_resolution)
         self._batch_sizes = batch_sizes()
 
     @property
@@ -140,7 +152,7 @@ class Generator:
 
     def noise_layers(self) -> list[tuple[str, str]]:
         """Lists the noise inputs as `(block, layer)`, low resolution first; empty if none."""
-        return [(layer.block, layer.layer) for layer in self._layers]
+        return [(layer.block, layer.layer) for layer in self.noise_inputs]
 
     def stored_noise(self, layers: Sequence[tuple[str, str]] | None = None) -> Noise:
         """Returns the noise that was drawn with the network, one for all images.
@@ -193,11 +205,7 @@ class Generator:
             ValueError: Other shapes, labels that are missing, or truncation by no number, of layers
                 that there are not, or of a network without styles.
         """
-        z = np.asarray(z, np.float32)
-        if z.ndim != 2 or z.shape[1] != self.z_dim or not len(z):
-            raise ValueError(
-                f"z has the shape {list(z.shape)}: wanted are latents [n, {self.z_dim}]."
-            )
+        z = check_latents(z, self.z_dim)
         labels = check_labels(c, len(z), self.c_dim)
         ws = in_parts(
             lambda index: self._map(self.params, z[index], labels[index]),
@@ -218,25 +226,12 @@ class Generator:
 
         Source: Karras et al. 2019 (StyleGAN), appendix B.
         """
-        # float32 is what is computed in.
-        if not np.all(np.abs(truncation_psi) <= np.finfo(np.float32).max):
-            raise ValueError(f"truncation_psi={truncation_psi}: give a finite number, 1 for none.")
-        if truncation_cutoff is not None and not 0 <= truncation_cutoff <= self.num_ws:
-            raise ValueError(
-                f"truncation_cutoff={truncation_cutoff}: this network has {self.num_ws} layers; "
-                f"give 0 to {self.num_ws}, or none for all."
-            )
+        check_truncation(truncation_psi, truncation_cutoff, self.num_ws)
         ws = self._check_ws(ws)
         if np.all(np.asarray(truncation_psi) == 1):
             return ws
         self._check_styles(f"truncation_psi={truncation_psi}", "leave it at 1")
-        # One psi per image, also where all have the same.
-        psi = np.asarray(truncation_psi, np.float32)
-        if psi.shape not in ((), (len(ws),)):
-            raise ValueError(
-                f"{psi.size} values of truncation_psi for {len(ws)} images: give one each."
-            )
-        psi = np.broadcast_to(psi, len(ws))
+        psi = spread_psi(truncation_psi, len(ws))
         cutoff = self.num_ws if truncation_cutoff is None else truncation_cutoff
         return in_parts(
             lambda index: self._truncate(ws[index], self.w_avg, psi[index], cutoff),
@@ -273,6 +268,7 @@ class Generator:
         noise: str | Noise | None = "const",
         *,
         noise_seeds: Sequence[int] | None = None,
+        transform: np.ndarray | None = None,
         dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws images from styles.
@@ -282,18 +278,23 @@ class Generator:
             noise: `const` (the stored noise), `random`, `none` (or None), or unit normal values
                 `{block: {layer: [1 or n, h, w, 1]}}`.
             noise_seeds: For `random`, one seed per image; default 0, 1, 2 ...
+            transform: Moves the images, `[3, 3]` or one per image `[n, 3, 3]`: the inverse of what
+                happens to them, as `make_transform` returns it. Of networks that take one.
             dtype: `uint8`, or `float32` in about [-1, 1], not clipped.
 
         Returns:
             `[n, h, w, c]`.
 
         Raises:
-            ValueError: Another shape, noise, or type.
+            ValueError: Another shape, noise, or type; a transform without an inverse, or one for a
+                network that takes none.
         """
         ws = self._check_ws(ws)
-        _check_dtype(dtype)
-        if isinstance(noise, str) and noise not in NOISE_MODES:
-            raise ValueError(f"noise={noise!r}: choose {', '.join(NOISE_MODES)}.")
+        if transform is not None:
+            self._check_takes_transform()
+            transform = check_transform(transform, len(ws))
+        check_dtype(dtype)
+        check_noise(noise, self.noise_inputs, len(ws))
         seeds = np.arange(len(ws)) if noise_seeds is None else np.asarray(noise_seeds)
         if len(seeds) != len(ws):
             raise ValueError(f"{len(seeds)} noise_seeds for {len(ws)} images: give one each.")
@@ -305,12 +306,12 @@ class Generator:
             # Random noise of a part at a time: at 1024 px one image's takes 11 MB.
             if noise == "random":
                 part = self.random_noise(seeds[index])
-            elif noise == "none" or not noise:
+            elif isinstance(noise, str) or not noise:
                 part = None
             else:
-                # Noise of one image is that of all.
-                part = jax.tree.map(lambda x: x if len(x) == 1 else x[index], noise)
-            return program(self.params, self.moving, ws[index], part)
+                part = part_of_noise(noise, index)
+            moved = None if transform is None else transform[index]
+            return program(self.params, self.moving, ws[index], part, moved)
 
         return in_parts(draw, len(ws), self._batch_sizes)
 
@@ -323,11 +324,12 @@ class Generator:
         truncation_cutoff: int | None = None,
         noise: str | Noise | None = "const",
         noise_seeds: Sequence[int] | None = None,
+        transform: np.ndarray | None = None,
         dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws images `[n, h, w, c]`; arguments as in `mapping` and `synthesis`."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-        return self.synthesis(ws, noise, noise_seeds=noise_seeds, dtype=dtype)
+        return self.synthesis(ws, noise, noise_seeds=noise_seeds, transform=transform, dtype=dtype)
 
     # Seeds to images.
 
@@ -382,6 +384,8 @@ class Generator:
         noise_mode: str = "const",
         noise_seeds: Sequence[int] | None = None,
         class_idx: int | str | None = None,
+        translate: Sequence[float] = (0.0, 0.0),
+        rotate: float = 0.0,
         dtype: str = "uint8",
     ) -> np.ndarray:
         """Draws one image per seed, `[n, h, w, c]`; a seed's is the same in any company on a CPU.
@@ -393,6 +397,8 @@ class Generator:
             noise_mode: `const` (the stored noise), `random` or `none`.
             noise_seeds: For `random`, one seed per image; default: those of the latents.
             class_idx: Class of every image, by number or name; None draws one per seed.
+            translate: As in `make_transform`; of networks that take a transform.
+            rotate: Likewise.
             dtype: As in `synthesis`.
 
         Raises:
@@ -407,7 +413,9 @@ class Generator:
             class_idx=class_idx,
         )
         own = seeds if noise_seeds is None else noise_seeds
-        return self.synthesis(ws, noise_mode, noise_seeds=own, dtype=dtype)
+        moves = any(translate) or rotate != 0
+        transform = make_transform(translate, rotate) if moves else None
+        return self.synthesis(ws, noise_mode, noise_seeds=own, transform=transform, dtype=dtype)
 
     def pil(self, seeds: Sequence[int], **kwargs) -> list[Image.Image]:
         """Draws one picture per seed for Pillow; arguments as in `sample`."""
@@ -421,7 +429,7 @@ class Generator:
         dtype: str = "uint8",
     ) -> None:
         """Writes one function that draws without this package; see `stablehlo.py`."""
-        _check_dtype(dtype)
+        check_dtype(dtype)
         write_sampler(
             path,
             self.network,
@@ -438,22 +446,17 @@ class Generator:
                 f"{what}: the layers of this {self.origin.family!r} read no styles; {remedy}."
             )
 
-    def _check_ws(self, ws: np.ndarray) -> np.ndarray:
-        """Refuses what are no styles."""
-        ws = np.asarray(ws, np.float32)
-        wanted = (self.num_ws, self.w_dim)
-        if ws.ndim != 3 or ws.shape[1:] != wanted or not len(ws):
+    def _check_takes_transform(self) -> None:
+        """Refuses to move images of a network that cannot be told to."""
+        if not self.takes_transform:
             raise ValueError(
-                f"ws has the shape {list(ws.shape)}: wanted are styles [n, {self.num_ws}, "
-                f"{self.w_dim}], as mapping(z) gives them."
+                f"This {self.origin.family!r} takes no transform: its images cannot be moved. A "
+                "StyleGAN3 can, and a StyleGAN2 that begins with waves (G.input='fourier')."
             )
-        return ws
 
-
-def _check_dtype(dtype: str) -> None:
-    """Refuses types that images do not come in."""
-    if dtype not in ("uint8", "float32"):
-        raise ValueError(f"dtype={dtype!r}: give uint8 or float32.")
+    def _check_ws(self, ws: np.ndarray) -> np.ndarray:
+        """Refuses what are no styles of this network."""
+        return check_ws(ws, self.num_ws, self.w_dim)
 
 
 def load(

@@ -69,12 +69,17 @@ def draw_images(
     moving: dict[str, Any],
     ws: Float[Array, "n l w_dim"],
     noise: Noise | None,
+    transform: Float[Array, "*n 3 3"] | None = None,
 ) -> Float[Array, "n h w ch"]:
-    """Draws float32 images in [-1, 1], at full size, from styles and noise."""
+    """Draws float32 images in [-1, 1], at full size, from styles and noise.
+
+    `transform` is for networks that take one: the inverse of what happens to the image.
+    """
     G = nnx.merge(structure.graphdef, params)
     resolution = structure.resolution or G.img_resolution
     fade = None if structure.fade is None else jnp.float32(structure.fade)
-    img, _ = G.synthesis(ws, noise, moving, resolution=resolution, fade=fade)
+    options = {} if transform is None else {"transform": transform}
+    img, _ = G.synthesis(ws, noise, moving, resolution=resolution, fade=fade, **options)
     return repeat_pixels(img.astype(jnp.float32), G.img_resolution // resolution)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from stylegan_jax.metrics.features import gather_features
+from stylegan_jax.metrics.names import MetricName
 from stylegan_jax.metrics.reals import Images
 
 # Images are compared at no more pixels a side than this.
@@ -115,13 +116,14 @@ class MemoryScore:
     `evaluate(draw)` is what is logged, and `describe` a line about it.
     """
 
-    def __init__(self, reals: Images, unseen: Images, *, num_images: int):
+    def __init__(self, reals: Images, unseen: Images, *, num_images: int, name: str = "memory"):
         """Remembers what is compared; nothing is computed before the first score.
 
         Args:
             reals: The training set.
             unseen: Images of the same kind that it does not hold.
             num_images: Fakes to look at.
+            name: What values are called.
 
         Raises:
             ValueError: The two sets have images of different sizes, or one of them has none.
@@ -141,6 +143,7 @@ class MemoryScore:
         self._small_shape = shrink_for_comparison(np.empty((1, *shape), np.uint8)).shape[1:]
         self._unseen = unseen
         self._num_images = num_images
+        self._name = name
         # Small copies of both sets, and how far the unseen images are from the reals.
         self._references = np.empty(0)
         self._held_out = np.empty(0)
@@ -162,8 +165,9 @@ class MemoryScore:
             key: Of metrics that draw; this one does not.
 
         Returns:
-            `memory`: the median distance of unseen images to their nearest real over that of the
-            fakes: 1 where they are as new as unseen ones, above 1 where they are nearer.
+            `memory`, or the name that was given: the median distance of unseen images to their
+            nearest real over that of the fakes: 1 where they are as new as unseen ones, above 1
+            where they are nearer.
             `memory_fakes_*` and `memory_unseen_*`: 5th percentile and median in grey levels;
             `memory_copies`: share of the fakes nearer than nineteen of twenty unseen images;
             `memory_new`: share of the fakes that are nearer to an unseen image than to any real.
@@ -190,17 +194,25 @@ class MemoryScore:
         found["memory_new"] = float(np.mean(to_unseen < distances))
         # Half a grey level is rounding: copies must not divide by zero.
         found["memory"] = found["memory_unseen_p50"] / max(found["memory_fakes_p50"], 0.5)
-        return found
+        return {self._name + key.removeprefix("memory"): value for key, value in found.items()}
 
-    @staticmethod
-    def describe(values: Mapping[str, float]) -> str:
+    def describe(self, values: Mapping[str, float]) -> str:
         """Says how far fakes and unseen images are from the nearest real, and how many copies."""
+        own = {key.removeprefix(f"{self._name}_"): value for key, value in values.items()}
         return (
-            f"memory: samples are {values['memory_fakes_p50']:.1f} grey levels from their nearest "
-            f"training image, unseen images {values['memory_unseen_p50']:.1f}; "
-            f"{values['memory_copies']:.0%} look like copies, {values['memory_new']:.0%} are most "
-            "like an unseen one"
+            f"{self._name}: samples are {own['fakes_p50']:.1f} grey levels from their nearest "
+            f"training image, unseen images {own['unseen_p50']:.1f}; "
+            f"{own['copies']:.0%} look like copies, {own['new']:.0%} are most like an unseen one"
         )
+
+    def protocol(self, name: MetricName) -> dict[str, Any]:
+        """Says what, beside the fakes, made the values."""
+        del name
+        return {
+            "reals": len(self._reals),
+            "unseen": len(self._unseen),
+            "compared_at": "x".join(map(str, self._small_shape[:2])),
+        }
 
 
 def read_small(images: Images) -> Float[np.ndarray, "n p q c"]:

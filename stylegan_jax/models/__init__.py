@@ -12,29 +12,35 @@ from stylegan_jax.models import (
     stylegan1,
     stylegan2,
     stylegan2_discriminator,
+    stylegan3,
 )
 from stylegan_jax.models.blocks import BaseGenerator, Network
 
 NetworkT = TypeVar("NetworkT", bound=Network)
+ModuleT = TypeVar("ModuleT", bound=nnx.Module)
 
 GENERATORS: dict[str, type[BaseGenerator]] = {
     "progan": progan.Generator,
     "stylegan1": stylegan1.Generator,
     "stylegan2": stylegan2.Generator,
+    "stylegan3": stylegan3.Generator,
 }
 DISCRIMINATORS: dict[str, type[Network]] = {
     "progressive": progressive_discriminator.Discriminator,
     "stylegan2": stylegan2_discriminator.Discriminator,
 }
 
+# Under which every network computes in float32 alone; the parameters are the same.
+IN_FLOAT32 = {"num_bf16_res": 0}
+
 
 def make_model(
-    build: Callable[..., NetworkT], **kwargs: Any
-) -> tuple[nnx.GraphDef[NetworkT], Callable[[jax.Array], dict[str, Any]]]:
+    build: Callable[..., ModuleT], **kwargs: Any
+) -> tuple[nnx.GraphDef[ModuleT], Callable[[jax.Array], dict[str, Any]]]:
     """Splits a network into its structure and the function that draws its first parameters.
 
     Args:
-        build: A class of `GENERATORS` or `DISCRIMINATORS`.
+        build: A class of `GENERATORS` or `DISCRIMINATORS`, or `make` of a frozen network.
         **kwargs: Its arguments, without `rngs`.
 
     Returns:

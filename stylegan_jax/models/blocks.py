@@ -147,14 +147,18 @@ class BaseGenerator(Network):
     Attributes:
         mapping: `(z [n, z_dim], c [n, c_dim]) -> w [n, w_dim]`.
         synthesis: `(ws [n, num_ws, w_dim], noise, moving, resolution=, fade=, packing=,
-            recompute=) -> (img, moved)`; `recompute` lets its `Formulation` trade time for memory
-            in the gradient.
+            recompute=, ema_beta=) -> (img, moved)`; `recompute` lets its `Formulation` trade time
+            for memory in the gradient; `ema_beta` is the share that this pass keeps of the averages
+            in `moving`, None: they stand still.
         z_dim: Length of the latent.
         w_dim: Length of a style.
         num_ws: Styles per image.
         img_resolution: Resolution of the last block (`sizes.py`).
         has_styles: Whether the layers read styles of their own, as mixing and truncation need.
+        takes_transform: Whether `synthesis` can be told to move the image, by `transform=`.
         noise_layers: The noise inputs; empty where the network has none.
+        takes_transform: Whether `synthesis` also has the argument `transform` [3, 3] or [n, 3, 3]:
+            the inverse of how the image is to be moved (`fourier_input.py`).
     """
 
     mapping: Any
@@ -164,7 +168,9 @@ class BaseGenerator(Network):
     num_ws: int
     img_resolution: int
     has_styles: bool
+    takes_transform: bool = False
     noise_layers: NoiseLayers
+    takes_transform: bool = False
 
     def __call__(
         self,
@@ -178,11 +184,13 @@ class BaseGenerator(Network):
         truncation_cutoff: int | None = None,
         resolution: int | None = None,
         fade: Float[Array, ""] | None = None,
+        transform: Float[Array, "*n 3 3"] | None = None,
     ) -> Float[Array, "n h w ch"]:
         """Draws images in [-1, 1]; truncation needs `w_avg`, the mean style from the state.
 
         A network that grows draws at `resolution` (None: its own), with the share `fade` of the
-        resolution below (None: nothing of it is computed).
+        resolution below (None: nothing of it is computed). `transform` is for networks that
+        `takes_transform`.
         """
         # z -> w, the same for every layer, closer to the mean where that is asked for.
         ws = broadcast_ws(self.mapping(z, c), self.num_ws)  # [n, num_ws, w_dim]
@@ -190,5 +198,6 @@ class BaseGenerator(Network):
             ws = truncate(ws, w_avg, truncation_psi, truncation_cutoff)
 
         # w -> image. What the network moves is for training; a drawing leaves it as it was.
-        img, _ = self.synthesis(ws, noise, moving, resolution=resolution, fade=fade)
+        options = {} if transform is None else {"transform": transform}
+        img, _ = self.synthesis(ws, noise, moving, resolution=resolution, fade=fade, **options)
         return img

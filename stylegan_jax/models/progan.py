@@ -188,9 +188,10 @@ class Synthesis(nnx.Module):
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
+        ema_beta: Float[Array, ""] | float | None = None,
     ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images at `resolution`, packed by `packing`; there is no noise input."""
-        del noise
+        del noise, ema_beta
         # The only style is the normalised latent, which the first block reads.
         x = ws[:, 0]  # [n, w_dim]
         coarse = None  # what the block before the last gave

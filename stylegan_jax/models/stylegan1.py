@@ -295,11 +295,13 @@ class Synthesis(nnx.Module):
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
+        ema_beta: Float[Array, ""] | float | None = None,
     ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
-        `packing` is that of the image: `ops/packing.py`.
+        `packing` is that of the image: `ops/packing.py`. It has no averages that could move.
         """
+        del ema_beta
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise

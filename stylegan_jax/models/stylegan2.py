@@ -17,20 +17,19 @@ from stylegan_jax.models.blocks import (
     apply_block,
     growing_resolutions,
 )
+from stylegan_jax.models.fourier_input import FourierInput
 from stylegan_jax.models.layers import (
     Conv2d,
-    Dense,
     Mapping,
-    activate,
     block_sizes,
     channels_at,
     compute_dtype,
     image_packing,
     normalized,
 )
+from stylegan_jax.models.stylegan2_layers import SynthesisLayer, ToRGB
 from stylegan_jax.ops.fir import upsample2d
 from stylegan_jax.ops.formulation import Formulation, platform_formulation
-from stylegan_jax.ops.modulated_conv import modulated_conv2d
 from stylegan_jax.ops.packing import UNPACKED, Packing, depth_to_space, repack, space_to_depth
 from stylegan_jax.ops.pyramid import fade_to, repeat_pixels
 from stylegan_jax.sizes import SQUARE_BASE, Size, divided
@@ -38,6 +37,9 @@ from stylegan_jax.sizes import SQUARE_BASE, Size, divided
 # Karras et al. 2020, figure 7. orig: the last block alone makes the image. skip (b): the image is
 # a sum over resolutions. resnet (c): the feature maps are. progressive: ProGAN's, grown in steps.
 ARCHITECTURES = ("orig", "skip", "resnet", "progressive")
+# What the first block begins with: the learned constant, or waves that can be moved, Karras et al.
+# 2021 (StyleGAN3), config B.
+INPUTS = ("const", "fourier")
 # A sum of two branches of unit variance has variance 2 (Karras et al. 2020, section 4).
 RESIDUAL_GAIN = float(np.sqrt(0.5))
 
@@ -49,129 +51,10 @@ def check_architecture(architecture: str) -> None:
         raise ValueError(f"architecture={architecture!r}: choose one of {known}.")
 
 
-class SynthesisLayer(nnx.Module):
-    """Modulated 3x3 convolution, noise, bias, activation: `[n, h, w, in] -> [n, h*up, w*up, out]`.
-
-    Source: Karras et al. 2020 (StyleGAN2), figure 2d.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        w_dim: int,
-        size: Size,
-        up: int = 1,
-        use_noise: bool = True,
-        act: str = "lrelu",
-        resample_filter: tuple[float, ...] = (1, 3, 3, 1),
-        conv_clamp: float | None = None,
-        formulation: Formulation | None = None,
-        rngs: nnx.Rngs,
-    ):
-        """Builds the layer; `w_dim` is the length of a style, the rest as in `Conv2d`."""
-        formulation = formulation or platform_formulation()
-        # A: one scale per input channel, 1 at first.
-        self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
-        # w. Demodulation sets the scale of the output, so it needs no equalised gain.
-        shape = (3, 3, in_channels, out_channels)
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
-        # B, one strength for all channels; 0 at first: noise comes in as far as it helps.
-        if use_noise:
-            self.noise_strength = nnx.Param(jnp.zeros(()))
-        self.bias = nnx.Param(jnp.zeros((out_channels,)))
-
-        self.use_noise = use_noise
-        self.act = act
-        self.up = up
-        self.taps = normalized(resample_filter)
-        self.conv_clamp = conv_clamp
-        # As in `Conv2d`: the same numbers in another order.
-        self.formulation = formulation
-        self.packing = (
-            formulation.packing(divided(size, up), in_channels),
-            formulation.packing(size, out_channels),
-        )
-
-    def __call__(
-        self,
-        x: Float[Array, "n h w i"],
-        w: Float[Array, "n w_dim"],
-        noise: Float[Array, "#n nh nw 1"] | None,
-        gain: float = 1.0,
-    ) -> Float[Array, "n p q o"]:
-        """Applies the layer; `noise` is unit normal and scaled by the learned strength here."""
-        # Modulation, up-sampling, convolution, demodulation (eqs. 1 to 3):
-        #   w'_ijk = s_i * w_ijk,   w''_ijk = w'_ijk / sqrt(sum_ik w'_ijk^2 + eps),   x * w'' + B n
-        x = modulated_conv2d(
-            x,
-            self.weight[...],
-            self.affine(w),  # s [n, in]
-            noise=noise if self.use_noise else None,
-            noise_strength=self.noise_strength[...] if self.use_noise else 0.0,
-            up=self.up,
-            padding=1,
-            taps=self.taps,
-            packing=self.packing,
-            formulation=self.formulation,
-        )
-        # Bias and noise lie after demodulation, outside the style's reach (section 2.1).
-        return activate(x, self.bias[...], act=self.act, gain=gain, clamp=self.conv_clamp)
-
-
-class ToRGB(nnx.Module):
-    """Modulated 1x1 convolution to colours, `[n, h, w, in] -> [n, h, w, img_channels]`."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        img_channels: int,
-        *,
-        w_dim: int,
-        size: Size,
-        conv_clamp: float | None = None,
-        formulation: Formulation | None = None,
-        rngs: nnx.Rngs,
-    ):
-        """Builds the layer; arguments as in `SynthesisLayer`."""
-        formulation = formulation or platform_formulation()
-        self.affine = Dense(w_dim, in_channels, bias_init=1.0, rngs=rngs)
-        shape = (1, 1, in_channels, img_channels)
-        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape))
-        self.bias = nnx.Param(jnp.zeros((img_channels,)))
-        # Equalised learning rate, which nothing replaces here.
-        self.weight_gain = 1 / float(np.sqrt(in_channels))
-
-        self.conv_clamp = conv_clamp
-        self.formulation = formulation
-        self.packing = (
-            formulation.packing(size, in_channels),
-            image_packing(formulation, size, img_channels, in_channels),
-        )
-
-    def __call__(
-        self, x: Float[Array, "n h w i"], w: Float[Array, "n w_dim"]
-    ) -> Float[Array, "n p q o"]:
-        """Applies the layer in x.dtype and returns float32."""
-        # No demodulation: it would give the colours of every image the same variance.
-        x = modulated_conv2d(
-            x,
-            self.weight[...],
-            self.affine(w) * self.weight_gain,
-            demodulate=False,
-            packing=self.packing,
-            formulation=self.formulation,
-        )
-        x = activate(x, self.bias[...], act="linear", clamp=self.conv_clamp)
-        # The image, a sum over resolutions, is not rounded to bfloat16's 8 bits.
-        return x.astype(jnp.float32)
-
-
 class SynthesisBlock(nnx.Module):
     """One resolution: up-sampling convolution, convolution and, where wanted, ToRGB.
 
-    The first block starts from the learned constant and has a single convolution.
+    The first block starts from the input and has a single convolution.
 
     Source: Karras et al. 2020 (StyleGAN2), figure 7: skip (b), residual (c).
     """
@@ -185,6 +68,7 @@ class SynthesisBlock(nnx.Module):
         size: Size,
         img_channels: int,
         is_last: bool,
+        input: str,
         architecture: str,
         use_noise: bool,
         act: str,
@@ -200,11 +84,11 @@ class SynthesisBlock(nnx.Module):
         the network and always has a ToRGB; `dtype` is that of the feature maps. The other
         arguments are those of `Generator`.
         """
-        self.has_const = in_channels == 0
+        self.is_first = in_channels == 0
         self.has_torgb = is_last or architecture in ("skip", "progressive")
         self.adds_img = architecture == "skip"
-        self.has_skip = architecture == "resnet" and not self.has_const
-        self.num_convs = 1 if self.has_const else 2
+        self.has_skip = architecture == "resnet" and not self.is_first
+        self.num_convs = 1 if self.is_first else 2
         conv = functools.partial(
             SynthesisLayer,
             w_dim=w_dim,
@@ -217,8 +101,19 @@ class SynthesisBlock(nnx.Module):
             rngs=rngs,
         )
 
-        # Feature maps: the learned constant, or those of the block before at twice their size.
-        if self.has_const:
+        # Feature maps: the input, or those of the block before at twice their size.
+        self.has_waves = self.is_first and input == "fourier"
+        if self.has_waves:
+            # All frequencies that so few pixels hold.
+            rate = float(min(size))
+            self.input = FourierInput(
+                *(w_dim, out_channels),
+                size=size,
+                sampling_rate=rate,
+                bandwidth=rate / 2,
+                rngs=rngs,
+            )
+        elif self.is_first:
             shape = (*size, out_channels)
             self.const = nnx.Param(jax.random.normal(rngs.params(), shape))
         else:
@@ -264,16 +159,21 @@ class SynthesisBlock(nnx.Module):
         img: Float[Array, "n a b c"] | None,
         ws: Float[Array, "n l w_dim"],
         noise: dict[str, Any],
+        transform: Float[Array, "*n 3 3"] | None,
     ) -> tuple[Float[Array, "n p q o"], Float[Array, "n s t co"] | None]:
         """Returns this block's feature maps and the image so far, which is float32.
 
-        The convolutions read the first `num_convs` of `ws`, ToRGB the next. In the progressive
-        architecture the image is that of this block alone.
+        The convolutions read the first `num_convs` of `ws`, ToRGB the next; waves share the first
+        one and are moved by `transform`. In the progressive architecture the image is that of this
+        block alone.
         """
         # Feature maps; a layer that is missing in `noise` gets none.
-        if self.has_const:
-            const = self.const[...].astype(self.dtype)  # [h0, w0, out]
-            x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
+        if self.is_first:
+            if self.has_waves:
+                x = self.input(ws[:, 0], transform).astype(self.dtype)
+            else:
+                const = self.const[...].astype(self.dtype)  # [h0, w0, out]
+                x = jnp.broadcast_to(const, (ws.shape[0], *const.shape))
             x = self.conv1(x, ws[:, 0], noise.get("conv1"))
         else:
             assert x is not None
@@ -313,6 +213,7 @@ class Synthesis(nnx.Module):
         base_grid: Size,
         channel_base: int,
         channel_max: int,
+        input: str,
         architecture: str,
         use_noise: bool,
         act: str,
@@ -324,6 +225,9 @@ class Synthesis(nnx.Module):
     ):
         """Builds the network; arguments as in `Generator`."""
         check_architecture(architecture)
+        if input not in INPUTS:
+            raise ValueError(f"input={input!r}: choose one of {', '.join(INPUTS)}.")
+        self.takes_transform = input == "fourier"
         self.grows = architecture == "progressive"
         self.formulation = formulation
         sizes = block_sizes(img_resolution, base_grid)
@@ -341,6 +245,7 @@ class Synthesis(nnx.Module):
                 size=size,
                 img_channels=img_channels,
                 is_last=res == img_resolution,
+                input=input,
                 architecture=architecture,
                 use_noise=use_noise,
                 act=act,
@@ -366,11 +271,17 @@ class Synthesis(nnx.Module):
         fade: Float[Array, ""] | None = None,
         packing: Packing = UNPACKED,
         recompute: bool = False,
+        ema_beta: Float[Array, ""] | float | None = None,
+        transform: Float[Array, "*n 3 3"] | None = None,
     ) -> tuple[Float[Array, "n h w c"], Moving]:
         """Draws images; `noise` has unit normals `[n or 1, h, w, 1]` per layer, None: no noise.
 
-        `packing` is that of the image: `ops/packing.py`.
+        `packing` is that of the image: `ops/packing.py`. It has no averages that could move.
+        `transform` moves the image, where the input is waves (`fourier_input.py`).
         """
+        del ema_beta
+        if transform is not None and not self.takes_transform:
+            raise ValueError("A learned constant cannot be moved: build it with input='fourier'.")
         if ws.shape[1] != self.num_ws:
             raise ValueError(f"{ws.shape[1]} styles given, {self.num_ws} wanted ([n, num_ws, w]).")
         noise = {} if noise is None else noise
@@ -387,6 +298,7 @@ class Synthesis(nnx.Module):
                 img,
                 ws[:, index:],
                 noise.get(f"b{res}", {}),
+                transform,
                 recompute=recompute and self.formulation.recomputes(res),
             )
             index += block.num_convs
@@ -424,6 +336,7 @@ class Generator(BaseGenerator):
         layer_features: int | None = None,
         channel_base: int = 32768,
         channel_max: int = 512,
+        input: str = "const",
         architecture: str = "skip",
         use_noise: bool = True,
         act: str = "lrelu",
@@ -449,6 +362,7 @@ class Generator(BaseGenerator):
             layer_features: Width of the mapping's hidden layers; default w_dim.
             channel_base: Channels at a resolution are `channel_base // resolution` ...
             channel_max: ... and at most this many.
+            input: `const`, or `fourier`: waves that take a transform (StyleGAN3's config B).
             architecture: `skip` (configs E, F), `orig`, `resnet` or `progressive` (configs B to D).
             use_noise: Give every convolution a noise input; False suits flat drawings.
             act: Activation after every convolution but ToRGB, with its own gain (`bias_act`).
@@ -479,6 +393,7 @@ class Generator(BaseGenerator):
             base_grid=base_grid,
             channel_base=channel_base,
             channel_max=channel_max,
+            input=input,
             architecture=architecture,
             use_noise=use_noise,
             act=act,
@@ -495,6 +410,7 @@ class Generator(BaseGenerator):
         self.num_ws = self.synthesis.num_ws
         self.img_resolution = img_resolution
         self.has_styles = True
+        self.takes_transform = self.synthesis.takes_transform
         # Every convolution but the one that the first block does not have.
         self.noise_layers = tuple(
             NoiseLayer(f"b{res}", layer, res, size)

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from stylegan_jax.ops.fir_axis import filter_axis
-from stylegan_jax.ops.formulation import Formulation, platform_formulation
+from stylegan_jax.ops.formulation import Filter, Formulation, platform_formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, phase_conv2d
 
 # 1-D taps serve both axes, 2-D taps are [h, w], None is the identity.
@@ -129,6 +129,89 @@ def _separable_terms(data: bytes, shape: tuple[int, ...]) -> tuple[tuple[tuple, 
     return tuple((tuple(u[:, r] * s[r]), tuple(vt[r])) for r in range(rank))
 
 
+class Resampling(NamedTuple):
+    """Zooms by `up`, pads, correlates with a sum of outer products, and decimates by `down`.
+
+    Pairs hold the number of the y axis first; `filter_axis` says what happens along each.
+    """
+
+    terms: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
+    up: tuple[int, int]
+    down: tuple[int, int]
+    # Zeros before the image at the up-sampled rate (negative: cropped), and size of the result.
+    pads: tuple[int, int]
+    size: tuple[int, int]
+
+    def transposed(self, size: tuple[int, int]) -> "Resampling":
+        """The transpose, whose results have `size`: it resamples too."""
+        column, row = self.terms[0]
+        return Resampling(
+            terms=tuple((column[::-1], row[::-1]) for column, row in self.terms),
+            up=self.down,
+            down=self.up,
+            pads=(len(column) - 1 - self.pads[0], len(row) - 1 - self.pads[1]),
+            size=size,
+        )
+
+
+def plan_resampling(
+    size: tuple[int, int],
+    taps: Taps,
+    *,
+    up: Axes2 = 1,
+    down: Axes2 = 1,
+    padding: Axes2 = 0,
+    flip_filter: bool = False,
+    gain: float = 1.0,
+) -> Resampling:
+    """What `upfirdn2d` does with images of a size; arguments and errors are those of it."""
+    up_x, up_y = _pair(up, "up")
+    down_x, down_y = _pair(down, "down")
+    x0, x1, y0, y1 = read_padding(padding)
+    taps = np.asarray(1.0 if taps is None else taps, dtype=np.float64)
+    taps = taps[None] if taps.ndim == 0 else taps
+    # From here on taps are correlated.
+    if not flip_filter:
+        taps = np.flip(taps)
+
+    # 1-D taps stand for both axes: their first and last axis are the same one.
+    out_h = (size[0] * up_y + y0 + y1 - taps.shape[0]) // down_y + 1
+    out_w = (size[1] * up_x + x0 + x1 - taps.shape[-1]) // down_x + 1
+    if out_h < 1 or out_w < 1:
+        raise ValueError(
+            f"A filter of shape {taps.shape} does not fit an image of shape {size} "
+            f"with up={up}, padding={padding}: pad more or use fewer taps."
+        )
+    terms = tuple(
+        (tuple(float(tap * gain) for tap in column), row)
+        for column, row in _separable_terms(taps.tobytes(), taps.shape)
+    )
+    return Resampling(terms, (up_y, up_x), (down_y, down_x), (y0, x0), (out_h, out_w))
+
+
+def resample(
+    x: Float[Array, "n h w c"], plan: Resampling, way: Filter
+) -> Float[Array, "n oh ow c"]:
+    """Resamples images as planned, one axis after the other."""
+    # A filter is a sum of outer products; each acts along y, then along x.
+    outs = []
+    for taps in plan.terms:
+        y = x
+        for axis in (0, 1):
+            y = filter_axis(
+                y,
+                taps[axis],
+                axis=1 + axis,
+                up=plan.up[axis],
+                down=plan.down[axis],
+                pad=plan.pads[axis],
+                size=plan.size[axis],
+                way=way,
+            )
+        outs.append(y)
+    return sum(outs[1:], outs[0])
+
+
 def upfirdn2d(
     x: Float[Array, "n h w c"],
     taps: Taps,
@@ -165,38 +248,18 @@ def upfirdn2d(
     Source: Karras et al. 2020 (StyleGAN2), appendix B.
     Checked: tests/parity, case `ops_upfirdn2d`; tests/ops/test_fir.py vs a NumPy loop.
     """
-    # Factors and padding by axis.
-    formulation = formulation or platform_formulation()
-    up_x, up_y = _pair(up, "up")
-    down_x, down_y = _pair(down, "down")
-    x0, x1, y0, y1 = read_padding(padding)
-    taps = np.asarray(1.0 if taps is None else taps, dtype=np.float64)
-    taps = taps[None] if taps.ndim == 0 else taps
-    # From here on taps are correlated.
-    if not flip_filter:
-        taps = np.flip(taps)
-
-    # 1-D taps stand for both axes: their first and last axis are the same one.
-    out_h = (x.shape[1] * up_y + y0 + y1 - taps.shape[0]) // down_y + 1
-    out_w = (x.shape[2] * up_x + x0 + x1 - taps.shape[-1]) // down_x + 1
-    if out_h < 1 or out_w < 1:
-        raise ValueError(
-            f"A filter of shape {taps.shape} does not fit an image of shape {x.shape[1:3]} "
-            f"with up={up}, padding={padding}: pad more or use fewer taps."
-        )
-
+    plan = plan_resampling(
+        (x.shape[1], x.shape[2]),
+        taps,
+        up=up,
+        down=down,
+        padding=padding,
+        flip_filter=flip_filter,
+        gain=gain,
+    )
     # How each axis is computed, by the longest side of what comes in and goes out.
-    way = formulation.fir(max(out_h, out_w, *x.shape[1:3]))
-    along_y: dict[str, Any] = dict(axis=1, up=up_y, down=down_y, pad=y0, size=out_h, way=way)
-    along_x: dict[str, Any] = dict(axis=2, up=up_x, down=down_x, pad=x0, size=out_w, way=way)
-
-    # A filter is a sum of outer products; each acts along y, then along x.
-    terms = []
-    for column, row in _separable_terms(taps.tobytes(), taps.shape):
-        column = tuple(float(tap * gain) for tap in column)
-        y = filter_axis(x, column, **along_y)  # [n, oh, w, c]
-        terms.append(filter_axis(y, row, **along_x))  # [n, oh, ow, c]
-    return sum(terms[1:], terms[0])
+    formulation = formulation or platform_formulation()
+    return resample(x, plan, formulation.fir(max(*plan.size, *x.shape[1:3])))
 
 
 def filter2d(

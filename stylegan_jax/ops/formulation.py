@@ -9,6 +9,10 @@ from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.sizes import Size
 
 Filter = Literal["matrix", "shifts", "depthwise"]
+# Ways to move augmented images (`augment/ada_resampling.py`). `gather`: all at once, by reading
+# between pixels. `by_image`: one after the other, by products with matrices where the axes are
+# kept apart. `by_tiles`: likewise, and what is rotated by products, too.
+Resampling = Literal["gather", "by_image", "by_tiles"]
 
 # Below it feature maps are too small to matter, and their blocks end in dense layers; images keep
 # as many columns.
@@ -31,6 +35,12 @@ class Formulation:
         longer_fir: How they are computed on longer sides.
         recomputed_from: Blocks of at least this resolution keep only what enters them for the
             gradient of path lengths, and compute the rest again; None: none do.
+        resampling: How augmented images are moved.
+        filtered: How the two filters around a leaky ReLU are computed.
+        phases_from: They are computed phase by phase instead (`ops/phases.py`) where the zoomed
+            map has a side of at least so many pixels. None: never.
+        one_by_one_from: Leaky ReLUs between filters are computed image by image where the zoomed
+            map has a side of at least so many pixels. None: never, unless by phases.
     """
 
     packed_channels: int
@@ -39,6 +49,10 @@ class Formulation:
     matrix_up_to: int
     longer_fir: Filter
     recomputed_from: int | None = None
+    resampling: Resampling = "gather"
+    filtered: Filter = "shifts"
+    phases_from: int | None = None
+    one_by_one_from: int | None = None
 
     def packing(self, size: Size, channels: int) -> Packing:
         """How feature maps are packed, `(y, x)`; what they are packed by divides their size."""
@@ -71,6 +85,14 @@ class Formulation:
         """Whether a block of this resolution is computed again for the gradient of path lengths."""
         return self.recomputed_from is not None and resolution >= self.recomputed_from
 
+    def by_phases(self, zoomed_side: int) -> bool:
+        """Whether a leaky ReLU between filters is computed phase by phase."""
+        return self.phases_from is not None and zoomed_side >= self.phases_from
+
+    def one_by_one(self, zoomed_side: int) -> bool:
+        """Whether a leaky ReLU between filters is computed image by image."""
+        return self.one_by_one_from is not None and zoomed_side >= self.one_by_one_from
+
     def folds(self, finer_side: int) -> bool:
         """Whether a resampling convolution folds its filter into the kernel."""
         return self.folded_from is not None and finer_side >= self.folded_from
@@ -89,6 +111,9 @@ FORMULATIONS = {
         folded_from=None,
         matrix_up_to=0,
         longer_fir="shifts",
+        resampling="by_image",
+        # Below it shifts compile in half the time, and use all cores.
+        phases_from=96,
     ),
     "tpu": Formulation(
         packed_channels=128,
@@ -97,6 +122,9 @@ FORMULATIONS = {
         matrix_up_to=0,
         longer_fir="depthwise",
         recomputed_from=1024,
+        resampling="by_tiles",
+        filtered="matrix",
+        one_by_one_from=1024,
     ),
     "gpu": Formulation(
         packed_channels=0,
@@ -112,6 +140,7 @@ FORMULATIONS = {
         folded_from=None,
         matrix_up_to=0,
         longer_fir="depthwise",
+        filtered="depthwise",
     ),
 }
 

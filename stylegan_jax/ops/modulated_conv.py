@@ -8,7 +8,7 @@ from stylegan_jax.ops.conv import conv2d_resample
 from stylegan_jax.ops.fir import Axes2, Taps
 from stylegan_jax.ops.formulation import Formulation
 from stylegan_jax.ops.packing import UNPACKED, Packing, pack_map, tile_channels
-from stylegan_jax.ops.precision import spread
+from stylegan_jax.ops.precision import spread, wide
 
 
 def modulated_conv2d(
@@ -85,6 +85,70 @@ def modulated_conv2d(
     # Packed before it is scaled: the strength's gradient is one sum over what is added.
     noise = pack_map(noise.astype(y.dtype), pack_out, weight.shape[3])
     return y + spread(noise * spread(jnp.asarray(noise_strength), noise), y)
+
+
+def modulated_conv2d_normalized(
+    x: Float[Array, "n h w i"],
+    weight: Float[Array, "kh kw i o"],
+    styles: Float[Array, "n i"],
+    *,
+    demodulate: bool = True,
+    padding: Axes2 = 0,
+    input_gain: Float[Array, "..."] | float | None = None,
+    formulation: Formulation | None = None,
+) -> Float[Array, "n oh ow o"]:
+    """Convolves each image with its own kernel, from a kernel and styles of unit variance.
+
+    `y_n = conv(x_n, g * w' * s'_n / sigma_n)`: w' is w divided by the root mean square of each
+    output channel's kernel, s' is s divided by that of all styles, and sigma_n normalises each
+    output channel to unit variance. Without demodulation nothing is normalised.
+
+    sigma_n cancels both divisions but for its epsilon. So it does not matter that the mean over
+    styles is over the images of one device where a batch is split.
+
+    Args:
+        x: Feature maps, float32 or bfloat16.
+        weight: Kernel, correlated as it stands.
+        styles: Per-image scales of the input channels.
+        demodulate: Normalise; False for ToRGB.
+        padding: Zeros around x, `p`, `[x, y]` or `[x0, x1, y0, y1]`.
+        input_gain: Factor on x, after normalisation: a number, `[i]` or `[n, i]`.
+        formulation: See `conv2d_resample`.
+
+    Returns:
+        Feature maps in x.dtype; norms, and sums over pixels in gradients, are float32.
+
+    Raises:
+        ValueError: Styles, gain or channels do not fit the kernel.
+
+    Source: Karras et al. 2021 (StyleGAN3), section 3.2 and appendix C; eqs. 1-3 of Karras et al.
+        2020 (StyleGAN2).
+    Checked: tests/parity, case `ops_modulated_conv2d_sg3`; tests/ops/test_modulated_conv.py.
+    """
+    inverse_sigma = None
+    if demodulate:
+        # w' and s', of mean square 1
+        weight = wide(weight)
+        weight = weight * lax.rsqrt(jnp.mean(jnp.square(weight), axis=(0, 1, 2)))  # [kh, kw, i, o]
+        styles = wide(styles)
+        styles = styles * lax.rsqrt(jnp.mean(jnp.square(styles)))  # [n, i]
+        inverse_sigma = demodulation(weight, styles)  # [n, o]
+
+    # What scales the input may do so with the styles.
+    if input_gain is not None:
+        gain = jnp.asarray(input_gain)
+        if gain.shape not in ((), styles.shape[1:], styles.shape):
+            raise ValueError(
+                f"input_gain of shape {gain.shape} for styles of shape {styles.shape}; give a "
+                "number, one per input channel, or one per image and input channel."
+            )
+        styles = styles * gain
+    y = modulated_conv2d(
+        x, weight, styles, demodulate=False, padding=padding, formulation=formulation
+    )
+    if inverse_sigma is None:
+        return y
+    return y * spread(inverse_sigma[:, None, None, :], y)
 
 
 def demodulation(

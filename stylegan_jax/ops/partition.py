@@ -4,6 +4,7 @@ A mesh has the axes `data` and `fsdp`, over which images are split, and `spatial
 of pixels are. Networks and losses are computed on one device's images; the compiler splits rows.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -34,6 +35,33 @@ def split_rows(tree: Any) -> Any:
         return lax.with_sharding_constraint(x, PartitionSpec(images, "spatial"))
 
     return jax.tree.map(split, tree)
+
+
+def with_whole_images(function: Callable[[Any, Any], Any], per_image: Any, shared: Any) -> Any:
+    """Calls `function(per_image, shared)` where every image has all of its rows.
+
+    Devices that share the rows of images each take some of the images instead, or all of them
+    where their number does not divide. For functions that choose by image what they compute: had
+    the compiler to move rows within such a branch, devices that branch otherwise would not come,
+    and all would wait for ever.
+
+    Args:
+        function: Computes each image from what belongs to it.
+        per_image: Arrays [n, ...].
+        shared: Arrays that belong to no image.
+    """
+    count = _axis_size("spatial")
+    if count == 1:
+        return function(per_image, shared)
+    n = jax.tree.leaves(per_image)[0].shape[0]
+    split = PartitionSpec() if n % count else PartitionSpec("spatial")
+    return jax.shard_map(
+        function,
+        in_specs=(split, PartitionSpec()),
+        out_specs=split,
+        axis_names={"spatial"},
+        check_vma=False,  # our own operations do not say what varies over devices
+    )(per_image, shared)
 
 
 def batch_mean(x: Float[Array, "n ..."]) -> Float[Array, "..."]:

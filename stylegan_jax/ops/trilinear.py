@@ -14,7 +14,8 @@ alternating runs, with this file and with `lax.conv_general_dilated` alone:
     config F, 64 px, batch 4  G 405 / 1455   D 488 / 486    R1 470 / 1451     iteration 1073 / 2686
 
 They compile equally fast. On CPUs, gradients of kernels over many pixels are formulated once more
-(`kernel_gradient.py`), which buys another fifth at 64 px. Besides, float32 kernels under bfloat16
+(`kernel_gradient.py`), which buys another fifth at 64 px, and so are convolutions of large maps
+(`winograd.py`). Besides, float32 kernels under bfloat16
 images get float32 gradients here, which JAX would round to bfloat16.
 
 How JAX is told: a `Primitive` is a node in a traced program, as `lax.dot_general_p` is one. It
@@ -35,6 +36,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Float
 
+from stylegan_jax.ops import winograd
 from stylegan_jax.ops.kernel_gradient import MIN_PIXELS, kernel_from_patches
 
 # Whole numbers; the number of images is a symbol in a program that is exported for any.
@@ -45,6 +47,8 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 # Which two arguments each result is computed from.
 _OPERANDS = {"y": ("x", "w"), "x": ("y", "w"), "w": ("x", "y")}
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# What a form is told besides its operands.
+_STATICS = ("role", "shape", "stride", "pads", "dtypes")
 
 
 def convolve(
@@ -133,14 +137,26 @@ def _compute(
 
 
 def _compute_on_cpu(first: Array, second: Array, **statics: Any) -> Array:
-    """As everywhere, but for gradients of kernels over many pixels."""
-    num_pixels = first.shape[0] * first.shape[1] * first.shape[2]
-    if statics["role"] != "w" or num_pixels < MIN_PIXELS:
+    """As everywhere, but for large maps, and for gradients of kernels over many pixels."""
+    role, shape, stride, pads, dtypes = (statics[k] for k in _STATICS)
+    if role == "w":
+        num_pixels = first.shape[0] * first.shape[1] * first.shape[2]
+        if num_pixels < MIN_PIXELS:
+            return _compute(first, second, **statics)
+        first = first.astype(dtypes[0])
+        second = second.astype(dtypes[0])
+        return kernel_from_patches(first, second, shape, stride, pads).astype(dtypes[1])
+
+    kernel, around = second, pads
+    if role == "x":
+        # At stride 1 the transpose is a correlation, too, with the flipped kernel.
+        kernel = second[::-1, ::-1].swapaxes(2, 3)  # [kh, kw, o, i]
+        around = [(k - 1 - p[0], k - 1 - p[1]) for k, p in zip(kernel.shape, pads)]
+    if not winograd.is_suitable(kernel.shape, stride, first.shape[1:3], around):
         return _compute(first, second, **statics)
-    shape, stride, pads, dtypes = (statics[k] for k in ("shape", "stride", "pads", "dtypes"))
     first = first.astype(dtypes[0])
-    second = second.astype(dtypes[0])
-    return kernel_from_patches(first, second, shape, stride, pads).astype(dtypes[1])
+    kernel = kernel.astype(dtypes[0])
+    return winograd.convolve_3x3(first, kernel, around).astype(dtypes[0])
 
 
 def _cotangent(index: int, cotangent: Array, first: Any, second: Any, **statics: Any) -> Array:
@@ -158,7 +174,6 @@ def _compute_mapped(args: Any, axes: Any, **statics: Any) -> tuple[Array, int]:
 
 
 # What JAX does with a node of this kind, rule by rule.
-_STATICS = ("role", "shape", "stride", "pads", "dtypes")
 _trilinear_p = Primitive("trilinear_convolution")
 _trilinear_p.def_abstract_eval(_result)
 _trilinear_p.def_impl(jax.jit(_compute, static_argnames=_STATICS))

@@ -1,5 +1,6 @@
 """What a compiled program's text says: collectives, the compiler's own cycles, memory traffic."""
 
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -30,9 +31,8 @@ _COLLECTIVES = (
     "ragged-all-to-all",
     "send",
 )
-# Instructions that run other computations; those that run them as instructions of their own.
+# Instructions that run other computations.
 _CALLERS = ("while", "fusion", "call", "conditional", "async-start", "custom-call")
-_LOOPS = ("while",)
 # Where an instruction names them.
 _CALLEES = re.compile(
     r"\b(?:calls|body|to_apply|true_computation|false_computation)=%?(?P<one>[\w.\-]+)"
@@ -77,7 +77,7 @@ def messages(text: str) -> list[Message]:
     # `chains` holds those of which a copy has been seen.
     found: list[Message] = []
     chains: set[tuple[Any, ...]] = set()
-    for name, match, times in _run(text, _CALLERS):
+    for name, match, times in _run(text):
         op = match["op"].removesuffix("-start")
         if op not in _COLLECTIVES or op == "send" and "megascale" not in match["rest"]:
             continue  # no other `send` goes to another slice
@@ -105,15 +105,27 @@ def collectives(text: str) -> dict[str, dict[str, Any]]:
 def scheduled_cycles(text: str) -> int:
     """Counts the cycles of the TPU compiler's schedule, of the entry computation, loops unrolled.
 
-    Asynchronous copies, which overlap with the rest, and collectives are not in it.
+    Where branches are chosen as the program runs, the longest counts. Asynchronous copies, which
+    overlap with the rest, and collectives are not in it.
     """
-    total = 0
-    for _, match, times in _run(text, _LOOPS):
-        # A loop carries an estimate of its own, but those of its body are what counts.
-        estimate = re.search(r'"estimated_cycles":"(\d+)"', match["rest"])
-        if estimate and match["op"] != "while":
-            total += times * int(estimate[1])
-    return total
+    computations = dict(_computations(text))
+    entry = next(match["name"] for match in _COMPUTATION.finditer(text) if match["entry"])
+
+    @functools.cache
+    def cycles(name: str) -> int:
+        """Sums a computation's instructions."""
+        total = 0
+        for match in _INSTRUCTION.finditer(computations[name]):
+            if match["op"] == "while":
+                # A loop carries an estimate of its own, but those of its body are what counts.
+                total += _trips(match, computations) * sum(map(cycles, _called(match)))
+            elif match["op"] == "conditional":
+                total += max(map(cycles, _called(match)))
+            elif estimate := re.search(r'"estimated_cycles":"(\d+)"', match["rest"]):
+                total += int(estimate[1])
+        return total
+
+    return cycles(entry)
 
 
 def memory_traffic(text: str) -> int:
@@ -134,7 +146,7 @@ def memory_traffic(text: str) -> int:
     return total
 
 
-def _run(text: str, callers: tuple[str, ...]) -> Iterator[tuple[str, re.Match[str], int]]:
+def _run(text: str) -> Iterator[tuple[str, re.Match[str], int]]:
     """Walks from the entry through calls: `(computation, instruction, how often it runs)`."""
     computations = dict(_computations(text))
     entry = next(match["name"] for match in _COMPUTATION.finditer(text) if match["entry"])
@@ -143,13 +155,21 @@ def _run(text: str, callers: tuple[str, ...]) -> Iterator[tuple[str, re.Match[st
         """Yields a computation's instructions, then those of what each of them calls."""
         for match in _INSTRUCTION.finditer(computations[name]):
             yield name, match, times
-            if match["op"] in callers:
+            if match["op"] in _CALLERS:
                 inner = times * (_trips(match, computations) if match["op"] == "while" else 1)
-                for callee in _CALLEES.finditer(match["rest"]):
-                    for called in re.findall(r"[\w.\-]+", callee["one"] or callee["many"]):
-                        yield from walk(called, inner)
+                for called in _called(match):
+                    yield from walk(called, inner)
 
     return walk(entry, 1)
+
+
+def _called(match: re.Match[str]) -> list[str]:
+    """Names the computations that an instruction runs."""
+    return [
+        name
+        for callee in _CALLEES.finditer(match["rest"])
+        for name in re.findall(r"[\w.\-]+", callee["one"] or callee["many"])
+    ]
 
 
 def _trips(loop: re.Match[str], computations: dict[str, str]) -> int:
@@ -160,7 +180,7 @@ def _trips(loop: re.Match[str], computations: dict[str, str]) -> int:
     condition = re.search(r"\bcondition=%?([\w.\-]+)", loop["rest"])
     body = computations.get(condition[1], "") if condition else ""
     compare = re.search(r"ROOT .* compare\(%?[\w.\-]+, %?([\w.\-]+)\), direction=LT", body)
-    constants = re.findall(r"%?([\w.\-]+) = s32\[\]\S* constant\((\d+)\)", body)
+    constants = re.findall(r"%?([\w.\-]+) = [su]32\[\]\S* constant\((\d+)\)", body)
     return int(dict(constants).get(compare[1], 1)) if compare else 1
 
 

@@ -110,7 +110,7 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     cached = pathlib.Path(job["cache"]) / f"{key}.json"
     if cached.exists():
         return result | json.loads(cached.read_text()) | {"cached": True}
-    found = _compile(lowered, topology)
+    found = compile_lowered(lowered, topology)
     cached.parent.mkdir(parents=True, exist_ok=True)
     partial = cached.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(found))
@@ -118,7 +118,7 @@ def compile_program(job: dict[str, Any]) -> dict[str, Any]:
     return result | found
 
 
-def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
+def compile_lowered(lowered: Any, topology: Topology) -> dict[str, Any]:
     """Compiles a program and says what it needs, or that it does not fit."""
     try:
         compiled = lowered.compile()
@@ -127,7 +127,7 @@ def _compile(lowered: Any, topology: Topology) -> dict[str, Any]:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return {"fits": False, "message": str(error).split("\n")[0]}
-    return {"fits": True} | _analyze(compiled, topology)
+    return {"fits": True} | analyze(compiled, topology)
 
 
 def _programs(
@@ -141,7 +141,7 @@ def _programs(
     return ((step.name, trace) for step, trace in trace_steps(setup, mesh, state, shape))
 
 
-def _analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
+def analyze(compiled: Any, topology: Topology) -> dict[str, Any]:
     """Reads memory, traffic, time and collectives of a compiled program, per device."""
     text = compiled.as_text()
     memory = compiled.memory_analysis()

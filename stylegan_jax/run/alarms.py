@@ -33,6 +33,8 @@ VANISHED_TICKS = 2
 # A penalty that weighs more than the adversarial loss (about 1) and has grown tenfold.
 PENALTY_RATIO = 10.0
 MIN_HEAVY_PENALTY = 1.0
+# Above it, images that are never shown unchanged may be learned as they are (ADA, section 2.3).
+LEAKING_P = 0.8
 # Scores of a sound run (swd) fall, and vary by a few per cent: twice the best is no chance.
 SCORE_RATIO = 2.0
 
@@ -48,8 +50,9 @@ class Seen:
         medians: Of absolute values in the ticks before; empty while they are too few.
         skipped: Updates left out in this tick, per network.
         iterations: Of this tick.
-        score: The one that `config.metrics.best` names.
-        best_score: The lowest one so far.
+        score_name: The one that decides; `-` before one that is the better the higher.
+        score: Its value.
+        best_score: The best one so far.
     """
 
     config: ConfigDict
@@ -58,6 +61,7 @@ class Seen:
     medians: Mapping[str, float]
     skipped: Mapping[str, int]
     iterations: int
+    score_name: str = ""
     score: float = math.nan
     best_score: float = math.nan
 
@@ -136,6 +140,12 @@ def _equal_scores(seen: Seen) -> str:
     return f"reals and fakes are scored alike, {seen.gap:.3g} apart" if is_equal else ""
 
 
+def _leaking(seen: Seen) -> str:
+    """Looks whether images are augmented so strongly that G may learn the augmentation."""
+    p = seen.means.get("Augment/p", 0.0)
+    return f"Augment/p is {p:.2f}" if p > LEAKING_P else ""
+
+
 def _vanished(seen: Seen) -> str:
     """Looks for a gradient of G that is nearly zero."""
     # That of the main step, or of the only one where regularisers have none of their own.
@@ -161,10 +171,14 @@ def _heavy(names_and_weights: Callable[[ConfigDict], dict[str, float]]) -> Calla
 
 
 def worse_score(seen: Seen) -> str:
-    """Says that a score is far above the best one, or nothing."""
-    if not seen.score > SCORE_RATIO * seen.best_score:
+    """Says that a score is far from the best one, or nothing."""
+    worse, better = seen.score, seen.best_score
+    if seen.score_name.startswith("-"):
+        worse, better = better, worse
+    # Estimates without bias, as KID, may fall below zero: no ratio speaks of them.
+    if not worse > SCORE_RATIO * better or better <= 0 and seen.best_score <= 0:
         return ""
-    name = seen.config.metrics.best
+    name = seen.score_name.removeprefix("-")
     return f"{name} is {seen.score:.4g}, and was {seen.best_score:.4g} at its best"
 
 
@@ -201,7 +215,17 @@ def _slower(net: Literal["G", "D"]) -> Callable[[Seen], str]:
 def _more_images(seen: Seen) -> str:
     """Advises a larger data set, be it by mirroring."""
     advice = "a D that wins early has often learnt a small data set by heart: use more images"
-    return advice if seen.config.data.mirror else f"{advice}, or data.mirror=True"
+    if not seen.config.data.mirror:
+        advice += ", or data.mirror=True"
+    return advice if seen.config.augment.mode != "none" else f"{advice}, or augment.mode=ada"
+
+
+def _limited_augmentation(seen: Seen) -> str:
+    """Advises a limit of the strength, or fewer transformations."""
+    advice = "use more images"
+    if seen.config.augment.mode == "ada":
+        advice += f", or lower augment.p_max from {seen.config.augment.p_max:g} to {LEAKING_P:g}"
+    return f"{advice}; samples that show turned or tinted images are a leak"
 
 
 def _weaker_path_length(seen: Seen) -> str:
@@ -289,6 +313,15 @@ RULES = (
             ),
             lambda seen: "look at reals.png: are these the images that were meant?",
         ),
+    ),
+    Rule(
+        "leaking",
+        "images are augmented very strongly",
+        _leaking,
+        1,
+        "D hardly sees an image as it is, and G may begin to draw augmented ones; the data set is "
+        "too small, or D is far too strong for it",
+        (_limited_augmentation, _stronger_penalty),
     ),
     Rule(
         "G_vanishing",

@@ -129,8 +129,9 @@ class CheckpointStore:
             workdir: Directory of the run; a local path or a bucket (gs://...).
             keep_newest: How many of the newest steps to keep, at least 1. Two or more leave
                 something to fall back to when the newest is damaged.
-            best_metric: Name of the metric, lower is better, whose best step is kept besides.
-                Steps without a finite value take no part.
+            best_metric: Name of the metric, lower is better, whose best step is kept besides;
+                `-` before the name of one of which higher is better. Steps without a finite value
+                take no part.
 
         Raises:
             ValueError: `keep_newest` is less than 1.

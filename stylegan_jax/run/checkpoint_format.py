@@ -239,9 +239,15 @@ def public_meta(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_value(record: Mapping[str, Any], best_metric: str | None) -> float:
-    """Returns the deciding metric; infinity, which never wins, where it is absent or NaN."""
-    value = record["metrics"].get(best_metric, math.inf)
-    return value if math.isfinite(value) else math.inf
+    """Returns the deciding metric; infinity, which never wins, where it is absent or NaN.
+
+    That of one of which higher is better, `-` before its name, comes with the other sign.
+    """
+    name = best_metric or ""
+    value = record["metrics"].get(name.removeprefix("-"), math.inf)
+    if not math.isfinite(value):
+        return math.inf
+    return -value if name.startswith("-") else value
 
 
 def lowest_step(value_by_step: Mapping[int, float]) -> int | None:

@@ -53,26 +53,24 @@ class _Memory:
     skipped: dict[str, int] = dataclasses.field(default_factory=dict)
     history: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     alarms: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    score_name: str = ""  # that the next three speak of
+    score_name: str = ""  # that the next four speak of
     best_score: float | None = None
+    best_nimg: int = 0
     scored_nimg: int = 0  # where the last good score was taken
     worse_scores: int = 0
 
 
 def _recall(saved: Mapping[str, Any], *, score_name: str) -> _Memory:
     """Reads the memory in a checkpoint's meta, without what it says of another score."""
-    # In older checkpoints, which name no score, it is always this one.
-    old_names = {"best_swd": "best_score", "swd_worse": SCORE_RULE.name}
-    is_old = "best_swd" in saved
-    memory = _Memory(**{old_names.get(name, name): value for name, value in saved.items()})
-    memory.alarms = {old_names.get(name, name): alarm for name, alarm in memory.alarms.items()}
-    if is_old:
-        memory.score_name = "swd"
+    # Older checkpoints may hold what is not known any more.
+    known = {field.name for field in dataclasses.fields(_Memory)}
+    memory = _Memory(**{name: value for name, value in saved.items() if name in known})
 
     # Values of two scores cannot be compared: that of another one starts afresh.
     if memory.score_name != score_name:
         memory.score_name = score_name
         memory.best_score = None
+        memory.best_nimg = 0
         memory.scored_nimg = memory.healthy_nimg
         memory.worse_scores = 0
         memory.alarms.pop(SCORE_RULE.name, None)
@@ -90,6 +88,8 @@ class HealthMonitor:
         config: ConfigDict,
         saved: Mapping[str, Any] | None = None,
         diverged: Diverged | None = None,
+        *,
+        score_name: str | None = None,
     ):
         """Goes on where a checkpoint stood.
 
@@ -97,9 +97,10 @@ class HealthMonitor:
             config: The run's config.
             saved: `health` in the checkpoint's meta; None: nothing is known yet.
             diverged: Why the run has just gone back to that checkpoint, if it has.
+            score_name: The score that decides, as `scores.best_score` gives it.
         """
         self._config = config
-        self._memory = _recall(saved or {}, score_name=config.metrics.best)
+        self._memory = _recall(saved or {}, score_name=score_name or "")
         # What speaks for a divergence now: words, or nothing.
         self._stuck = ""
         self._lost = ""
@@ -166,13 +167,14 @@ class HealthMonitor:
         return {"Health/alarms": sum(alarm["on"] for alarm in memory.alarms.values())}
 
     def score(self, nimg: int, scores: Mapping[str, float]) -> None:
-        """Looks at the run's scores, of which `config.metrics.best` counts; it may be missing."""
+        """Looks at the run's scores, of which the one that decides counts; it may be missing."""
         memory = self._memory
-        score = scores.get(self._config.metrics.best, math.nan)
+        name = memory.score_name
+        score = scores.get(name.removeprefix("-"), math.nan)
         if not math.isfinite(score):
             return
         best = score if memory.best_score is None else memory.best_score
-        seen = Seen(self._config, memory.resolution, {}, {}, {}, 0, score=score, best_score=best)
+        seen = Seen(self._config, memory.resolution, {}, {}, {}, 0, name, score, best)
 
         # A bad score puts the blame on whatever came since the last good one.
         if worse_score(seen):
@@ -182,12 +184,28 @@ class HealthMonitor:
             memory.worse_scores = 0
             memory.scored_nimg = nimg
         self._apply(SCORE_RULE, seen, nimg, quiet=1)
-        memory.best_score = min(score, best)
+        is_better = score > best if name.startswith("-") else score < best
+        if is_better or memory.best_score is None:
+            memory.best_score = score
+            memory.best_nimg = nimg
 
         # One may be chance; so many in a row are not.
         self._lost = ""
         if memory.worse_scores >= DIVERGED_SCORES:
             self._lost = f"{memory.worse_scores} scores in a row are bad, {worse_score(seen)}"
+
+    def is_spent(self, nimg: int) -> str:
+        """Says that the best score is older than the config's patience, or nothing."""
+        memory = self._memory
+        patience = self._config.metrics.patience_kimg * 1000
+        if not patience or memory.best_score is None or nimg - memory.best_nimg < patience:
+            return ""
+        name = memory.score_name.removeprefix("-")
+        return (
+            f"{name} has not been better than {memory.best_score:.4g}, of "
+            f"{memory.best_nimg / 1000:g} kimg, for metrics.patience_kimg="
+            f"{self._config.metrics.patience_kimg:g}"
+        )
 
     def is_diverged(self) -> bool:
         """Tells whether no update was finite in a whole tick, or scores stay far above the best."""

@@ -77,6 +77,7 @@ def _load_workdir(path: epath.Path, step: int | str, networks: Collection[str]) 
     return LoadedCheckpoint(
         {net: _make_network(net, trees[net], stats, config, shape) for net in wanted},
         nimg=meta["nimg"],
+        augment_p=float(stats["augment"]["p"]) if "augment" in stats else None,
         training_set=meta["data"],
         class_names=tuple(meta["data"].get("class_names", ())),
         resolution=level.resolution if level.lod else None,

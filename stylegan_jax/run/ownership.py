@@ -31,6 +31,23 @@ class WorkdirInUseError(UserError, RuntimeError):
     """Another run writes to the folder."""
 
 
+def wait_for_owner(workdir: epath.PathLike, seconds: float) -> None:
+    """Waits until a run has left a local folder, at most for so long; then it is refused there."""
+    folder = pathlib.Path(workdir)
+    if is_cloud(workdir) or not (folder / LOCK_FILE).exists():
+        return
+    lock = filelock.FileLock(folder / LOCK_FILE)
+    for timeout in (0, seconds):
+        try:
+            with lock.acquire(timeout=timeout):
+                return
+        except filelock.Timeout:
+            if not timeout:
+                print(f"{workdir} is in use: waiting up to {seconds:.0f} s until it is free")
+        except NotImplementedError:  # a file system without locks
+            return
+
+
 @contextlib.contextmanager
 def own_workdir(workdir: epath.PathLike) -> Iterator[None]:
     """Keeps other runs out of a run's folder, until the block or the process ends.

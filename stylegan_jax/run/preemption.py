@@ -53,6 +53,7 @@ class PreemptionGuard:
     Attributes:
         requested: Whether this process was asked to stop.
         is_saved: Whether the run would lose nothing if it ended now.
+        has_stopped: Whether the run was told to stop, by a signal to any of its processes.
     """
 
     def __init__(self, *, ends_process: bool = False):
@@ -63,6 +64,7 @@ class PreemptionGuard:
         """
         self.requested = False
         self.is_saved = True
+        self.has_stopped = False
         self._ends_process = ends_process
         self._agree: Callable[[], bool] | None = None
         # What the process ends with where it does not come to its end by itself.
@@ -114,7 +116,9 @@ class PreemptionGuard:
 
         All processes must ask equally often, and get the same answer each time.
         """
-        return self.requested if self._agree is None else self._agree()
+        stop = self.requested if self._agree is None else self._agree()
+        self.has_stopped = self.has_stopped or stop
+        return stop
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Notes the first signal."""

@@ -19,10 +19,12 @@ from typing import Any
 import jax
 from absl import logging as absl_logging
 from etils import epath
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from stylegan_jax.errors import UserError
 from stylegan_jax.files import Mirror, naming
+from stylegan_jax.training.settings import flatten
 
 # Name in the run's folder.
 LOG_FILE = "log.txt"
@@ -286,6 +288,22 @@ def describe_duration(seconds: float) -> str:
     if hours:
         return f"{h}h {m:02d}m"
     return f"{m}m {s:02d}s" if minutes else f"{s}s"
+
+
+def tell_reasons(config: ConfigDict, overrides: Mapping[str, Any]) -> None:
+    """Prints what a recipe's rule chose, a line each: what, the value, why.
+
+    Args:
+        config: With the rule's `reasons`; empty where there was no rule.
+        overrides: Settings that were given besides.
+    """
+    values = dict(flatten(config))
+    for line in values["reasons"].splitlines():
+        key, _, why = line.partition(": ")
+        if key in overrides:
+            print(f"preset: {key} is not the rule's but {values[key]}, as given")
+        else:
+            print(f"preset: {key} = {values[key]:g}: {why}")
 
 
 def describe_network(params: Mapping[str, Any], name: str) -> str:

@@ -1,65 +1,43 @@
 """Scores of a run: how far samples of `G_ema` are from the reals.
 
-A further score is a file in `metrics/`, a row of `MAKERS` and its interval in `config.metrics`.
+A further score is a file in `metrics/`, a family in `metrics/names.py` and a row of `MAKERS`.
 """
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
 from stylegan_jax.data import ImageSource
-from stylegan_jax.data.labels import Labels
 from stylegan_jax.metrics import Images, MemoryScore, SwdScore
+from stylegan_jax.metrics.comparisons import COMPARISONS
+from stylegan_jax.metrics.equivariance_score import EquivarianceScore, explain_transforms
+from stylegan_jax.metrics.feature_scores import FeatureScore, Reals
+from stylegan_jax.metrics.generator_scores import (
+    MsssimScore,
+    PathLengthScore,
+    SeparabilityScore,
+)
+from stylegan_jax.metrics.ms_ssim import check_ms_ssim_size
+from stylegan_jax.metrics.names import FAMILIES, MetricName, parse_names
+from stylegan_jax.metrics.statistics_cache import StatisticsCache
 from stylegan_jax.run.capacity import host_memory_bytes
-from stylegan_jax.run.images import to_uint8
+from stylegan_jax.run.extractors import FrozenNetworks
+from stylegan_jax.run.fakes import Draw, GreyLevels
 from stylegan_jax.run.input import open_companion
 from stylegan_jax.run.processes import as_first_process
-from stylegan_jax.run.samples import chunks
-from stylegan_jax.training.programs import make_sampler
-from stylegan_jax.training.schedules import Level
 from stylegan_jax.training.settings import SettingsError
-from stylegan_jax.training.setup import Networks
-from stylegan_jax.training.sharding import batch_sharding, num_batch_devices
-from stylegan_jax.training.state import TrainState
-
-# Images whose latents, labels and noise are drawn from one key.
-_IMAGES_PER_KEY = 32
-
-# `draw(num_images)` yields at least so many fakes, the same ones every time: uint8 batches
-# [n, h, w, c] whose images stay on the devices, and processes, that made them.
-Draw = Callable[[int], Iterator[jax.Array]]
-
-
-class Score(NamedTuple):
-    """A score, and when a run takes it.
-
-    Attributes:
-        name: The one among its values that tells how good samples are: positive, lower is better.
-        kimg: Interval, in thousands of images.
-        evaluate: Maps fakes, and a key that is always the same, to values by name. All processes of
-            a run call it together.
-        describe: Says these values in a line.
-    """
-
-    name: str
-    kimg: float
-    evaluate: Callable[[Draw, jax.Array], dict[str, float]]
-    describe: Callable[[Mapping[str, float]], str]
 
 
 @runtime_checkable
 class Metric(Protocol):
-    """What a row of `MAKERS` makes."""
+    """What a row of `MAKERS` makes: one metric, or several that share their work."""
 
-    def evaluate(self, draw: Draw, key: jax.Array) -> dict[str, float]:
+    def evaluate(self, draw: Any, key: jax.Array) -> dict[str, float]:
         """Returns values by name; the key is for what the metric draws itself."""
         ...
 
@@ -67,131 +45,246 @@ class Metric(Protocol):
         """Says them in a line."""
         ...
 
+    def protocol(self, name: MetricName) -> dict[str, Any]:
+        """Says what, beside the fakes, made the values of a metric."""
+        ...
+
     def host_bytes(self, num_images: int) -> int:
         """Returns the memory of the host that scoring so many images takes; grows linearly."""
         ...
 
 
-class Context(NamedTuple):
-    """What a metric may be made from.
+class Score(NamedTuple):
+    """Metrics that are taken together.
 
     Attributes:
-        reals: The training images.
-        labels: Theirs; of kind `none` where training uses none.
-        mirror: Whether training mirrors its images.
-        open_images: Maps the name or path of another data set to its images, of the reals' size.
+        names: Which.
+        metric: What takes them. All processes of a run call it together.
     """
 
-    reals: Images
-    labels: Labels
+    names: tuple[MetricName, ...]
+    metric: Metric
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What metrics may be made from.
+
+    Attributes:
+        reals: The training images, or others to compare with; None: there are none.
+        fingerprint: Tells these reals from others.
+        mirror: Whether training mirrors its images.
+        open_unseen: Opens images of the same kind that are not trained on.
+        frozen: Opens frozen networks.
+        cache: Where statistics of reals are kept.
+        network: Name of what draws the fakes; empty where they are a set of images.
+        takes_transform: Whether it can be told to move its images.
+    """
+
+    reals: Images | None
+    fingerprint: str
     mirror: bool
-    open_images: Callable[[str], Images]
+    open_unseen: Callable[[], Images]
+    frozen: FrozenNetworks
+    cache: StatisticsCache
+    network: str = ""
+    takes_transform: bool = False
 
 
-def _make_swd(context: Context, *, num_images: int) -> Metric:
+def _make_features(context: Context, names: Sequence[MetricName]) -> Metric:
+    """Metrics that look through one network."""
+    extractor = context.frozen.extractor(COMPARISONS[names[0].family][0])
+    reals = Reals(context.reals, context.fingerprint, context.mirror)
+    return FeatureScore(names, reals, extractor, context.cache)
+
+
+def _make_swd(context: Context, names: Sequence[MetricName]) -> Metric:
     """Sliced Wasserstein distance to the reals."""
-    return SwdScore(context.reals, num_images=num_images, mirror=context.mirror)
+    (name,) = names
+    return SwdScore(
+        _need_reals(context, name),
+        num_images=_count(name),
+        mirror=context.mirror,
+        name=name.text,
+    )
 
 
-def _make_memory(context: Context, *, num_images: int, unseen: str) -> Metric:
+def _make_memory(context: Context, names: Sequence[MetricName]) -> Metric:
     """Distance to the nearest real, beside that of images which training does not see."""
-    return MemoryScore(context.reals, context.open_images(unseen), num_images=num_images)
+    (name,) = names
+    reals = _need_reals(context, name)
+    return MemoryScore(reals, context.open_unseen(), num_images=_count(name), name=name.text)
 
 
-# Name -> what makes the metric from `(context, <setting>=...)`. Settings and data that it cannot
+def _need_reals(context: Context, name: MetricName) -> Images:
+    """Returns the reals, which this metric cannot do without."""
+    if context.reals is None:
+        raise ValueError(f"{name.text} compares with reals, and there are none: give data.")
+    return context.reals
+
+
+def _count(name: MetricName) -> int:
+    """Returns how many images a metric looks at."""
+    if name.num_images is None:
+        example = FAMILIES[name.family].example
+        raise ValueError(f"{name.text} does not say of how many images: {example} does.")
+    return name.num_images
+
+
+def _make_path_length(context: Context, names: Sequence[MetricName]) -> Metric:
+    """Perceptual path length."""
+    (name,) = names
+    return PathLengthScore(name, context.frozen.distance(), context.frozen.sharding)
+
+
+def _make_separability(context: Context, names: Sequence[MetricName]) -> Metric:
+    """Linear separability."""
+    (name,) = names
+    return SeparabilityScore(name, context.frozen.classifiers(), context.frozen.sharding)
+
+
+def _make_msssim(context: Context, names: Sequence[MetricName]) -> Metric:
+    """MS-SSIM of pairs; reals tell the size of images, where there are any."""
+    (name,) = names
+    if context.reals is not None:
+        check_ms_ssim_size(*np.shape(context.reals[0])[:2])
+    if _count(name) < 2:
+        raise ValueError(f"{name.text} compares pairs: name 2 images or more.")
+    return MsssimScore(name)
+
+
+def _make_equivariance(context: Context, names: Sequence[MetricName]) -> Metric:
+    """Equivariance to translation or rotation; a set of images is refused when it is scored."""
+    (name,) = names
+    if context.network and not context.takes_transform:
+        raise ValueError(f"{name.text}: {explain_transforms(f'this {context.network!r}')}")
+    return EquivarianceScore(name, context.frozen.sharding)
+
+
+# Family of names -> what makes the metric from `(context, names)`. Settings and data that it cannot
 # work with (too few images, too small ones, no labels) are refused there, by ValueErrors of one
 # line, and nothing is computed yet: such a run ends before it begins.
-# `config.metrics.<name>_kimg` is the interval, 0 for never, and any other
-# `config.metrics.<name>_<setting>` one of the arguments.
-MAKERS: dict[str, Callable[..., Metric]] = {"swd": _make_swd, "memory": _make_memory}
+MAKERS: dict[str, Callable[[Context, Sequence[MetricName]], Metric]] = {
+    **dict.fromkeys(COMPARISONS, _make_features),
+    "swd": _make_swd,
+    "memory": _make_memory,
+    "ppl": _make_path_length,
+    "ls": _make_separability,
+    "eqt": _make_equivariance,
+    "eqr": _make_equivariance,
+    "msssim": _make_msssim,
+}
 
 
-def make_scores(config: ConfigDict, source: ImageSource) -> tuple[Score, ...]:
-    """Returns the scores that a run takes; none is computed yet.
-
-    Args:
-        config: Of the run.
-        source: Its training set.
+def make_metrics(names: Sequence[MetricName], context: Context) -> tuple[Score, ...]:
+    """Returns what takes these metrics; none is computed yet.
 
     Raises:
-        SettingsError: A score is asked for that these data or this machine cannot have: says why,
-            and what to set.
+        ValueError: One is asked for that these data or this machine cannot have: says why.
     """
-
-    def open_images(name: str) -> Images:
-        other = open_companion(config, name)
-        # However its path is spelt.
-        if other.fingerprint == source.fingerprint:
-            raise ValueError(f"{name} is what is trained on: name images that are not.")
-        return GreyLevels(other)
-
-    context = Context(GreyLevels(source), source.labels, config.data.mirror, open_images)
-    return tuple(_make_score(config, name, context) for name in MAKERS if _is_on(config, name))
-
-
-def _make_score(config: ConfigDict, name: str, context: Context) -> Score:
-    """Makes a score, or says in a line why it cannot be and how a run goes without it."""
-    # What the config says of a score beside its interval is the metric's own business.
-    settings = _settings(config, name)
-    kimg = settings.pop("kimg")
-    try:
-        metric = MAKERS[name](context, **settings)
-        _check_memory(name, metric, settings.get("num_images", 0))
-    except ValueError as error:
-        raise SettingsError(
-            f"metrics.{name}_kimg={kimg:g}: {error} Or leave the score out with "
-            f"metrics.{name}_kimg=0."
-        ) from error
-    return Score(name, kimg, metric.evaluate, metric.describe)
+    # Metrics that look through one network share a pass of the images.
+    groups: dict[str, list[MetricName]] = {}
+    for name in names:
+        network = COMPARISONS[name.family][0] if name.family in COMPARISONS else name.text
+        groups.setdefault(network, []).append(name)
+    scores = []
+    for group in groups.values():
+        for name in group:
+            _count(name)
+        metric = MAKERS[group[0].family](context, group)
+        _check_memory(group, metric)
+        scores.append(Score(tuple(group), metric))
+    return tuple(scores)
 
 
-def _check_memory(name: str, metric: Metric, num_images: int) -> None:
+def _check_memory(names: Sequence[MetricName], metric: Metric) -> None:
     """Refuses a score of more images than the host's memory holds."""
     limit = host_memory_bytes()
-    wanted = metric.host_bytes(num_images)
+    most = max(map(_count, names))
+    wanted = metric.host_bytes(most)
     if wanted <= limit:
         return
     # What one image takes, and what there is without any.
     fixed = metric.host_bytes(0)
     possible = (limit - fixed) // max(metric.host_bytes(1) - fixed, 1)
     raise ValueError(
-        f"with metrics.{name}_num_images={num_images} and these data it takes "
+        f"{', '.join(name.text for name in names)}: with these data it takes "
         f"{wanted / 2**30:.0f} GiB, and this machine has {limit / 2**30:.0f}: "
-        + (f"give at most {possible}." if possible > 0 else "give fewer images (data.subset).")
+        + (f"give at most {possible} images." if possible > 0 else "give fewer (data.subset).")
     )
 
 
-def best_score(config: ConfigDict) -> str | None:
-    """Returns the score that decides about the best checkpoint and about going back.
+# ----------------------------------------------------------------------------------------------
+# Scores of a run
 
-    Returns:
-        Its name, or None where it is never taken.
+
+def make_scores(
+    config: ConfigDict, source: ImageSource, mesh: Mesh, *, takes_transform: bool = False
+) -> tuple[Score, ...]:
+    """Returns the scores that a run takes; none is computed yet.
+
+    Args:
+        config: Of the run.
+        source: Its training set.
+        mesh: Devices that share the work.
+        takes_transform: Whether its generator can be told to move its images.
 
     Raises:
-        ValueError: There is no score of that name.
+        SettingsError: A score is asked for that these data or this machine cannot have: says why,
+            and what to set.
     """
-    name = config.metrics.best
-    if name not in MAKERS:
+    metrics = config.metrics
+    if not metrics.kimg:
+        return ()
+
+    def open_unseen() -> Images:
+        other = open_companion(config, metrics.memory_unseen)
+        # However its path is spelt.
+        if other.fingerprint == source.fingerprint:
+            raise ValueError(
+                f"{metrics.memory_unseen} is what is trained on: name images that are not."
+            )
+        return GreyLevels(other)
+
+    context = Context(
+        reals=GreyLevels(source),
+        fingerprint=source.fingerprint,
+        mirror=config.data.mirror,
+        open_unseen=open_unseen,
+        frozen=FrozenNetworks(mesh),
+        cache=StatisticsCache(metrics.cache_dir),
+        network=config.G.name,
+        takes_transform=takes_transform,
+    )
+    try:
+        return make_metrics(parse_names(metrics.names), context)
+    except ValueError as error:
+        raise SettingsError(
+            f"metrics.names={metrics.names}: {error} Or leave scores out with metrics.kimg=0."
+        ) from error
+
+
+def best_score(config: ConfigDict) -> str | None:
+    """Returns the value that decides about the best checkpoint and about going back.
+
+    Returns:
+        The key of one that is the better the lower, `-` before the key of one that is the better
+        the higher; None where none is taken.
+
+    Raises:
+        ValueError: No score of that name is taken.
+    """
+    metrics = config.metrics
+    if not metrics.kimg:
+        return None
+    names = {name.text: name for name in parse_names(metrics.names)}
+    best = metrics.best or next(iter(names))
+    if best not in names:
         raise ValueError(
-            f"config.metrics.best={name!r} is no score; there are {sorted(MAKERS)}. It names the "
-            "one that decides which checkpoint is the best."
+            f"metrics.best={best}: it is none of metrics.names={metrics.names}, of which it names "
+            "the one that decides which checkpoint is the best."
         )
-    return name if _is_on(config, name) else None
-
-
-def _settings(config: ConfigDict, name: str) -> dict[str, Any]:
-    """Returns what the config says of a score, by the rest of each name."""
-    prefix = f"{name}_"
-    return {
-        key.removeprefix(prefix): value
-        for key, value in config.metrics.items()
-        if key.startswith(prefix)
-    }
-
-
-def _is_on(config: ConfigDict, name: str) -> bool:
-    """Tells whether a run ever takes a score."""
-    return config.metrics[f"{name}_kimg"] > 0
+    return ("-" if names[best].is_higher_better else "") + names[best].main
 
 
 def take_scores(
@@ -200,110 +293,27 @@ def take_scores(
     nimg: int,
     *,
     key: jax.Array,
-    is_due: Callable[[float], bool],
     announce: Callable[[str, int], None],
 ) -> dict[str, float]:
-    """Evaluates the scores that are due, and prints a line about each.
+    """Evaluates scores, and prints a line about each.
 
     Args:
         scores: From `make_scores`.
         draw: Fakes of the state as it is now.
         nimg: Images shown so far.
-        key: The run's key for scores, as for `make_draw`.
-        is_due: Whether something that is done every so many kimg is done now.
-        announce: Called as `announce("scoring swd", nimg)` before each, which may take minutes.
+        key: The run's key for scores, as for `fakes_of`.
+        announce: Called as `announce("scoring swd16k", nimg)` before each, which may take minutes.
 
     Returns:
-        All values by name, on every process those of the first; empty if nothing is due.
+        All values by name, on every process those of the first.
     """
     values: dict[str, float] = {}
+    # One key for what the metrics draw themselves, the other is that of the fakes.
+    key_score, _ = jax.random.split(key)
     for score in scores:
-        if is_due(score.kimg):
-            announce(f"scoring {score.name}", nimg)
-            # One key for what the metrics draw themselves, the other is that of the fakes.
-            key_score, _ = jax.random.split(key)
-            # What is decided by a score must not differ in a last bit between processes.
-            found = as_first_process(score.evaluate(draw, key_score))
-            print(f"{nimg / 1000:.1f} kimg: {score.describe(found)}")
-            values |= found
+        announce(f"scoring {', '.join(name.text for name in score.names)}", nimg)
+        # What is decided by a score must not differ in a last bit between processes.
+        found = as_first_process(score.metric.evaluate(draw, key_score))
+        print(f"{nimg / 1000:.1f} kimg: {score.metric.describe(found)}")
+        values |= found
     return values
-
-
-# ----------------------------------------------------------------------------------------------
-# Fakes
-
-
-def make_draw(
-    source: ImageSource, networks: Networks, mesh: Mesh, key: jax.Array
-) -> Callable[[TrainState, Level], Draw]:
-    """Returns what draws fakes of `G_ema`, with random noise and the labels of random reals.
-
-    It is compiled on first use.
-
-    Args:
-        source: The training set, for its labels.
-        networks: Of the run.
-        mesh: Devices, which share the work.
-        key: The run's key for scores. The same one gives the same latents, labels and noise on any
-            number of devices.
-
-    Returns:
-        `draw_from(state, level)`, whose result is a `Draw`.
-    """
-    _, key_fakes = jax.random.split(key)
-    inputs = jax.jit(functools.partial(_draw_inputs, networks.z_dim, len(source)))
-    sample = make_sampler(networks.G, mesh, out_sharding=batch_sharding(mesh))
-    # Images of a call: all those of one key or of several, and as many on each device.
-    size = math.lcm(_IMAGES_PER_KEY, num_batch_devices(mesh))
-
-    def draw(state: TrainState, level: Level, num_images: int) -> Iterator[jax.Array]:
-        fade = level.fade(state.nimg)
-        for part in chunks(num_images, size):
-            # Every call is a whole one, so that one program serves all; the last may give images
-            # that are not wanted.
-            numbers = np.arange(part.start, part.start + size, _IMAGES_PER_KEY) // _IMAGES_PER_KEY
-            z, index, keys = inputs(key_fakes, numbers)  # [n, z_dim], [n], [n / 32]
-            c = source.labels.rows(np.asarray(index))
-            img = sample(state.G_ema, state.stats, z, c, keys, fade, resolution=level.resolution)
-            yield _to_grey_levels(img)
-
-    def draw_from(state: TrainState, level: Level) -> Draw:
-        return functools.partial(draw, state, level)
-
-    return draw_from
-
-
-@jax.jit
-def _to_grey_levels(img: Float[Array, "n h w c"]) -> UInt8[Array, "n h w c"]:
-    """Truncates as metrics of the papers do, on the devices where the images are."""
-    # 127.5 x + 128 = 127.5 (x + 1) + 1/2: what is cut off leaves the nearest grey level.
-    return jnp.clip(img * 127.5 + 128, 0, 255).astype(jnp.uint8)
-
-
-def _draw_inputs(
-    z_dim: int, num_labels: int, key: jax.Array, numbers: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Draws latents, indices of labels and keys of the noise from the numbers of their keys."""
-
-    def draw(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        key_z, key_c, key_noise = jax.random.split(jax.random.fold_in(key, number), 3)
-        z = jax.random.normal(key_z, (_IMAGES_PER_KEY, z_dim))
-        index = jax.random.randint(key_c, (_IMAGES_PER_KEY,), 0, num_labels)
-        return z, index, key_noise
-
-    z, index, keys = jax.vmap(draw)(numbers)  # [k, n, z_dim], [k, n], [k]
-    return jnp.concatenate(z), jnp.concatenate(index), keys
-
-
-class GreyLevels:
-    """The images of a source as metrics read them: uint8, whatever is stored."""
-
-    def __init__(self, source: ImageSource):
-        """Wraps a source; its labels are left out."""
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int | np.integer) -> np.ndarray:
-        return to_uint8(self._source[int(index)])

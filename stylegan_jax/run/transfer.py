@@ -31,6 +31,7 @@ _SOURCES = {"G": ("G", "G_ema"), "D": ("D",), "G_ema": ("G_ema", "G")}
 _MEANINGS = (
     "z_dim",
     "w_dim",
+    "input",
     "use_noise",
     "mapping_layers",
     "architecture",
@@ -40,10 +41,20 @@ _MEANINGS = (
     "resample_filter",
     "blur_filter",
     "conv_clamp",
+    "num_layers",
+    "num_critical",
+    "first_cutoff",
+    "first_stopband",
+    "last_stopband_rel",
+    "filter_size",
+    "lrelu_upsampling",
+    "conv_kernel",
+    "use_radial_filters",
+    "output_scale",
 )
 
 
-class Origin:
+class StartingNetworks:
     """The networks that a new run begins with."""
 
     def __init__(self, config: ConfigDict, shape: ImageShape):
@@ -135,17 +146,23 @@ class Origin:
         average = self._found["G_ema"]
         mean = average.buffers.get("w_avg") if average else None
         keeps_mean = mean is not None and mean.shape == state.stats["w_avg"].shape
+        # So do the averages in G with its layers.
+        moving = average.buffers.get("moving", {}) if average else {}
+        moved, _ = match_params(moving, state.stats["G"], grids=self._grids)
 
         @functools.partial(jax.jit, donate_argnums=0, out_shardings=shardings(state))
-        def replace(state: TrainState, found: Mapping[str, Any], mean: Any) -> TrainState:
+        def replace(
+            state: TrainState, found: Mapping[str, Any], mean: Any, moving: Mapping[str, Any]
+        ) -> TrainState:
             fitted = {
                 copy: fit_params(matches[copy], found[copy], getattr(state, copy))
                 for copy in _SOURCES
             }
-            stats = state.stats | {"w_avg": mean} if keeps_mean else state.stats
+            stats = state.stats | {"G": fit_params(moved, moving, state.stats["G"])}
+            stats |= {"w_avg": mean} if keeps_mean else {}
             return dataclasses.replace(state, stats=stats, **fitted)
 
-        everywhere = jax.tree.map(functools.partial(put_everywhere, mesh), (found, mean))
+        everywhere = jax.tree.map(functools.partial(put_everywhere, mesh), (found, mean, moving))
         return replace(state, *everywhere)
 
     def describe(self) -> str:

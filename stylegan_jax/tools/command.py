@@ -1,5 +1,6 @@
 """What the commands share: text on any terminal, errors in a line, outputs looked at first."""
 
+import math
 import os
 import signal
 import sys
@@ -98,6 +99,23 @@ def check_output(text: str, suffix: str | None, flag: str = "out") -> epath.Path
     return path
 
 
+def parse_numbers(text: str, name: str) -> list[float]:
+    """Reads `"1,0.7,-0.5"`; `name` is what errors call it.
+
+    Raises:
+        ValueError: Something else than numbers with commas between.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+        if all(map(math.isfinite, numbers)):
+            return numbers
+        raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"{name}={text!r}: give numbers with commas between, as 1,0.7,-0.5."
+        ) from None
+
+
 def define_class_flag() -> None:
     """Declares `--class` with the names that it has in other repositories."""
     text = "Class of every image, a number or a name, for labelled networks."
@@ -106,8 +124,38 @@ def define_class_flag() -> None:
         flags.DEFINE_alias(name, "class")
 
 
-def define_checkpoint_flags() -> None:
+def define_ws_flag() -> None:
+    """Declares `--ws`, files of styles in place of seeds."""
+    text = "An .npz of styles, as tools.project writes it, in place of seeds; may be repeated."
+    flags.DEFINE_multi_string("ws", None, text)
+
+
+def check_ws_flag() -> None:
+    """Refuses `--ws` beside what seeds alone have.
+
+    Raises:
+        UsageError: Names it.
+    """
+    FLAGS = flags.FLAGS
+    beside = [name for name in ("seeds", "shuffle_seed", "class") if name in FLAGS]
+    if given := [name for name in beside if FLAGS.ws and FLAGS[name].present]:
+        raise app.UsageError(f"--ws is given in place of --{' and --'.join(given)}: leave it out.")
+
+
+def define_checkpoint_flags(*, required: bool = True) -> None:
     """Declares `--checkpoint` and `--step`, as `inference.load` takes them."""
     text = "Workdir, checkpoints folder, one step, export or official pickle; gs:// too."
-    flags.DEFINE_string("checkpoint", None, text, required=True)
+    flags.DEFINE_string("checkpoint", None, text, required=required)
     flags.DEFINE_string("step", "latest", "Of a run: image count, 'latest' or 'best'.")
+    text = "Of feature maps; default: as the network was trained."
+    flags.DEFINE_enum("compute_dtype", None, ["float32", "bfloat16"], text)
+
+
+def checkpoint_options() -> dict[str, Any]:
+    """Returns what the flags of `define_checkpoint_flags` say, as arguments of `load`."""
+    FLAGS = flags.FLAGS
+    return {
+        "path": FLAGS.checkpoint,
+        "step": FLAGS.step,
+        "compute_dtype": FLAGS.compute_dtype,
+    }

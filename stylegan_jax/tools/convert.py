@@ -4,8 +4,8 @@
 
 SRC is a workdir, a step of it, an export, or a file of another project: an official pickle, `.pt`,
 `.pth` or `.safetensors`. DST is a `.safetensors`: with `--to=export`, the default, an export of
-this package; with `--to=official` the names and layouts of the original in PyTorch. Without DST
-nothing is written.
+this package; with `--to=official` the names and layouts of the original in PyTorch. Pickles are
+never written. Without DST nothing is written.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,14 @@ from flax import traverse_util
 
 from stylegan_jax.convert.export import write_export, write_official
 from stylegan_jax.convert.networks import NETWORKS, LoadedCheckpoint, LoadedNetwork
-from stylegan_jax.convert.stylegan2 import foreign_notes, to_official
+from stylegan_jax.convert.official import foreign_notes, to_official
 from stylegan_jax.run.networks import load_networks
 from stylegan_jax.sizes import describe_pixels
 from stylegan_jax.tools import command
 
 _SUFFIX = ".safetensors"
+# Read, and not written: whoever opens one runs what is in it.
+_PICKLED = (".pkl", ".pt", ".pth")
 _WRITERS: dict[str, Callable[[epath.Path, LoadedCheckpoint], None]] = {
     "export": write_export,
     "official": write_official,
@@ -91,9 +93,17 @@ def check_target(text: str, *, overwrite: bool) -> epath.Path:
     """Looks whether the file can be written, before anything is read.
 
     Raises:
-        ValueError: Another suffix, or there is such a file already.
+        ValueError: Another suffix, which for pickles says what to write instead, or there is such
+            a file already.
         OSError: It must not be written there.
     """
+    if text.lower().endswith(_PICKLED):
+        stem = text.rpartition(".")[0]
+        raise ValueError(
+            f"{text}: pickles are read, and never written: opening one runs what is in it. Give "
+            f"{stem}{_SUFFIX} and --to=official: the tensors under the original's names, which "
+            "PyTorch loads: net.load_state_dict(safetensors.torch.load_file(DST))."
+        )
     path = command.check_output(text, _SUFFIX, "DST")
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists: give another name, or --overwrite to replace it.")

@@ -14,12 +14,22 @@ from PIL import Image
 
 from stylegan_jax.files import as_path
 from stylegan_jax.run.images import make_grid, show_channels
+from stylegan_jax.run.ownership import wait_for_owner
 from stylegan_jax.run.preemption import EXIT_STOPPED
 from stylegan_jax.tools.figures.picture import Figure, enlarge, render
 
 # Smaller images are enlarged, larger pictures shrunk: a notebook keeps them all in its file.
 _MIN_IMAGE_PX = 128
 _MAX_PICTURE_PX = 2048
+# A kernel that is killed or restarted takes no leave of its processes: Linux is asked for a SIGTERM
+# in its place (prctl 1, PR_SET_PDEATHSIG), which stays asked for when the program is replaced.
+_BOUND = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+# Longest time that a run saves after it was told to stop.
+_LEAVE_SEC = 60.0
 
 
 def show_grid(images: np.ndarray, cols: int) -> Image.Image:
@@ -76,13 +86,21 @@ def time_cells(shell: Any) -> None:
     _TIMER.attach(shell)
 
 
+def ends_with_this_process(command: list[str]) -> list[str]:
+    """Changes a command of Python so that it gets a SIGTERM when this process ends, on Linux."""
+    if sys.platform != "linux":
+        return command
+    return [sys.executable, "-c", _BOUND, *command[1:]]
+
+
 def run_training(
     recipe: str, workdir: epath.PathLike, *settings: str, cpu_only: bool = False
 ) -> None:
     """Trains in a process of its own, and shows its lines and its newest samples below the cell.
 
-    A cell that is interrupted stops the run, which saves; the same call continues it. The process
-    takes the accelerator, which it can only where the notebook does not hold it.
+    A cell that is interrupted, and a kernel that dies or is restarted, stop the run, which saves;
+    the same call continues it. The process takes the accelerator, which it can only where the
+    notebook does not hold it.
 
     Args:
         recipe: What `--config` takes, as `quickstart:fast`.
@@ -96,9 +114,11 @@ def run_training(
     command = [sys.executable, "-m", "stylegan_jax.main", f"--config={recipe}"]
     command += [f"--workdir={os.fspath(workdir)}", *settings]
     env = os.environ | {"PYTHONUNBUFFERED": "1"} | ({"JAX_PLATFORMS": "cpu"} if cpu_only else {})
+    # The run of a kernel that is gone may still be saving.
+    wait_for_owner(workdir, _LEAVE_SEC)
     # In a session of its own: the interruption of a cell reaches it once, from here.
     with subprocess.Popen(
-        command,
+        ends_with_this_process(command),
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

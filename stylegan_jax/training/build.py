@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,16 +10,20 @@ import jax
 from flax import nnx
 from ml_collections import ConfigDict
 
-from stylegan_jax.models import DISCRIMINATORS, GENERATORS, NetworkT, make_model
+from stylegan_jax.augment import ada, ada_draws, diffaugment
+from stylegan_jax.augment.ada_control import Controller
+from stylegan_jax.augment.ada_pipe import PIPES
+from stylegan_jax.augment.diffaugment import POLICIES
+from stylegan_jax.models import DISCRIMINATORS, GENERATORS, IN_FLOAT32, NetworkT, make_model
 from stylegan_jax.models.blocks import BaseGenerator, Network, make_noise
-from stylegan_jax.ops.formulation import Formulation
-from stylegan_jax.sizes import RESOLUTIONS, ImageShape
+from stylegan_jax.ops.formulation import Formulation, platform_formulation
+from stylegan_jax.sizes import RESOLUTIONS, ImageShape, Size
 from stylegan_jax.training.objectives import init_stats
 from stylegan_jax.training.optimizer import Optimizer, make_optimizer
 from stylegan_jax.training.schedules import Level, find_span, make_levels, make_spans
 from stylegan_jax.training.settings import SettingsError, check_settings, img_resolution
-from stylegan_jax.training.setup import Hyperparameters, Networks, Setup
-from stylegan_jax.training.state import TrainState, init_state
+from stylegan_jax.training.setup import Augmentation, Hyperparameters, Networks, Setup
+from stylegan_jax.training.state import Params, TrainState, init_state
 
 # Arguments of a network that are no settings of a recipe.
 _NOT_SETTINGS = {"self", "rngs", "formulation"}
@@ -31,6 +36,12 @@ def make_generator(
 ) -> tuple[nnx.GraphDef[BaseGenerator], Callable[[jax.Array], dict[str, Any]]]:
     """Structure and initialiser of the config's generator; see `make_model`."""
     return _make_model(GENERATORS, config.G, "G", shape, formulation)
+
+
+def make_float32_generator(config: ConfigDict, shape: ImageShape) -> nnx.GraphDef[BaseGenerator]:
+    """Structure of the config's generator that computes in float32 alone, as some scores want."""
+    settings = ConfigDict(config.G.to_dict() | IN_FLOAT32)
+    return _make_model(GENERATORS, settings, "G", shape, None)[0]
 
 
 def make_setup(
@@ -63,11 +74,15 @@ def make_setup(
         z_dim=generator.z_dim,
         num_ws=generator.num_ws,
         noise_layers=generator.noise_layers,
+        takes_transform=generator.takes_transform,
         base_grid=shape.base_grid,
         packings=tuple(
             (res, discriminator.packing_at(res)) for res in generator.synthesis.resolutions
         ),
     )
+
+    augmentation = make_augmentation(config, formulation)
+    controller = None if augmentation is None else augmentation.controller
 
     def init(key: jax.Array) -> TrainState:
         key_G, key_D, key_noise = jax.random.split(key, 3)
@@ -76,13 +91,87 @@ def make_setup(
             w_dim=generator.w_dim,
             moving_G=generator.init_moving(),
             moving_D=discriminator.init_moving(),
+            controller=controller,
         )
         noise = make_noise(key_noise, 1, generator.noise_layers, shape.img_resolution)
         stats["noise_const"] = noise
         return init_state(init_G(key_G), init_D(key_D), networks.opt_G, networks.opt_D, stats)
 
     first = make_config_levels(config)[0]
-    return Setup(networks, make_hyperparameters(config), first), init
+    frozen = frozen_layers(jax.eval_shape(init_D, jax.random.key(0)), config.optimizer.freeze_d)
+    return Setup(networks, make_hyperparameters(config), first, augmentation, frozen), init
+
+
+def frozen_layers(D: Params, count: int) -> tuple[tuple[str, str], ...]:
+    """Lists the layers of D that Freeze-D keeps still, counted from the images on.
+
+    In each block `fromrgb`, where it has one, `conv0`, `conv1`, and `skip` of residual networks;
+    the block of the smallest feature maps, which decides, is never among them.
+
+    Args:
+        D: Parameters, or their shapes.
+        count: How many layers.
+
+    Raises:
+        SettingsError: There are not so many.
+
+    Source: Mo et al. 2020 (Freeze the Discriminator), section 3; counted as StyleGAN2-ADA does.
+    """
+    blocks = sorted((name for name in D if re.fullmatch(r"b\d+", name)), key=lambda b: -int(b[1:]))
+    order = ("fromrgb", "conv0", "conv1", "skip")
+    layers = [(block, layer) for block in blocks[:-1] for layer in order if layer in D[block]]
+    if count > len(layers):
+        raise SettingsError(
+            f"optimizer.freeze_d={count}: this discriminator has {len(layers)} layers before its "
+            "last block; give at most so many."
+        )
+    return tuple(layers[:count])
+
+
+def make_augmentation(
+    config: ConfigDict, formulation: Formulation | None = None
+) -> Augmentation | None:
+    """What happens to the images that D sees; None where nothing does.
+
+    Args:
+        config: The run's config.
+        formulation: How images are moved; None: as suits the platform of this process.
+    """
+    augment = config.augment
+    if augment.mode == "none":
+        return None
+    settings = augment.to_dict()
+    # Networks that begin with weights of another run need less time (the paper's appendix).
+    if settings["kimg"] is None:
+        settings["kimg"] = 100.0 if config.get("init_from") else 500.0
+    settings["total_kimg"] = config.schedule.total_kimg
+    fields = {field.name for field in dataclasses.fields(Controller)}
+    controller = Controller(**{name: value for name, value in settings.items() if name in fields})
+    if augment.pipe in POLICIES:
+        return _light_augmentation(POLICIES[augment.pipe])
+    pipe = PIPES[augment.pipe]
+    resampling = (formulation or platform_formulation()).resampling
+
+    def draw(key: jax.Array, n: int, size: Size, channels: int) -> Any:
+        return ada_draws.draw(key, n, pipe, size, channels)
+
+    def apply(img: jax.Array, draws: Any, stats: dict[str, Any]) -> jax.Array:
+        return ada.augment(img, draws, stats["augment"]["p"], pipe, resampling=resampling)
+
+    return Augmentation(draw, apply, controller)
+
+
+def _light_augmentation(policy: diffaugment.Policy) -> Augmentation:
+    """DiffAugment, which has no strength: all of it happens to every image."""
+
+    def draw(key: jax.Array, n: int, size: Size, channels: int) -> Any:
+        return diffaugment.draw(key, n, policy, size, channels)
+
+    def apply(img: jax.Array, draws: Any, stats: dict[str, Any]) -> jax.Array:
+        del stats
+        return diffaugment.augment(img, draws, policy)
+
+    return Augmentation(draw, apply)
 
 
 def _make_optimizer(config: ConfigDict, reg_interval: int | None) -> Optimizer:
@@ -99,8 +188,9 @@ def make_hyperparameters(config: ConfigDict) -> Hyperparameters:
     """Reads the numbers of the losses and averages."""
     settings = config.loss.to_dict() | config.schedule.to_dict()
     if config.get("init_from"):
-        # The ramp-up forgets the first weights, which here are not random.
+        # The ramp-up forgets the first weights, which here are not random; D knows what it sees.
         settings["ema_rampup"] = None
+        settings["blur_init_sigma"] = 0.0
     fields = {field.name for field in dataclasses.fields(Hyperparameters)}
     return Hyperparameters(**{name: value for name, value in settings.items() if name in fields})
 

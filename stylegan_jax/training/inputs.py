@@ -104,7 +104,7 @@ def draw_inputs(
     judges_fakes = phase.main or (phase.net == "D" and (hyper.r2_gamma or hyper.gp_weight))
     if judges_fakes:
         found["gen"] = _draw_latents(key_gen, n, batch, constants, setup)
-        found["draws_fake"] = _draw_augmentation(key_fake, n, setup)
+        found["draws_fake"] = _draw_augmentation(key_fake, batch, setup)
 
     # Path lengths are measured on fakes of their own, fewer than a batch.
     if phase.net == "G" and phase.reg:
@@ -116,7 +116,7 @@ def draw_inputs(
     # Reals, and the points between them and the fakes (WGAN-GP).
     if phase.net == "D":
         found["real"] = Reals(_read_images(batch["image"], fade, setup), batch["label"])
-        found["draws_real"] = _draw_augmentation(key_real, n, setup)
+        found["draws_real"] = _draw_augmentation(key_real, batch, setup)
         if phase.reg and hyper.gp_weight:
             found["mix"] = jax.random.uniform(key_mix, (n, 1, 1, 1))
     return split_over_data(mesh, Inputs(**found))
@@ -164,9 +164,12 @@ def _draw_cutoffs(key: Array, setup: Setup) -> Int[Array, " m"]:
     return jnp.where(is_mixed, cutoff, num_ws)
 
 
-def _draw_augmentation(key: Array, n: int, setup: Setup) -> Any:
-    """What is random in the augmentation of n images; None where there is none."""
-    return None if setup.augmentation is None else setup.augmentation.draw(key, n)
+def _draw_augmentation(key: Array, batch: Batch, setup: Setup) -> Any:
+    """What is random in the augmentation of as many images as the batch; None: there is none."""
+    if setup.augmentation is None:
+        return None
+    n = batch["image"].shape[0]
+    return setup.augmentation.draw(key, n, setup.size, _img_channels(batch, setup))
 
 
 def _read_images(

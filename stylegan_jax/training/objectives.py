@@ -4,6 +4,7 @@ Losses read like the papers; how they become a step on many devices is the busin
 Another paper is another file like this one: its losses, and `make_steps`, the list of its steps.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -16,6 +17,13 @@ from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from stylegan_jax.augment.ada_control import (
+    Controller,
+    adjust_strength,
+    init_strength,
+    observe_reals,
+)
+from stylegan_jax.augment.blur import blur
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.losses.regularizers import (
     gradient_penalty,
@@ -25,9 +33,10 @@ from stylegan_jax.losses.regularizers import (
 )
 from stylegan_jax.models.blocks import BaseGenerator, broadcast_ws
 from stylegan_jax.ops.packing import depth_to_space, space_to_depth
+from stylegan_jax.ops.partition import with_whole_images
 from stylegan_jax.training.inputs import Batch, Constants, Inputs, Latents, draw_inputs
 from stylegan_jax.training.setup import Hyperparameters, Net, Phase, Setup
-from stylegan_jax.training.state import Stats, TrainState
+from stylegan_jax.training.state import Params, Stats, TrainState
 from stylegan_jax.training.step import (
     COUNT,
     Report,
@@ -65,7 +74,7 @@ def generator_loss(
     hyper = setup.hyper
     G = nnx.merge(setup.networks.G, state.G)
     fade = setup.fade(state.nimg)
-    moves_w_avg = hyper.w_avg_update == "every_pass"
+    moves = hyper.w_avg_update == "every_pass"
     loss = jnp.float32(0)
     report: Report = {}
     stats = state.stats
@@ -74,8 +83,9 @@ def generator_loss(
         # Fakes: z -> w, mixed -> image -> what D says of it.
         gen = inputs.gen
         assert gen is not None
-        ws, stats = map_styles(G, gen, stats, setup, moves_w_avg=moves_w_avg)  # [n, num_ws, w_dim]
-        img, stats = draw_images(G, ws, gen.noise, stats, setup, fade=fade)  # [n, h, w, c], packed
+        ws, stats = map_styles(G, gen, stats, setup, moves=moves)  # [n, num_ws, w_dim]
+        draw = functools.partial(draw_images, G, setup=setup, fade=fade, moves=moves)
+        img, stats = draw(ws, gen.noise, stats)  # [n, h, w, c], packed
         judge = make_judge(state, setup)
         logits, stats = judge(img, gen.c, inputs.draws_fake, stats)  # [n, 1]
 
@@ -90,8 +100,10 @@ def generator_loss(
         # `interval` iterations and that much stronger.
         pl = inputs.pl
         assert pl is not None and inputs.directions is not None
-        ws, stats = map_styles(G, pl, stats, setup, moves_w_avg=moves_w_avg)
-        draw = functools.partial(draw_images, G, setup=setup, fade=fade, recompute=True)
+        ws, stats = map_styles(G, pl, stats, setup, moves=moves)
+        draw = functools.partial(
+            draw_images, G, setup=setup, fade=fade, moves=moves, recompute=True
+        )
         lengths, stats = path_lengths(
             functools.partial(draw, noise=pl.noise, stats=stats),
             ws,
@@ -133,6 +145,9 @@ def discriminator_loss(
     look = functools.partial(_look_at, judge, gamma=r1_gamma, lod=setup.level.lod)
     real_logits, stats, penalty = look(real.img, real.c, inputs.draws_real, stats)
     report |= _scores("real", real_logits)
+    if "augment" in stats:
+        # How sure D is of reals tells whether it overfits (Karras et al. 2020, ADA, section 3.2).
+        stats = stats | {"augment": observe_reals(stats["augment"], real_logits)}
     if penalty is not None:
         report["Loss/r1_penalty"] = penalty
         penalties["r1"] = penalty * (r1_gamma / 2)
@@ -141,8 +156,8 @@ def discriminator_loss(
         # Fakes: what G draws now. It stands still in this step: nothing flows back into it.
         gen = inputs.gen
         G = nnx.merge(setup.networks.G, state.G)
-        ws, stats = map_styles(G, gen, stats, setup, moves_w_avg=True)
-        img, stats = draw_images(G, ws, gen.noise, stats, setup, fade=fade)
+        ws, stats = map_styles(G, gen, stats, setup, moves=True)
+        img, stats = draw_images(G, ws, gen.noise, stats, setup, fade=fade, moves=True)
         img = lax.stop_gradient(img)
 
         # R2 is R1 at the fakes.
@@ -181,7 +196,7 @@ def discriminator_loss(
 
 
 def map_styles(
-    G: BaseGenerator, latents: Latents, stats: Stats, setup: Setup, *, moves_w_avg: bool
+    G: BaseGenerator, latents: Latents, stats: Stats, setup: Setup, *, moves: bool
 ) -> tuple[Float[Array, "n l w_dim"], Stats]:
     """Maps latents to the styles of all layers, mixes two of them, and moves the mean style.
 
@@ -190,7 +205,7 @@ def map_styles(
         latents: Of n fakes.
         stats: Moving values, `w_avg` [w_dim] among them.
         setup: For the number of styles and the mean's decay.
-        moves_w_avg: Whether this pass moves the mean.
+        moves: Whether this pass moves the mean.
 
     Returns:
         `(ws, stats)`: styles [n, num_ws, w_dim], and the values after.
@@ -205,7 +220,7 @@ def map_styles(
         c = jnp.broadcast_to(c, (*z.shape[:2], c.shape[2]))
     w = G.mapping(z, c)  # [n, 1 or 2, w_dim]
 
-    if moves_w_avg:
+    if moves:
         # Devices see their own images; the machine averages what has moved.
         mean = lax.stop_gradient(jnp.mean(w[:, 0], axis=0))
         w_avg = mean + (stats["w_avg"] - mean) * setup.hyper.w_avg_beta
@@ -230,9 +245,18 @@ def draw_images(
     setup: Setup,
     *,
     fade: Float[Array, ""] | None,
+    moves: bool,
     recompute: bool = False,
 ) -> tuple[Float[Array, "n h w cf"], Stats]:
-    """Draws images at the level's resolution, packed as D holds them; moves G's own values."""
+    """Draws images at the level's resolution, packed as D holds them.
+
+    `moves`: whether this pass moves the averages in G.
+    """
+    ema_beta = None
+    if moves:
+        # A half-life in images: each micro-batch moves them by its share of the batch.
+        half_life = setup.hyper.magnitude_ema_kimg * 1000
+        ema_beta = 0.5 ** (setup.level.batch_size / setup.hyper.num_micro_batches / half_life)
     img, moved = G.synthesis(
         ws,
         noise,
@@ -241,6 +265,7 @@ def draw_images(
         fade=fade,
         packing=setup.packing,
         recompute=recompute,
+        ema_beta=ema_beta,
     )
     return img, stats | {"G": moved}
 
@@ -249,23 +274,54 @@ def make_judge(state: TrainState, setup: Setup) -> Judge:
     """The one place where images come before D, in the losses of both networks.
 
     Returns:
-        `judge(img, c, draws, stats) -> (logits, stats)`: augments images by `draws`, scores them,
-        and moves D's own values.
+        `judge(img, c, draws, stats) -> (logits, stats)`: blurs images, augments them by `draws`,
+        scores them, and moves D's own values.
     """
-    D = nnx.merge(setup.networks.D, state.D)
+    D = nnx.merge(setup.networks.D, _freeze(state.D, setup.frozen_D))
     fade = setup.fade(state.nimg)
+    blurs = setup.hyper.blur_init_sigma > 0
 
     def judge(
         img: Float[Array, "n h w cf"], c: Float[Array, "n c"], draws: Any, stats: Stats
     ) -> tuple[Float[Array, "n 1"], Stats]:
-        if setup.augmentation is not None:
+        if blurs or setup.augmentation is not None:
             img = depth_to_space(img, setup.packing)
-            img = setup.augmentation.apply(img, draws, stats)
+            if blurs:
+                img = _blur(img, state.nimg, setup.hyper)
+            if setup.augmentation is not None:
+                apply = setup.augmentation.apply
+                img = with_whole_images(
+                    lambda each, stats: apply(each[0], each[1], stats), (img, draws), stats
+                )
             img = space_to_depth(img, setup.packing)
         logits, moved = D(img, c, stats["D"], fade=fade, packing=setup.packing)
         return logits, stats | {"D": moved}
 
     return judge
+
+
+def _blur(img: Array, nimg: Array, hyper: Hyperparameters) -> Array:
+    """At first D sees no fine detail, which it would learn too soon (StyleGAN3, appendix F)."""
+    total = hyper.blur_fade_kimg * 1000
+    sigma = jnp.maximum((total - nimg) / jnp.float32(total), 0.0) * hyper.blur_init_sigma
+    radius = math.floor(3 * hyper.blur_init_sigma)
+    # Nothing is computed any more once the filter reaches no neighbour.
+    blurred = functools.partial(blur, max_radius=radius)
+    return lax.cond(3 * sigma >= 1, blurred, lambda img, _: img, img, sigma)
+
+
+def _freeze(params: Params, frozen: tuple[tuple[str, ...], ...]) -> Params:
+    """Lets no gradient reach some layers: they, and their moments, stand still (Mo et al. 2020)."""
+    for path in frozen:
+        params = _replace(params, path)
+    return params
+
+
+def _replace(params: Params, path: tuple[str, ...]) -> Params:
+    """Returns parameters of which those below a path are constants."""
+    name, *rest = path
+    below = _replace(params[name], tuple(rest)) if rest else lax.stop_gradient(params[name])
+    return params | {name: below}
 
 
 def _look_at(
@@ -285,14 +341,17 @@ def _scores(kind: str, logits: Array) -> Report:
     return {f"Loss/scores/{kind}": logits, f"Loss/signs/{kind}": jnp.sign(logits)}
 
 
-def init_stats(*, w_dim: int, moving_G: Stats, moving_D: Stats) -> Stats:
-    """Returns the first moving values of these losses and of the networks."""
-    return {
+def init_stats(
+    *, w_dim: int, moving_G: Stats, moving_D: Stats, controller: Controller | None = None
+) -> Stats:
+    """Returns the first moving values of these losses, of the networks and of the augmentation."""
+    stats = {
         "w_avg": jnp.zeros((w_dim,)),
         "pl_mean": jnp.zeros(()),
         "G": moving_G,
         "D": moving_D,
     }
+    return stats if controller is None else stats | {"augment": init_strength(controller)}
 
 
 def make_phases(hyper: Hyperparameters) -> tuple[Phase, ...]:
@@ -348,10 +407,29 @@ def make_steps(setup: Setup, mesh: Mesh | None = None) -> tuple[Step, ...]:
         return count_images(state, setup), {}
 
     averaged = Step("average_G", average, reads_batch=False)
-    counted = Step(COUNT, count, reads_batch=False)
+    ending = [Step(COUNT, count, reads_batch=False)]
+    augmentation = setup.augmentation
+    if augmentation is not None and augmentation.controller is not None:
+        adjust = functools.partial(_adjust, controller=augmentation.controller, setup=setup)
+        ending.insert(0, Step("adjust_p", adjust, reads_batch=False))
     if setup.hyper.net_order == "DG":
-        return (*steps["D"], averaged, *steps["G"], counted)
-    return (*steps["G"], *steps["D"], averaged, counted)
+        return (*steps["D"], averaged, *steps["G"], *ending)
+    return (*steps["G"], *steps["D"], averaged, *ending)
+
+
+def _adjust(
+    state: TrainState, *_: Any, controller: Controller, setup: Setup
+) -> tuple[TrainState, Report]:
+    """Moves the strength of the augmentation by what D said of reals."""
+    batch_size = setup.level.batch_size
+    before = state.stats["augment"]
+    strength = adjust_strength(
+        before, controller, batch_size=batch_size, nimg=state.nimg + batch_size
+    )
+    report: Report = {"Augment/p": strength["p"]}
+    if "sign_sum" in before:
+        report["Augment/r_t"] = before["sign_sum"] / jnp.maximum(before["sign_count"], 1)
+    return dataclasses.replace(state, stats=state.stats | {"augment": strength}), report
 
 
 def _run_phase(

@@ -12,6 +12,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from stylegan_jax.augment.ada_pipe import PIPES
+from stylegan_jax.augment.diffaugment import POLICIES
 from stylegan_jax.errors import UserError
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS
@@ -174,6 +176,7 @@ def _weight(text: str) -> Setting:
 _RUN = {
     "seed": _int("of everything random", 0, 2**32 - 1),
     "init_from": _str("workdir, export or file whose networks the run begins with; empty: none"),
+    "reasons": _str("why a recipe's rule chose its values, a line `KEY: WHY` each; printed"),
     "cpu_devices": _int("virtual devices where there is no accelerator; 0: one", 0, 256),
     "mesh.fsdp": _int("devices that share one copy of the state", 1, 2**16),
     "mesh.spatial": _int("devices that share the rows of an image", 1, 2**16),
@@ -195,12 +198,15 @@ _RUN = {
     "loss.pl_decay": _float("rate of the mean path length", 0, 1, above_low=True),
     "loss.pl_batch_shrink": _int("path lengths are measured on this fraction", 1, 2**20),
     "loss.style_mixing_prob": _float("probability that an iteration mixes two latents", 0, 1),
+    "loss.blur_init_sigma": _float("blur of D's images before the first; 0: none", 0, 1000, "px"),
+    "loss.blur_fade_kimg": _kimg("after which they are blurred no more"),
     "optimizer.G_lr": _float("learning rate of G", 0, 1e3),
     "optimizer.D_lr": _float("learning rate of D", 0, 1e3),
     "optimizer.beta1": _float("Adam's decay of the mean gradient", 0, 1, below_high=True),
     "optimizer.beta2": _float("Adam's decay of the mean square", 0, 1, below_high=True),
     "optimizer.eps": _float("added to its root", 0, 1, above_low=True),
     "optimizer.absent_grads": _str("parameters without a gradient", ("zero", "skip")),
+    "optimizer.freeze_d": _int("layers of D, from the images on, that stand still", 0, 100),
     "schedule.total_kimg": _float("length of the run", 0.001, _MOST_KIMG, "kimg"),
     "schedule.batch_size": _int("images of an iteration, over all devices", 1, 2**20, "images"),
     "schedule.num_micro_batches": _int("parts of a batch whose gradients are summed", 1, 2**20),
@@ -223,7 +229,8 @@ _RUN = {
         optional=True,
     ),
     "schedule.w_avg_beta": _float("decay of the mean style", 0, 1),
-    "schedule.w_avg_update": _str("when it moves", ("every_pass", "Dmain")),
+    "schedule.w_avg_update": _str("when it and the averages in G move", ("every_pass", "Dmain")),
+    "schedule.magnitude_ema_kimg": _kimg("half-life of the magnitudes of StyleGAN3's layers"),
     "growth.init_resolution": _int(
         "resolution of the first block that draws; none: whole from the start",
         4,
@@ -236,12 +243,27 @@ _RUN = {
     "growth.transition_kimg": _float("images of a fade", 0, _MOST_KIMG, "kimg"),
     "growth.batch_sizes.*": _int("batch at a resolution: b4, b8, ...", 1, 2**20, "images"),
     "growth.learning_rates.*": _float("learning rate at a resolution: b4, b8, ...", 0, 1e3),
-    "metrics.best": _str("score that decides which checkpoint is the best", ("swd", "memory")),
-    "metrics.swd_kimg": _kimg("interval of the sliced Wasserstein distance", never=True),
-    "metrics.swd_num_images": _int("samples that it compares", 2, 10**7, "images"),
-    "metrics.memory_kimg": _kimg("interval of the distance to training images", never=True),
-    "metrics.memory_num_images": _int("samples that it compares", 1, 10**7, "images"),
+    "augment.mode": _str("who decides how strong it is", ("none", "ada", "fixed", "schedule")),
+    "augment.pipe": _str("which transformations images go through", (*PIPES, *POLICIES)),
+    "augment.p": _float("strength: of mode fixed, and before the first image", 0, 100),
+    "augment.p_max": _float("largest strength of mode ada", 0, 100),
+    "augment.p_end": _float("strength at the end of mode schedule", 0, 100),
+    "augment.target": _float("mean sign of D's logits of reals that ada aims at", 0, 1),
+    "augment.interval": _int("iterations between two steps of ada", 1, 10**6),
+    "augment.kimg": _float(
+        "in which p can go from 0 to 1; none: 500, or 100 after init_from",
+        0,
+        _MOST_KIMG,
+        "kimg",
+        above_low=True,
+        optional=True,
+    ),
+    "metrics.names": _str("scores, with commas between: swd16k, fid50k_full (docs/metrics.md)"),
+    "metrics.kimg": _kimg("interval of the scores", never=True),
+    "metrics.best": _str("score that decides which checkpoint is the best; none: the first"),
+    "metrics.patience_kimg": _kimg("ends a run whose best score is so old", never=True),
     "metrics.memory_unseen": _str("data set of the same kind that is not trained on"),
+    "metrics.cache_dir": _str("folder where statistics of reals are kept"),
     "health.rollback": _bool("go back to the best checkpoint after a divergence"),
     "health.max_rollbacks": _int("how often", 0, 1000),
     "health.abort_sec": _float("end a process that hangs for so long; 0: never", 0, 1e7, "s"),
@@ -276,11 +298,25 @@ _GENERATOR = {
     "z_dim": _int("numbers of a latent", 1, _MOST_FEATURES),
     "w_dim": _int("numbers of a style", 1, _MOST_FEATURES),
     "architecture": _str("of StyleGAN2", _ARCHITECTURES),
+    "input": _str("what StyleGAN2 begins with: a constant or waves", ("const", "fourier")),
     "use_noise": _bool("noise inputs"),
     "const_input": _bool("a learned constant in place of the latent as input"),
     "use_pixel_norm": _bool("pixel norm"),
     "use_instance_norm": _bool("instance norm"),
     "use_styles": _bool("styles"),
+    "num_layers": _int("layers of StyleGAN3 before ToRGB", 1, 64),
+    "num_critical": _int("of these, the last, which are sampled critically", 0, 63),
+    "first_cutoff": _float(
+        "highest frequency of the first", 0, 1e4, "cycles/image", above_low=True
+    ),
+    "first_stopband": _float("from where on it lets nothing pass", 0.5, 1e4, "cycles/image"),
+    "last_stopband_rel": _float("the last one's, per its cutoff", 0, 100, above_low=True),
+    "margin_size": _int("feature maps beyond the image on each side", 0, 1024, "px"),
+    "conv_kernel": _int("side of the kernels of StyleGAN3: 3 (T), 1 (R)", 1, 15),
+    "filter_size": _int("taps per sample of StyleGAN3's filters", 1, 32),
+    "lrelu_upsampling": _int("zoom in which its nonlinearity works", 1, 8),
+    "use_radial_filters": _bool("filters that are alike in all directions (R)"),
+    "output_scale": _float("factor on its image", 0, 1e3, above_low=True),
     "act": _str("activation of the synthesis network", ACTIVATIONS),
 }
 _DISCRIMINATOR = {
@@ -340,6 +376,12 @@ def _is_too_small_for_D(config: ConfigDict) -> bool:
     return img_resolution(config) == 4 and config.D.name == "stylegan2" and plain
 
 
+def _scores(config: ConfigDict, family: str) -> bool:
+    """Tells whether a score of a family is taken."""
+    names = config.metrics.names.split(",")
+    return config.metrics.kimg > 0 and any(name.strip().startswith(family) for name in names)
+
+
 def _smallest_batch(config: ConfigDict) -> int:
     """Images of a micro-batch where it is smallest."""
     batches = [config.schedule.batch_size]
@@ -388,20 +430,39 @@ PAIRS = (
         "it has no styles to mix: give a probability of 0",
     ),
     Pair(
-        ("metrics.swd_kimg", "data.resolution"),
-        lambda c: c.metrics.swd_kimg > 0 and min(image_size(c)) < 16,
-        "the score needs 16 px on both sides: leave it out with metrics.swd_kimg=0",
+        ("augment.mode", "augment.pipe"),
+        lambda c: c.augment.mode in ("ada", "schedule") and c.augment.pipe in POLICIES,
+        "DiffAugment has no strength that could move: give augment.mode=fixed",
     ),
     Pair(
-        ("metrics.memory_kimg", "metrics.memory_unseen"),
-        lambda c: c.metrics.memory_kimg > 0 and not c.metrics.memory_unseen,
-        "name a data set of the same kind that is not trained on, or leave the score out with "
-        "metrics.memory_kimg=0",
+        ("augment.mode", "augment.p"),
+        lambda c: c.augment.mode == "fixed" and not c.augment.p and c.augment.pipe not in POLICIES,
+        "nothing would ever happen to an image: give a strength, such as augment.p=0.2",
     ),
     Pair(
-        ("metrics.memory_kimg", "metrics.memory_unseen", "data.dataset"),
-        lambda c: c.metrics.memory_kimg > 0 and c.metrics.memory_unseen == c.data.dataset,
+        ("augment.p", "augment.p_max"),
+        lambda c: c.augment.mode == "ada" and c.augment.p > c.augment.p_max,
+        "it begins above its limit: give a smaller p",
+    ),
+    Pair(
+        ("metrics.names", "metrics.kimg", "data.resolution"),
+        lambda c: _scores(c, "swd") and min(image_size(c)) < 16,
+        "swd needs 16 px on both sides: leave it out, or all scores with metrics.kimg=0",
+    ),
+    Pair(
+        ("metrics.names", "metrics.memory_unseen"),
+        lambda c: _scores(c, "memory") and not c.metrics.memory_unseen,
+        "name a data set of the same kind that is not trained on, or leave memory out",
+    ),
+    Pair(
+        ("metrics.names", "metrics.memory_unseen", "data.dataset"),
+        lambda c: _scores(c, "memory") and c.metrics.memory_unseen == c.data.dataset,
         "unseen images are compared with those that are trained on: name another data set",
+    ),
+    Pair(
+        ("metrics.patience_kimg", "metrics.kimg"),
+        lambda c: c.metrics.patience_kimg > 0 and not 0 < c.metrics.kimg <= c.metrics.patience_kimg,
+        "patience is counted from score to score: give at least metrics.kimg, which is not 0",
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from stylegan_jax.augment.ada_control import Controller
 from stylegan_jax.models.blocks import BaseGenerator, NoiseLayers
 from stylegan_jax.ops.packing import UNPACKED, Packing
 from stylegan_jax.sizes import SQUARE_BASE, Size, size_at
@@ -20,7 +21,8 @@ Net = Literal["G", "D"]
 class Networks:
     """The static half of a training run: network structures, their sizes, their optimisers.
 
-    `base_grid` is the size of the first block; `packings` are those of D's images by resolution;
+    `takes_transform`: G can be told to move its image. `base_grid` is the size of the first block;
+    `packings` are those of D's images by resolution;
     none is named: unpacked.
     """
 
@@ -31,6 +33,7 @@ class Networks:
     z_dim: int
     num_ws: int
     noise_layers: NoiseLayers
+    takes_transform: bool = False
     base_grid: Size = SQUARE_BASE
     packings: tuple[tuple[int, Packing], ...] = ()
 
@@ -57,8 +60,11 @@ class Hyperparameters:
         pl_batch_shrink: Path lengths are measured on this fraction of the batch.
         style_mixing_prob: Probability that an iteration mixes two latents.
         w_avg_beta: Decay of the mean style.
-        w_avg_update: `every_pass` moves it in each pass of the mapping (StyleGAN2-ADA), `Dmain`
-            in that phase alone (StyleGAN3).
+        w_avg_update: `every_pass` moves it, and the averages in G, in each pass (StyleGAN2-ADA),
+            `Dmain` in that phase alone (StyleGAN3).
+        magnitude_ema_kimg: Half-life of the magnitudes of feature maps (StyleGAN3).
+        blur_init_sigma: Of the blur of D's images before the first one, in pixels; 0: none.
+        blur_fade_kimg: Images after which nothing is blurred any more.
         ema_kimg: Half-life of `G_ema`.
         ema_rampup: See `ema_beta`.
         ema_decay: Share of the average kept per iteration, whatever the batch (ProGAN); None: as
@@ -84,6 +90,10 @@ class Hyperparameters:
     style_mixing_prob: float
     w_avg_beta: float
     w_avg_update: Literal["every_pass", "Dmain"]
+    magnitude_ema_kimg: float
+    # What D sees.
+    blur_init_sigma: float
+    blur_fade_kimg: float
     # The average of G.
     ema_kimg: float
     ema_rampup: float | None
@@ -97,13 +107,16 @@ class Augmentation(NamedTuple):
     """What happens to images on their way to D.
 
     Attributes:
-        draw: `(key, n) -> draws`: everything random in it, for n images, as arrays `[n, ...]`.
+        draw: `(key, n, size, channels) -> draws`: everything random in it, for n images of that
+            height and width, as arrays `[n, ...]`.
         apply: `(img [n, h, w, c], draws, stats) -> img`, differentiable; `stats` are the moving
             values of the state.
+        controller: Who decides how strong it is, in `stats["augment"]`; None: it has no strength.
     """
 
-    draw: Callable[[Array, int], Any]
+    draw: Callable[[Array, int, Size, int], Any]
     apply: Callable[[Array, Any, dict[str, Any]], Array]
+    controller: Controller | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +128,14 @@ class Setup:
         hyper: Numbers of the losses and averages.
         level: Resolution, batch and learning rates.
         augmentation: Of the images that D sees; None: it sees them as they are.
+        frozen_D: Paths of the layers of D that stand still, as `("b256", "conv0")`.
     """
 
     networks: Networks
     hyper: Hyperparameters
     level: Level
     augmentation: Augmentation | None = None
+    frozen_D: tuple[tuple[str, ...], ...] = ()
 
     @property
     def size(self) -> Size:

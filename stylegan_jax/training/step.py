@@ -144,8 +144,10 @@ def gradients(
     def on_device(state: TrainState, inputs: Any, constants: Constants):
         grads, stats, report = own(gather_state(state, specs), inputs, constants)
         # Every moving value is averaged here, whether its loss has thought of the devices or not:
-        # `out_specs` would take the unequal values of the devices for equal ones.
-        stats = lax.pmean(stats, BATCH_AXES)
+        # `out_specs` would take the unequal values of the devices for equal ones. What they moved
+        # is: a value that stood still keeps its bits, on however many devices.
+        moved = lax.pmean(jax.tree.map(jnp.subtract, stats, state.stats), BATCH_AXES)
+        stats = jax.tree.map(jnp.add, state.stats, moved)
         return mean_over_devices(grads, net_specs), stats, report
 
     return jax.shard_map(

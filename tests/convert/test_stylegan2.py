@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from stylegan_jax.convert.networks import make_loaded
+from stylegan_jax.convert.networks import LoadedNetwork, make_loaded
 from stylegan_jax.convert.readers.records import CheckpointFileError
 from stylegan_jax.convert.readers.trees import FlatNetwork
 from stylegan_jax.convert.stylegan2 import (
@@ -152,3 +152,9 @@ def test_long_filters_are_kept_along_one_axis():
     got = to_official(longer)
     np.testing.assert_allclose(got["b8.resample_filter"], np.divide(taps, 20), rtol=1e-7)
     assert got["b8.conv0.resample_filter"].shape == (4, 4)
+
+
+def test_fourier_features_have_no_names_there():
+    network = LoadedNetwork("stylegan2", {"input": "fourier"}, {}, {})
+    with pytest.raises(ValueError, match="begins with a learned constant.*write an export"):
+        to_official(network)

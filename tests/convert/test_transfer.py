@@ -56,6 +56,26 @@ def test_other_resolutions_shapes_channels_and_labels():
     assert left_out == ["mapping/embed/bias", "mapping/embed/weight"]
 
 
+def test_layers_of_stylegan3_go_by_their_number():
+    G = GENERATORS["stylegan3"]
+    few = SG2 | dict(num_layers=3, margin_size=4, channel_base=256)
+    small = shapes(G, **few)
+    # Another size and base: the same layers, of other sizes and channels.
+    other = shapes(G, **few | dict(img_resolution=32, channel_max=4))
+    found, left_out = kinds(small, other)
+    assert not left_out and set(found.values()) == {"in part"}
+    assert kinds(small, shapes(G, **few | dict(img_resolution=32))) == ({}, [])
+    grey, _ = kinds(small, shapes(G, **few | dict(img_channels=1)))
+    assert grey == {f"synthesis/L3_16_1/{leaf}": "colours" for leaf in ("bias", "weight")}
+    # Kernels of R have no part in those of T.
+    found, _ = kinds(small, shapes(G, **few, conv_kernel=1))
+    assert len(found) == 3 and set(found.values()) == {"new"}
+    matches, _ = match_params(small.init_moving(), other.init_moving(), grids=(SQUARE, SQUARE))
+    moving = jax.tree.map(lambda x: x * 3, small.init_moving())
+    fitted = fit_params(matches, moving, other.init_moving())
+    assert {float(x) for x in jax.tree.leaves(fitted)} == {3.0}
+
+
 def test_discriminators():
     D = DISCRIMINATORS["progressive"]
     small = shapes(D)

@@ -116,6 +116,23 @@ class Network:
         return self.state
 
 
+class ScriptClass:
+    """A class of TorchScript, which has nothing but a name."""
+
+    def __init__(self, module: str, name: str):
+        self.module = module
+        self.name = name
+
+
+class Script:
+    """An object of TorchScript: its class and attributes."""
+
+    def __init__(self, path: str, **attributes: Any):
+        module, _, name = f"__torch__.{path}".rpartition(".")
+        self.kind = ScriptClass(module, name)
+        self.state = attributes
+
+
 NAMES = {
     _rebuild_tensor_v2: ("torch._utils", "_rebuild_tensor_v2"),
     _rebuild_parameter: ("torch._utils", "_rebuild_parameter"),
@@ -155,6 +172,16 @@ class Writer(pickle._Pickler):
     dispatch = dict(pickle._Pickler.dispatch)
     dispatch[type(_rebuild_tensor_v2)] = save_global
     dispatch[type] = save_global
+
+    def _save_script(self, obj):
+        """Writes an object as TorchScript does: a class, no arguments, a dict of attributes."""
+        self.write(pickle.GLOBAL + f"{obj.kind.module}\n{obj.kind.name}\n".encode())
+        self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
+        self.save(obj.state)
+        self.write(pickle.BUILD)
+        self.memoize(obj)
+
+    dispatch[Script] = _save_script
 
     def persistent_id(self, obj):
         """Names storages by key in torch's own files."""
@@ -196,6 +223,12 @@ def write_tail(value: Any, key_of: Any) -> bytes:
 
 def write_zip(value: Any, *, compression: int = zipfile.ZIP_STORED, **extra: bytes) -> bytes:
     """Returns torch's zip; `extra` files are named by their last part."""
+    pickled, storages = split_tail(value)
+    return join_zip(pickled, storages, compression=compression, **extra)
+
+
+def split_tail(value: Any) -> tuple[bytes, list[bytes]]:
+    """Returns the pickle of a zip, and the bytes of its storages."""
     storages: list[Storage] = []
 
     def key_of(storage: Storage) -> str:
@@ -203,14 +236,57 @@ def write_zip(value: Any, *, compression: int = zipfile.ZIP_STORED, **extra: byt
             storages.append(storage)
         return str(storages.index(storage))
 
+    pickled = write_tail(value, key_of)
+    return pickled, [storage.elements.tobytes() for storage in storages]
+
+
+def join_zip(
+    pickled: bytes,
+    storages: list[bytes],
+    *,
+    compression: int = zipfile.ZIP_STORED,
+    **extra: bytes,
+) -> bytes:
+    """Returns torch's zip of its parts."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
-        archive.writestr("run/data.pkl", write_tail(value, key_of))
+        archive.writestr("run/data.pkl", pickled)
         for name, content in ({"byteorder": b"little", "version": b"3\n"} | extra).items():
             archive.writestr(f"run/{name}", content)
         for i, storage in enumerate(storages):
-            archive.writestr(f"run/data/{i}", storage.elements.tobytes())
+            archive.writestr(f"run/data/{i}", storage)
     return file.getvalue()
+
+
+def make_script(arrays: dict[str, np.ndarray], **attributes: Any) -> Script:
+    """Builds a module of TorchScript of tensors under dotted names.
+
+    Args:
+        arrays: Its tensors.
+        **attributes: Of every part of it.
+    """
+    root = Script("detectors.Net", **attributes)
+    for name, array in arrays.items():
+        *path, leaf = name.split(".")
+        node = root
+        for i, part in enumerate(path):
+            # Classes of equal names are told apart as torch does.
+            kind = f"torch.nn.modules.{part}.___torch_mangle_{i}.Part"
+            node = node.state.setdefault(part, Script(kind, **attributes))
+        node.state[leaf] = Tensor(array)
+    return root
+
+
+def write_script(root: Any, **extra: bytes) -> bytes:
+    """Returns an archive of TorchScript, whose code must not be run."""
+    return join_script(*split_tail(root), **extra)
+
+
+def join_script(pickled: bytes, storages: list[bytes], **extra: bytes) -> bytes:
+    """Returns an archive of TorchScript of its parts."""
+    code = b"raise SystemExit('the code of an archive was run')"
+    files = {"constants.pkl": b"\x80\x02).", "code/__torch__.py": code}
+    return join_zip(pickled, storages, **(files | extra))
 
 
 def make_module(arrays: dict[str, np.ndarray], *, frozen: str = "-", **attributes: Any) -> Module:

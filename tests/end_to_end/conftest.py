@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from stylegan_jax import train
+from stylegan_jax.run import opening
 from stylegan_jax.training import programs
 from tests.end_to_end.command import COMPILER_OPTIONS
 
@@ -23,7 +24,7 @@ def shared_programs():
     """Steps are traced and compiled once for all runs of a module whose settings are the same."""
     setups, compiled = {}, {}
 
-    def make_setup(config, shape, *, make=train.make_setup):
+    def make_setup(config, shape, *, make=opening.make_setup):
         sections = config.to_dict()
         sections["schedule"].pop("total_kimg")
         named = {name: sections[name] for name in ("G", "D", "loss", "optimizer", "schedule")}
@@ -41,7 +42,7 @@ def shared_programs():
         return compiled[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "make_setup", make_setup)
+        patch.setattr(opening, "make_setup", make_setup)
         patch.setattr(train, "compile_steps", compile_steps)
         yield
 

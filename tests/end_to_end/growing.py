@@ -18,5 +18,5 @@ def get_config(arg):
     config.growth.batch_sizes = ConfigDict({"b16": 8})
     config.D.mbstd_group_size = 2  # two images fall to each of four devices
     config.schedule.total_kimg = 0.16
-    config.metrics.swd_kimg = 0.0
+    config.metrics.kimg = 0.0
     return config.lock()

@@ -43,7 +43,7 @@ def train(gcs, data_dir, total_kimg):
         "--config=configs/quickstart.py:smoke,model=stylegan1",
         "--workdir=gs://bucket/run",
         f"--config.data.data_dir={data_dir}",
-        "--config.metrics.swd_kimg=0",
+        "--config.metrics.kimg=0",
         f"--config.schedule.total_kimg={total_kimg}",
     )
 

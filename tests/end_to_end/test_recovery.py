@@ -13,9 +13,13 @@ import pytest
 from stylegan_jax import train as module
 from stylegan_jax.configs import ffhq
 from stylegan_jax.metrics import SwdScore
+from stylegan_jax.metrics.feature_scores import FeatureScore
+from stylegan_jax.run import scores
 from stylegan_jax.run.meters import read_metrics
+from stylegan_jax.run.networks import load_networks
 from stylegan_jax.run.restore import restore_subtree
 from stylegan_jax.train import train
+from tests.run.frozen import TinyFrozen
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +30,7 @@ def smoke(data_dir, **changes):
     config.data.data_dir = str(data_dir)
     config.schedule.total_kimg, config.io.checkpoint_kimg = 0.192, 0.016
     config.io.keep_newest, config.io.sample_kimg = 100, 1.0
-    config.metrics.swd_kimg, config.loss.pl_weight = 0.0, 0.0
+    config.metrics.kimg, config.loss.pl_weight = 0.0, 0.0
     config.health.rollback = True
     for name, value in changes.items():
         section, key = name.split("__")
@@ -131,18 +135,56 @@ def test_bad_scores_lead_back_to_the_best_one(tmp_path, data_dir, monkeypatch):
     scores = iter([90.0, 50.0, 20.0, 60.0, 61.0, 30.0, 19.0])  # every 32 images from 0 on
 
     def evaluate(self, draw, key):
-        return {"swd": next(scores), "swd_floor": 1.0}
+        return {"swd64": next(scores), "swd64_floor": 1.0}
 
     monkeypatch.setattr(SwdScore, "evaluate", evaluate)
-    changes = dict(metrics__swd_kimg=0.032, io__checkpoint_kimg=0.032, io__keep_newest=2)
+    changes = dict(metrics__kimg=0.032, io__checkpoint_kimg=0.032, io__keep_newest=2)
     train(smoke(data_dir, schedule__total_kimg=0.128, **changes), str(tmp_path))
     assert steps(tmp_path) == ["128", "96", "96.diverged"]
     lines = read_metrics(tmp_path / "metrics.jsonl")
-    assert [line["swd"] for line in lines if "swd" in line] == [90, 50, 20, 30, 19]
+    assert [line["swd64"] for line in lines if "swd64" in line] == [90, 50, 20, 30, 19]
     alarms = [line["Health/alarms"] for line in lines if "Health/alarms" in line]
     assert alarms == [0] * 4
     log = (tmp_path / "log.txt").read_text()
-    assert "2 scores in a row are bad, swd is 61, and was 20 at its best" in log
+    assert "2 scores in a row are bad, swd64 is 61, and was 20 at its best" in log
+
+
+def test_a_run_whose_scores_stand_still_ends(tmp_path, data_dir, monkeypatch):
+    """With its reason; started again it stays as it is, unless it is given more patience."""
+    found = iter([50.0, 40.0, 41.0, 42.0, 43.0, 44.0])  # every 32 images from 0 on
+    monkeypatch.setattr(SwdScore, "evaluate", lambda *_: {"swd64": next(found), "swd64_floor": 1.0})
+
+    def run(patience):
+        changes = dict(metrics__kimg=0.032, metrics__patience_kimg=patience)
+        state = train(smoke(data_dir, io__checkpoint_kimg=0.032, **changes), str(tmp_path))
+        return int(state.nimg), (tmp_path / "log.txt").read_text()
+
+    reason = "ended: swd64 has not been better than 40, of 0.032 kimg, for metrics.patience_kimg="
+    nimg, log = run(0.064)
+    assert nimg == 96 and log.count(f"{reason}0.064") == 1
+    assert steps(tmp_path) == ["32", "64", "96"]
+    nimg, log = run(0.064)
+    assert nimg == 96 and log.count(f"{reason}0.064") == 2 and "stopped and saved" not in log
+    assert steps(tmp_path) == ["32", "64", "96"] and next(found) == 43
+    nimg, log = run(0.096)
+    assert nimg == 128 and log.count(f"{reason}0.096") == 1
+
+
+def test_the_best_is_the_highest_where_higher_is_better(tmp_path, data_dir, monkeypatch):
+    monkeypatch.setattr(scores, "FrozenNetworks", TinyFrozen)
+    found = iter([1.0, 2.0, 7.0, 3.0, 2.5])  # every 32 images from 0 on
+
+    def evaluate(self, draw, key):
+        return {"is16_mean": next(found), "is16_std": 0.1}
+
+    monkeypatch.setattr(FeatureScore, "evaluate", evaluate)
+    changes = dict(metrics__kimg=0.032, metrics__names="is16", io__checkpoint_kimg=0.032)
+    changes |= dict(io__keep_newest=1, schedule__total_kimg=0.128, health__rollback=False)
+    train(smoke(data_dir, **changes), str(tmp_path))
+    assert steps(tmp_path) == ["128", "64"]
+    assert load_networks(str(tmp_path), step="best", networks=["G_ema"]).nimg == 64
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["is16_mean"] for line in lines if "is16_mean" in line] == [1, 2, 7, 3, 2.5]
 
 
 def test_exactly_the_iterations_asked_for_are_traced(ill):

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_jax.configs import ffhq, lsun, quickstart
+from stylegan_jax.configs import ffhq, lsun, quickstart, stylegan2_ada, stylegan3
 from stylegan_jax.inference.generator import Generator
+from stylegan_jax.run.networks import load_networks
 from stylegan_jax.run.numerics import numeric_environment
 from stylegan_jax.run.ownership import LOCK_FILE
 from stylegan_jax.run.restore import restore_subtree
@@ -65,7 +66,7 @@ def test_a_run_writes_what_users_look_for(run):
         assert picture_size(workdir / name) == (64, 64)
     lines = read_lines(workdir)
     assert all("kimg" in line for line in lines)
-    assert {"swd", "swd_floor"} <= set(lines[0]) and lines[0]["kimg"] == 0
+    assert {"swd64", "swd64_floor"} <= set(lines[0]) and lines[0]["kimg"] == 0
     assert "Loss/r1_penalty" in lines[1] and "Timing/img_per_sec" in lines[1]
     kept = json.loads((workdir / "config.json").read_text())
     assert kept["schedule"]["batch_size"] == 16
@@ -84,11 +85,11 @@ def test_two_halves_equal_the_whole(run, tmp_path, data_dir):
     halves = train(smoke(data_dir, schedule__total_kimg=0.128), str(tmp_path))
     assert_same_bits(halves, whole)
     # What is measured at both ends of the first half agrees too; its own end is one line more.
-    ours = {(line["kimg"], "swd" in line): line for line in read_lines(tmp_path)}
+    ours = {(line["kimg"], "swd64" in line): line for line in read_lines(tmp_path)}
     for line in read_lines(workdir):
         for name, value in line.items():
             if not name.startswith(("Timing", "Memory")):
-                assert ours[line["kimg"], "swd" in line][name] == value, name
+                assert ours[line["kimg"], "swd64" in line][name] == value, name
 
 
 # A process that signals itself as it begins the iteration from 96 images, and as it saves.
@@ -157,14 +158,33 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(run, tmp_path, data_d
     [
         (quickstart, "shape=48x32,smoke"),
         (lsun, "smoke,category=car"),
+        (stylegan2_ada, "smoke"),
+        (stylegan3, "model=r,smoke"),
         (quickstart, "smoke,labels"),
     ],
 )
 def test_every_recipe_runs_shrunken(tmp_path, data_dir, recipe, arg):
-    state = train(smoke(data_dir, recipe, arg, schedule__total_kimg=0.032), str(tmp_path))
+    config = smoke(data_dir, recipe, arg, schedule__total_kimg=0.032)
+    if recipe is stylegan2_ada:
+        config.augment.pipe = "color"  # a tenth of the whole pipe's time to compile
+    if recipe is stylegan3:
+        # A layer takes as long to compile as a block, and so does a step.
+        config.G.num_layers, config.G.num_critical, config.loss.r1_gamma = 2, 1, 0.0
+        config.G.num_bf16_res = config.D.num_bf16_res = 0
+    state = train(config, str(tmp_path))
     assert int(state.nimg) == 32 and int(state.skipped["G"]) == 0
     for leaf in jax.tree.leaves((state.G_ema, state.D)):
         assert np.all(np.isfinite(leaf))
+    if recipe is stylegan2_ada:
+        # Strength is part of the state, and of what a checkpoint tells of its networks.
+        p = float(state.stats["augment"]["p"])
+        assert p == load_networks(tmp_path, networks=["G_ema"]).augment_p
+        assert any("Augment/r_t" in line for line in read_lines(tmp_path))
+    if recipe is stylegan3:
+        # Magnitudes are part of the network, wherever it is opened.
+        network = load_networks(tmp_path, networks=["G_ema"]).networks["G_ema"]
+        assert_same_bits(network.buffers["moving"], state.stats["G"])
+        assert_same_bits(network.params, state.G_ema)
     if "shape" in arg:
         # Four by four images, 16 px wide and 24 high.
         assert picture_size(tmp_path / "reals.png") == (64, 96)
@@ -198,7 +218,7 @@ def save_images(folder, sizes, mode="RGB"):
 @pytest.mark.slow
 def test_a_folder_of_images_trains(tmp_path):
     folder = save_images(tmp_path / "images", [(16, 16)] * 20, mode="L")
-    config = smoke(tmp_path, data__dataset=folder, metrics__swd_kimg=0.0, loss__pl_weight=0.0)
+    config = smoke(tmp_path, data__dataset=folder, metrics__kimg=0.0, loss__pl_weight=0.0)
     state = train(config, str(tmp_path / "run"))
     assert state.G["synthesis"]["b16"]["torgb"]["bias"].shape == (1,)
 
@@ -213,7 +233,7 @@ def test_a_folder_of_images_trains(tmp_path):
         (dict(data__dataset="no/such/folder"), "no/such/folder"),
         (dict(optimizer__absent_grads="half"), "absent_grads"),
         (dict(io__tick_kimg=0.0), "io.tick_kimg"),
-        (dict(data__resolution=8), "data.resolution=8: the score needs 16 px"),
+        (dict(data__resolution=8), "data.resolution=8: swd needs 16 px"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, data_dir, changes, message):

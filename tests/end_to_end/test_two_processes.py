@@ -17,7 +17,15 @@ import pytest
 from PIL import Image
 
 from stylegan_jax.run.restore import restore_subtree
+from stylegan_jax.tools.evaluate import subjects
+from stylegan_jax.training.sharding import make_mesh
+from tests.commands import run_module
 from tests.compiler import FAST_FLAGS
+from tests.data.foreign import drawings, write_folder
+from tests.inference.tiny import make_generator
+from tests.run.frozen import TinyFrozen
+
+__all__ = ["make_generator"]
 
 pytestmark = pytest.mark.slow
 
@@ -72,18 +80,21 @@ def free_port():
         return found.getsockname()[1]
 
 
-# float32, without path lengths and scores: three programs. Eight devices get two images each.
+# float32, without path lengths and scores: three programs. Eight devices get two images each. The
+# strength of the augmentation takes a step in the fourth of six iterations.
 FFHQ = (
     "configs/ffhq.py:smoke",
-    {"metrics.swd_kimg": 0, "loss.pl_weight": 0, "schedule.total_kimg": TOTAL_KIMG}
-    | {"G.num_bf16_res": 0, "D.num_bf16_res": 0, "D.mbstd_group_size": 2},
+    {"metrics.kimg": 0, "loss.pl_weight": 0, "schedule.total_kimg": TOTAL_KIMG}
+    | {"G.num_bf16_res": 0, "D.num_bf16_res": 0, "D.mbstd_group_size": 2}
+    | {"augment.mode": "ada", "augment.pipe": "color", "augment.p": 0.5, "augment.kimg": 0.2},
 )
 # Behind a constant, instance normalisation takes the difference of nearly equal numbers: its
 # gradients are mostly rounding, which Adam makes full steps of, on other devices others. So there
-# is none, and steps for gradients that are tiny all over the batch are small.
+# is none, and steps for gradients that are tiny all over the batch are small. With seed 0 an
+# activation lies within rounding of the kink of its leaky ReLU, and weights differ by up to 4e-4.
 GROWING = (
     "tests/end_to_end/growing.py:stylegan1_ffhq",
-    {"io.checkpoint_kimg": 0.016, "G.const_input": False, "optimizer.eps": 1e-4},
+    {"io.checkpoint_kimg": 0.016, "G.const_input": False, "optimizer.eps": 1e-4, "seed": 1},
 )
 
 
@@ -164,6 +175,9 @@ def assert_same_run(got, want, *, stopped_kimg, norm=np.max):
         assert losses == {name for name in y if name.startswith("Loss/")}
         for name in losses:
             np.testing.assert_allclose(x[name], y[name], rtol=1e-3, atol=1e-4, err_msg=name)
+        # Signs are counted, and devices are a power of two: to the bit.
+        for name in ("Augment/p", "Augment/r_t"):
+            assert x.get(name) == y.get(name), (name, x, y)
 
 
 def run_alone(tmp_path_factory, data_dir, **recipe):
@@ -211,6 +225,9 @@ def test_tasks_of_a_slurm_job_stop_together_and_one_process_goes_on(tmp_path, da
     assert rest.wait() == [0], rest.text()
     assert f"continuing at {stopped_at / 1000:.3f} kimg" in rest.text()
     assert_same_run(rest, alone, stopped_kimg=stopped_at / 1000)
+    # The signs that were seen before the stop are among those of the step after it.
+    strengths = [m["Augment/p"] for m in rest.metrics()]
+    assert stopped_at < 4 * 16 and strengths[:3] == [0.5] * 3 and 0.5 not in strengths[3:]
 
 
 def two_processes(workdir, data_dir, **settings):
@@ -236,3 +253,85 @@ def test_a_dead_process_ends_the_other_and_both_go_on_growing(tmp_path, tmp_path
         np.testing.assert_allclose(read_png(again, name), read_png(alone, name), atol=2)
     assert not both.written(1) and not again.written(1)
     assert {"metrics.jsonl", "growth.png", "log.txt"} <= again.written(0)
+
+
+# The evaluation with stand-ins for frozen networks, which need no weights.
+EVALUATE = """
+import runpy, sys
+import jax
+from stylegan_jax.tools.evaluate import subjects
+from tests.run.frozen import TinyFrozen
+jax.config.update("jax_num_cpu_devices", 2)
+subjects.FrozenNetworks = TinyFrozen
+runpy.run_module("stylegan_jax.tools.evaluate", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, make_generator):
+    """What is evaluated: a network of two classes, beside drawings of both."""
+    folder = tmp_path_factory.mktemp("scored")
+    images = drawings(20, 16)
+    write_folder(folder / "reals", images, [f"{'ab'[i % 2]}/{i}.png" for i in range(20)])
+    workdir, _ = make_generator(0.5, ("a", "b"))
+    reals = f"--data={folder}/reals"
+    metrics = "--metrics=fid10_full,kid10_full,swd10,ppl2_wend_10"
+    return f"--checkpoint={workdir}", reals, metrics, "--per_class"
+
+
+def evaluate_together(words, folder):
+    """Exit codes and what both processes printed, of an evaluation by two of them."""
+    joined = [f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"]
+    # Without what gives this process four devices.
+    env = os.environ | {"XLA_FLAGS": FAST_FLAGS}
+    processes = []
+    for number in range(2):
+        own = [f"--process_id={number}", f"--cache_dir={folder}/cache{number}"]
+        command = [sys.executable, "-c", EVALUATE, *words, *joined, *own]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, cwd=ROOT, env=env, **pipes))
+    try:
+        told = [process.communicate(timeout=200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [process.returncode for process in processes], told
+
+
+def evaluate_here(monkeypatch, capsys, words, devices, folder):
+    """Results of an evaluation by this process."""
+    mesh = make_mesh(jax.devices()[:devices])
+    with monkeypatch.context() as patch:
+        patch.setattr(subjects, "FrozenNetworks", TinyFrozen)
+        patch.setattr(subjects, "make_mesh", lambda: mesh)
+        words = [*words, f"--cache_dir={folder}/alone{devices}"]
+        run_module(patch, ["stylegan_jax.tools.evaluate", *words])
+    return results_of(capsys.readouterr().out)
+
+
+def results_of(text):
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def test_two_processes_evaluate_what_one_does(tmp_path, monkeypatch, capsys, scored):
+    """To the bit, path lengths apart; the first one speaks, each keeps statistics of the reals."""
+    out = tmp_path / "new" / "results.jsonl"
+    codes, told = evaluate_together([*scored, f"--out={out}"], tmp_path)
+    assert codes == [0, 0], told
+    both = results_of(told[0][0])
+    assert "process 1 of 2" in told[1][0] and not results_of(told[1][0])
+    one, four = (
+        evaluate_here(monkeypatch, capsys, [*scored, f"--out={tmp_path}/x.jsonl"], n, tmp_path)
+        for n in (1, 4)
+    )
+    for of_others in (one, four):
+        for got, want in zip(both, of_others, strict=True):
+            assert got["metric"] == want["metric"]
+            # Steps of 1e-4 in w make a last bit of the images a fourth digit, and how a CPU
+            # splits its products among threads depends on how many devices share these.
+            tolerance = 1e-3 if got["metric"].startswith("ppl") else 0
+            assert got["values"] == pytest.approx(want["values"], rel=tolerance, abs=0)
+    caches = [sorted(p.name for p in (tmp_path / f"cache{i}").iterdir()) for i in range(2)]
+    assert caches[0] == caches[1] and len(caches[0]) > 2
+    # Four metrics of all images, and of either class.
+    assert len(out.read_text().splitlines()) == len(both) == 3 * 4

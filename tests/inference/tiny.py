@@ -4,17 +4,27 @@ import functools
 
 import jax
 import pytest
+from flax import nnx
 
 from stylegan_jax.configs import ffhq
 from stylegan_jax.inference import Generator
+from stylegan_jax.models.fourier_input import FourierInput
 from stylegan_jax.run.checkpoint import CheckpointStore
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import make_setup
 
 
+def make_waves(shape):
+    """The parameters of Fourier features in place of a constant `[h, w, c]`."""
+    size, rate = shape[:2], float(min(shape[:2]))
+    sizes = dict(size=size, sampling_rate=rate, bandwidth=rate / 2)
+    waves = FourierInput(16, shape[2], **sizes, rngs=nnx.Rngs(0))
+    return nnx.to_pure_dict(nnx.state(waves, nnx.Param))
+
+
 @pytest.fixture(scope="session")
 def make_generator(tmp_path_factory):
-    """Loads a shrunken network: noise strength (None: no noise inputs), and names of classes."""
+    """Loads a shrunken network: noise strength (None: no noise inputs), names of classes, input."""
     config = ffhq.get_config("smoke").unlock()
     # Programs are compared with layers called one by one, which round bfloat16 more often.
     config.G.num_bf16_res = config.D.num_bf16_res = 0
@@ -24,7 +34,7 @@ def make_generator(tmp_path_factory):
         _, init = make_setup(config, ImageShape(16, 16, 3, c_dim))
         return jax.jit(init)(jax.random.key(0))
 
-    def make(noise_strength, class_names=()):
+    def make(noise_strength, class_names=(), input="const"):
         state = init_state(len(class_names))
         # As training moves it: away from zero.
         w_avg = 0.1 * jax.random.normal(jax.random.key(1), state.stats["w_avg"].shape)
@@ -38,11 +48,14 @@ def make_generator(tmp_path_factory):
             edited = {name: edit(branch) for name, branch in kept.items()}
             if "noise_strength" in tree and noise_strength is not None:
                 edited["noise_strength"] = jax.numpy.float32(noise_strength)
+            if "const" in tree and input == "fourier":
+                edited["input"] = make_waves(edited.pop("const").shape)
             return edited
 
         workdir = tmp_path_factory.mktemp("edited")
         use_noise = noise_strength is not None
-        made_with = config.to_dict() | {"G": config.G.to_dict() | {"use_noise": use_noise}}
+        changed = {"use_noise": use_noise, "input": input}
+        made_with = config.to_dict() | {"G": config.G.to_dict() | changed}
         with CheckpointStore(workdir) as store:
             stats = state.stats | {"w_avg": w_avg}
             saved = {"G_ema": edit(state.G_ema), "stats": stats}
@@ -56,6 +69,12 @@ def make_generator(tmp_path_factory):
 def noisy(make_generator):
     """A workdir and its generator, whose noise is as strong as its features."""
     return make_generator(0.5)
+
+
+@pytest.fixture(scope="session")
+def movable(make_generator):
+    """The same with Fourier features as input: its images can be moved."""
+    return make_generator(0.5, input="fourier")
 
 
 @pytest.fixture

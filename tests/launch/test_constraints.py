@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from tests.launch.conftest import ROOT
 
 LAUNCH = ROOT / "launch"
-EXTRAS = ("tpu", "cuda", "cuda13", "cpu", "gcs", "k8s")
+EXTRAS = ("tpu", "cuda", "cuda13", "cpu", "gcs", "k8s", "report")
 # The files that install something on a machine that trains.
 INSTALLERS = ["Dockerfile", "sky/gpu.yaml", "sky/tpu.yaml", "tpu_vm/pod.sh", "README.md"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from stylegan_jax.models import make_model, stylegan2
+from stylegan_jax.models import make_model, stylegan2, stylegan2_layers
 from stylegan_jax.models.blocks import NoiseLayer, make_noise
 from tests.models.small import SIZES, activations, build, count, paths, shapes
 
@@ -88,7 +88,7 @@ def test_every_layer_has_its_activation_and_what_is_linear_stays_so():
 )
 def test_an_activation_with_its_own_gain_before_that_of_the_block(rng, act, function):
     layers = [
-        stylegan2.SynthesisLayer(
+        stylegan2_layers.SynthesisLayer(
             3, 4, w_dim=2, size=(4, 4), act=name, conv_clamp=clamp, rngs=nnx.Rngs(0)
         )
         for name, clamp in (("linear", None), (act, 0.9))
@@ -121,3 +121,48 @@ def test_bad_settings():
     G = shapes(stylegan2.Generator, **SETTINGS)
     with pytest.raises(ValueError, match="5 styles given, 6 wanted"):
         G.synthesis(jnp.zeros((1, 5, 8)), None, {})
+
+
+def test_fourier_features_in_place_of_the_constant():
+    """Waves that are turned and shifted; all else is the same network."""
+    fourier = SETTINGS | dict(input="fourier", img_resolution=8)
+    graphdef, params = build(stylegan2.Generator, **fourier)
+    G = nnx.merge(graphdef, params)
+    const = shapes(stylegan2.Generator, **SETTINGS | dict(img_resolution=8))
+    assert G.takes_transform and not const.takes_transform
+    assert set(paths(const).split()) - set(paths(G).split()) == {"['synthesis']['b4']['const']"}
+    assert G.synthesis.b4.input.size == (4, 4) and G.synthesis.b4.input.bandwidth == 2
+
+    # Half a turn of the image is half a turn of the waves that it begins with.
+    @jax.jit
+    def draw(params, z, transform):
+        G = nnx.merge(graphdef, params)
+        features = G.synthesis.b4.input(G.mapping(z, jnp.eye(2)), transform)
+        return features, G(z, jnp.eye(2), None, {}, transform=transform)
+
+    z = jax.random.normal(jax.random.key(1), (2, 8))
+    still, img = draw(params, z, jnp.eye(3))
+    turned, turned_img = draw(params, z, jnp.diag(jnp.array([-1.0, -1.0, 1.0])))
+    assert still.shape == (2, 4, 4, 8) and np.abs(turned_img - img).mean() > 0.05
+    # The learned transform of a style comes after it: it has been shaken, and moves the waves.
+    plain = jax.tree.map(lambda x: x, params)
+    plain["synthesis"]["b4"]["input"]["affine"] = {
+        "weight": jnp.zeros((8, 4)),
+        "bias": jnp.array([1.0, 0, 0, 0]),
+    }
+    still, _ = draw(plain, z, jnp.eye(3))
+    turned, _ = draw(plain, z, jnp.diag(jnp.array([-1.0, -1.0, 1.0])))
+    np.testing.assert_allclose(turned, still[:, ::-1, ::-1], atol=1e-5)
+
+    # At the highest frequency that the pixels hold nothing is divided by zero.
+    grads = jax.jit(jax.grad(lambda params: jnp.sum(draw(params, z, jnp.eye(3))[1] ** 2)))(params)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
+    assert np.any(grads["synthesis"]["b4"]["input"]["affine"]["weight"] != 0)
+
+
+def test_what_cannot_be_moved():
+    G = shapes(stylegan2.Generator, **SETTINGS)
+    with pytest.raises(ValueError, match="constant cannot be moved: build it with input='fourier'"):
+        G.synthesis(jnp.zeros((1, 6, 8)), None, {}, transform=jnp.eye(3))
+    with pytest.raises(ValueError, match="input='waves': choose one of const, fourier"):
+        shapes(stylegan2.Generator, **SETTINGS, input="waves")

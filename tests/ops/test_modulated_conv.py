@@ -8,7 +8,11 @@ import pytest
 from scipy import signal
 
 from stylegan_jax.ops.conv import conv2d
-from stylegan_jax.ops.modulated_conv import demodulation, modulated_conv2d
+from stylegan_jax.ops.modulated_conv import (
+    demodulation,
+    modulated_conv2d,
+    modulated_conv2d_normalized,
+)
 
 
 def test_equals_a_loop_over_images(rng):
@@ -92,3 +96,62 @@ def test_styles_must_fit():
     unchecked = inspect.unwrap(modulated_conv2d)
     with pytest.raises(ValueError, match="Styles of shape"):
         unchecked(jnp.ones((2, 4, 4, 3)), jnp.ones((1, 1, 3, 3)), jnp.ones((2, 4)))
+
+
+def convolve_with_normalized_kernels(x, weight, styles, gain, demodulate=True):
+    """The definition with one kernel per image, in plain jax."""
+    if demodulate:
+        weight = weight / jnp.sqrt(jnp.mean(weight**2, axis=(0, 1, 2)))
+        styles = styles / jnp.sqrt(jnp.mean(styles**2))
+
+    def one(x, style, gain):
+        kernel = weight * style[:, None]
+        if demodulate:
+            kernel = kernel / jnp.sqrt(jnp.sum(kernel**2, axis=(0, 1, 2)) + 1e-8)
+        return conv2d(x[None], kernel * gain[:, None], padding=2)[0]
+
+    return jax.vmap(one)(x, styles, jnp.broadcast_to(gain, styles.shape))
+
+
+@pytest.mark.parametrize(("shape", "demodulate"), [((), True), ((3,), False), ((2, 3), True)])
+def test_normalized_equals_own_kernels(rng, shape, demodulate):
+    """Values, gradients and gradients of gradients, of the gain too."""
+    x, weight, styles, gain = (
+        jnp.asarray(rng.normal(size=s), jnp.float32)
+        for s in ((2, 4, 4, 3), (3, 3, 3, 5), (2, 3), shape)
+    )
+    numbers = (0, 1, 2, 3)
+
+    def derivatives(op):
+        def loss(*args):
+            return jnp.sum(jnp.sin(op(*args)))
+
+        def penalty(*args):
+            return sum(jnp.sum(g**2) for g in jax.grad(loss, numbers)(*args))
+
+        args = (x, weight, styles, gain)
+        both = jax.jit(
+            lambda *a: (op(*a), jax.grad(loss, numbers)(*a), jax.grad(penalty, numbers)(*a))
+        )
+        return both(*args)
+
+    got = derivatives(
+        lambda x, w, s, g: modulated_conv2d_normalized(
+            x, w, s, input_gain=g, demodulate=demodulate, padding=2
+        )
+    )
+    want = derivatives(functools.partial(convolve_with_normalized_kernels, demodulate=demodulate))
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+        # float32; the second derivative sums products of first ones.
+        np.testing.assert_allclose(a, b, atol=2e-4 * float(jnp.max(jnp.abs(b))))
+
+
+def test_normalized_bfloat16_and_errors():
+    args = (jnp.ones((2, 4, 4, 3), jnp.bfloat16), jnp.ones((1, 1, 3, 3)), jnp.ones((2, 3)))
+    y = modulated_conv2d_normalized(*args)
+    assert y.dtype == jnp.bfloat16
+    # Kernels of three ones become unit vectors: 3 / sqrt(3).
+    np.testing.assert_allclose(y.astype(jnp.float32), 3**0.5, rtol=0.01)
+    unchecked = inspect.unwrap(modulated_conv2d_normalized)
+    with pytest.raises(ValueError, match=r"input_gain of shape \(2,\)"):
+        unchecked(*args, input_gain=jnp.ones(2))

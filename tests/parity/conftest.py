@@ -9,8 +9,8 @@ import pytest
 from tests.parity.case import kind_of
 from tests.parity.test_golden import RUNNERS
 
-# Kinds with a program per phase.
-SLOW = ("loss_", "train_", "sg1_losses", "pggan_losses")
+# Kinds with a program per phase, or a large network.
+SLOW = ("loss_", "train_", "sg1_losses", "pggan_losses", "feat_vgg16")
 
 
 def pytest_generate_tests(metafunc):

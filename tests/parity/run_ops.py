@@ -1,5 +1,7 @@
 """Runners of the `ops_*` cases."""
 
+import dataclasses
+import re
 from functools import partial
 
 import jax
@@ -8,8 +10,11 @@ import numpy as np
 
 from stylegan_jax.ops.bias_act import bias_act
 from stylegan_jax.ops.conv import conv2d_resample
+from stylegan_jax.ops.filter_design import design_lowpass_filter, kaiser_window
+from stylegan_jax.ops.filtered_lrelu import filtered_lrelu
 from stylegan_jax.ops.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
-from stylegan_jax.ops.modulated_conv import modulated_conv2d
+from stylegan_jax.ops.formulation import platform_formulation
+from stylegan_jax.ops.modulated_conv import modulated_conv2d, modulated_conv2d_normalized
 from stylegan_jax.ops.normalize import minibatch_stddev
 from tests.parity.case import Case, to_hwio, to_nchw, to_nhwc
 
@@ -110,6 +115,68 @@ def modulated_conv2d_cases(case: Case) -> None:
     case.check("out/grad_dx", to_nchw(dx))
     case.check("out/grad_dstyles", dstyles)
     case.check(f"out/grad_d{call['w']}", dw.transpose(3, 2, 0, 1))
+
+
+def modulated_conv2d_normalized_cases(case: Case) -> None:
+    """StyleGAN3's modulated convolutions, with every shape of the input's gain."""
+    x, styles = to_nhwc(case["in/x"]), jnp.asarray(case["in/styles"])
+    for name, call in case.args["calls"].items():
+        gain = call["input_gain"]
+        run = partial(
+            modulated_conv2d_normalized,
+            demodulate=call["demodulate"],
+            padding=call["padding"],
+            input_gain=None if gain is None else jnp.asarray(case[f"in/{gain}"]),
+        )
+        kernel = to_hwio(case[f"in/{call['w']}"])
+        case.check(f"out/{name}", to_nchw(run(x, kernel, styles)))
+
+
+def fir_design_cases(case: Case) -> None:
+    """Filters by their specification, and their windows."""
+    for row in case.args["table"]:
+        taps = design_lowpass_filter(
+            row["numtaps"], row["cutoff"], row["width"], row["fs"], radial=row["radial"]
+        )
+        case.check(f"out/{row['key']}", taps)
+    for name in case.below("out/kaiser_"):
+        num_taps, width = re.fullmatch(r"n(\d+)_w([\d.]+)", name).groups()
+        window = kaiser_window(int(num_taps), float(width))
+        case.check(f"out/kaiser_{name}", np.asarray(window))
+
+
+def filtered_lrelu_cases(case: Case) -> None:
+    """Every combination of filters, factors, padding and activation; gradients of one."""
+    x = to_nhwc(case["in/x"])
+
+    def op(call):
+        given = {"gain", "slope", "clamp", "flip_filter"} & set(call)
+        return partial(
+            filtered_lrelu,
+            up_taps=case.filter(call["fu"]),
+            down_taps=case.filter(call["fd"]),
+            up=call["up"],
+            down=call["down"],
+            padding=call["padding"],
+            **{name: call[name] for name in given},
+        )
+
+    # By axes, which need not be compiled anew for every activation; the last call and the gradient
+    # by phases.
+    by_axes = dataclasses.replace(platform_formulation(), phases_from=None)
+    by_phases = dataclasses.replace(by_axes, phases_from=0)
+    *_, last = case.args["calls"]
+    for name, call in case.args["calls"].items():
+        bias = None if call["b"] is None else jnp.asarray(case[f"in/{call['b']}"])
+        run = partial(op(call), formulation=by_phases if name == last else by_axes)
+        case.check(f"out/{name}", to_nchw((jax.jit(run) if name == last else run)(x, bias)))
+
+    run = partial(op(case.args["grad"]), formulation=by_phases)
+    y, vjp = jax.vjp(jax.jit(run), x, jnp.asarray(case["in/b"]))
+    dx, db = vjp(to_nhwc(case["in/grad_dy"]))
+    case.check("out/grad_y", to_nchw(y))
+    case.check("out/grad_dx", to_nchw(dx))
+    case.check("out/grad_db", db)
 
 
 def minibatch_stddev_cases(case: Case) -> None:

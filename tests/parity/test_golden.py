@@ -1,11 +1,24 @@
 """Every stored case against what we compute; `--golden=DIR` runs any folder in this format."""
 
 import jax
+import numpy as np
 import pytest
 from flax import nnx
 
+from tests.commands import ROOT
 from tests.models.small import activations
-from tests.parity import run_ops, run_progressive, run_stylegan2
+from tests.parity import (
+    run_augment,
+    run_features,
+    run_frozen,
+    run_metrics,
+    run_ops,
+    run_progressive,
+    run_stylegan2,
+    run_stylegan3,
+    run_training,
+    run_transformers,
+)
 from tests.parity.case import Case
 
 RUNNERS = {
@@ -15,6 +28,9 @@ RUNNERS = {
     "ops_bias_act": run_ops.bias_act_cases,
     "ops_conv2d_resample": run_ops.conv2d_resample_cases,
     "ops_modulated_conv2d_sg2": run_ops.modulated_conv2d_cases,
+    "ops_modulated_conv2d_sg3": run_ops.modulated_conv2d_normalized_cases,
+    "ops_filtered_lrelu": run_ops.filtered_lrelu_cases,
+    "ops_fir_design": run_ops.fir_design_cases,
     "ops_minibatch_stddev": run_ops.minibatch_stddev_cases,
     "sg1_ops": run_progressive.ops_cases,
     "sg1_G": run_progressive.generator_cases,
@@ -25,8 +41,40 @@ RUNNERS = {
     "pggan_losses": run_progressive.loss_cases,
     "sg2_G": run_stylegan2.generator_cases,
     "sg2_D": run_stylegan2.discriminator_cases,
-    "loss_sg2": run_stylegan2.loss_cases,
-    "train_sg2": run_stylegan2.training_cases,
+    "sg3_G": run_stylegan3.generator_cases,
+    "sg3_schedule": run_stylegan3.schedule_cases,
+    "loss_sg2": run_training.loss_cases,
+    "train_sg2": run_training.training_cases,
+    "loss_sg3": run_training.loss_cases,
+    "train_sg3": run_training.training_cases,
+    "inception_fid": run_features.inception_cases,
+    "feat_resize_rules": run_features.resize_cases,
+    "feat_torchscript": run_features.torchscript_cases,
+    "feat_vgg16_lpips": run_frozen.vgg16_cases,
+    "feat_attrcls": run_frozen.attribute_cases,
+    "feat_efflite0": run_frozen.efficientnet_cases,
+    "feat_efflite0_real": run_frozen.efficientnet_real_cases,
+    "feat_dino_tiny": run_transformers.dino_cases,
+    "feat_dino_vits16": run_transformers.dino_recipe_cases,
+    "feat_clip_tiny": run_transformers.clip_cases,
+    "feat_clip_vit": run_transformers.clip_recipe_cases,
+    "feat_clip_tokenizer": run_transformers.tokenizer_cases,
+    "metric_fid": run_metrics.fid_cases,
+    "metric_kid": run_metrics.kid_cases,
+    "metric_is": run_metrics.inception_score_cases,
+    "metric_pr": run_metrics.precision_recall_cases,
+    "metric_ppl": run_metrics.path_length_cases,
+    "metric_separability": run_metrics.separability_cases,
+    "metric_eq_operators": run_metrics.equivariance_operator_cases,
+    "metric_eq_T": run_metrics.equivariance_cases,
+    "metric_eq_R": run_metrics.equivariance_cases,
+    "feat_frechet": run_metrics.frechet_cases,
+    "ada_single": run_augment.single_cases,
+    "ada_combo": run_augment.combo_cases,
+    "ada_stochastic": run_augment.stochastic_cases,
+    "ada_controller": run_augment.controller_cases,
+    "proj_diffaug": run_augment.diffaugment_cases,
+    "sgt_diffaug_loss": run_augment.stylegan_t_cases,
 }
 
 
@@ -38,6 +86,16 @@ def test_golden(golden_entry, golden_folder, golden_kind):
     with jax.default_matmul_precision("highest"):
         RUNNERS[golden_kind](case)
     case.finish()
+
+
+def test_random_networks_are_as_equivariant_as_the_paper_says():
+    """Of the stored values, which ours are compared with above: training has no part in it."""
+    values = {}
+    for config in "TR":
+        with np.load(ROOT / f"tests/data/golden/metric_eq_{config}.npz") as case:
+            values[config] = case["out/psnr_eqt_int_eqt_frac_eqr"]
+    assert values["T"][:2].min() > 55 and values["R"][:2].min() > 55
+    assert values["R"][2] > 35 and values["T"][2] < 30
 
 
 def structure(made):

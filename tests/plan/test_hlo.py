@@ -222,6 +222,14 @@ def test_cycles_are_those_of_the_entry_with_loops_unrolled():
     assert hlo.scheduled_cycles(TEXT) == 1000 + 3 * 100 + 10
 
 
+def test_of_branches_the_longest_counts():
+    """An estimate of its own, if there is one, does not: it knows nothing of the branches."""
+    choose = "%c = f32[4]{0} conditional(%i, %x, %x), branch_computations={%body.1, %f}, cycles=1"
+    choose = choose.replace("cycles=1", 'backend_config={"estimated_cycles":"1"}')
+    text = TEXT.replace("  ROOT %copy.1", f"  {choose}\n  ROOT %copy.1")
+    assert hlo.scheduled_cycles(text) == 1000 + 3 * 100 + 10 + 100
+
+
 def test_traffic_is_what_instructions_read_and_write():
     image, vector, gathered = 8 * 128 * 2, 16, 64
     fusion = image + (image + vector)

@@ -35,9 +35,10 @@ CRITIC = {"Loss/scores/fake": -8.0, "Loss/scores/real": 9.0, "Loss/gp_penalty": 
 class Run:
     """A monitor that is fed one tick after another."""
 
-    def __init__(self, config=None, saved=None, nimg=0):
+    def __init__(self, config=None, saved=None, nimg=0, score_name="swd"):
         self.config = ffhq.get_config() if config is None else config
-        self.monitor, self.nimg, self.alarms = HealthMonitor(self.config, saved), nimg, 0
+        self.monitor = HealthMonitor(self.config, saved, score_name=score_name)
+        self.nimg, self.alarms = nimg, 0
         self.base = dict(SOUND)
 
     def ticks(self, count, **changes):
@@ -63,7 +64,7 @@ def alarms(capsys):
 def test_sound_runs_raise_no_alarm(model, capsys):
     config = quickstart.get_config(f"model={model}")
     spans = make_spans(make_config_levels(config), round(config.schedule.total_kimg * 1000))
-    run, monitor = SOUND_RUNS[model], HealthMonitor(config)
+    run, monitor = SOUND_RUNS[model], HealthMonitor(config, score_name="swd")
     scores = dict(run["swd"])
     monitor.score(0, {"swd": scores[0]})
     for row in run["ticks"]:
@@ -88,6 +89,7 @@ def test_sound_runs_raise_no_alarm(model, capsys):
         (dict(Loss__scores__real=-0.98), EQUAL_TICKS, "tells nothing", "r1_gamma from 10 to 1"),
         (dict(Grad__Gmain=0.04), 2, "vanished", "lower optimizer.D_lr"),
         (dict(Loss__r1_penalty=0.6), 1, "penalty of D grows", "lower optimizer.D_lr"),
+        (dict(Augment__p=0.81), 1, "augmented very strongly", "use more images"),
         (dict(Loss__pl_penalty=1.2), 1, "path lengths", "lower loss.pl_weight from 2 to 0.5"),
     ],
 )
@@ -105,9 +107,17 @@ def test_an_alarm_is_raised_once_in_plain_words(sound, capsys, changes, ticks, t
     assert not alarms(capsys)
 
 
+def test_a_strong_augmentation_is_told_its_limit(capsys):
+    config = ffhq.get_config().unlock()
+    config.augment.mode = "ada"
+    run = Run(config)
+    assert run.ticks(1, Augment__p=0.79) == 0 and run.ticks(1, Augment__p=0.9) == 1
+    assert "lower augment.p_max from 1 to 0.8" in capsys.readouterr().out
+
+
 def test_every_rule_is_tried_above():
     tried = {"non_finite", "explosion", "D_too_strong", "wide_gap", "D_collapsed", "G_vanishing"}
-    assert {rule.name for rule in RULES} == tried | {"R1_growing", "PL_diverging"}
+    assert {rule.name for rule in RULES} == tried | {"R1_growing", "PL_diverging", "leaking"}
     assert SCORE_RULE.name == "score_worse"
 
 
@@ -188,6 +198,47 @@ def test_scores_twice_as_bad_as_the_best_are_a_divergence(capsys):
     assert error.value.healthy_nimg == 4 * TICK
 
 
+def test_a_score_that_is_the_better_the_higher():
+    """An alarm where it falls below half of its best; it is never the lowest that is the best."""
+    run = Run(rolling(), score_name="-is50k_mean")
+    for score, worse in ((4.0, 0), (10.0, 0), (5.1, 0), (4.9, 1), (4.8, 2)):
+        run.monitor.score(run.nimg, {"is50k_mean": score})
+        assert run.monitor.meta()["health"]["worse_scores"] == worse
+        run.ticks(1)
+    with pytest.raises(Diverged, match="is50k_mean is 4.8, and was 10 at its best"):
+        run.monitor.check()
+
+
+def test_no_ratio_speaks_of_scores_below_zero():
+    """KID of a perfect generator varies about zero."""
+    run = Run(rolling(), score_name="kid50k_full")
+    for score in (0.01, -1e-5, 3e-5, 2e-3):
+        run.monitor.score(run.nimg, {"kid50k_full": score})
+        assert run.monitor.meta()["health"]["worse_scores"] == 0
+
+
+def test_a_run_is_spent_when_its_best_score_is_old():
+    config = rolling().unlock()
+    config.metrics.patience_kimg = 2 * TICK / 1000
+    run = Run(config)
+    found = []
+    for swd in (9.0, 8.0, 8.5, 8.0, 7.0):
+        run.monitor.score(run.nimg, {"swd": swd})
+        found.append(bool(run.monitor.is_spent(run.nimg)))
+        run.ticks(1)
+    # Equal is not better; what comes after is not looked at by a run that has ended.
+    assert found == [False, False, False, True, False]
+    run.monitor.score(run.nimg, {"swd": 7.5})
+    run.ticks(2)
+    assert "swd has not been better than 7, of" in run.monitor.is_spent(run.nimg)
+    assert "metrics.patience_kimg=" in run.monitor.is_spent(run.nimg)
+    # A run that ended stays so when it is started again, unless it is given more patience.
+    again = HealthMonitor(config, run.monitor.meta()["health"], score_name="swd")
+    assert again.is_spent(run.nimg)
+    config.metrics.patience_kimg *= 4
+    assert not again.is_spent(run.nimg)
+
+
 def test_a_divergence_is_only_said_where_going_back_is_not_wanted(sound, capsys):
     sound.ticks(1, Skipped__G=10)
     assert sound.monitor.is_diverged()
@@ -220,28 +271,14 @@ def test_a_resumed_monitor_goes_on_as_if_nothing_had_happened(capsys):
     assert lines[::2] == lines[1::2] and len(lines) == 4
 
 
-def test_memory_of_before_scores_had_names_is_read():
-    """Checkpoints that know of one score alone call it by its name."""
-    run = Run(rolling())
-    for swd in (40.0, 81.0):
-        run.monitor.score(run.nimg, {"swd": swd})
-        run.ticks(1)
-    now = run.monitor.meta()["health"]
-    old = {k: v for k, v in now.items() if k not in ("score_name", "best_score")}
-    old |= {"best_swd": 40.0, "alarms": {"swd_worse": now["alarms"]["score_worse"]}}
-    assert HealthMonitor(run.config, old).meta()["health"] == now
-    assert HealthMonitor(run.config, json.loads(json.dumps(now))).meta()["health"] == now
-
-
 def test_another_score_starts_afresh():
-    """Where `metrics.best` changes between two starts, its values are not held against the old."""
+    """Where another one decides after a restart, its values are not held against the old."""
     run = Run(rolling())
     for swd in (40.0, 81.0):
         run.monitor.score(run.nimg, {"swd": swd})
         run.ticks(1)
-    config = rolling().unlock()
-    config.metrics.best = "fid"
-    again = Run(config, saved=json.loads(json.dumps(run.monitor.meta()["health"])), nimg=run.nimg)
+    saved = json.loads(json.dumps(run.monitor.meta()["health"]))
+    again = Run(rolling(), saved=saved, nimg=run.nimg, score_name="fid")
     again.monitor.score(again.nimg, {"fid": 200.0, "swd": 90.0})
     memory = again.monitor.meta()["health"]
     assert (memory["best_score"], memory["worse_scores"], memory["alarms"]) == (200.0, 0, {})

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from stylegan_jax import files
 from stylegan_jax.files import CloudObject, as_path
 from stylegan_jax.run import ownership
-from stylegan_jax.run.ownership import OWNER_FILE, WorkdirInUseError, own_workdir
+from stylegan_jax.run.ownership import OWNER_FILE, WorkdirInUseError, own_workdir, wait_for_owner
 from tests import gcs
 
 # Owns a folder until it is killed.
@@ -51,6 +52,18 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path, other_run):
         assert json.loads((folder / OWNER_FILE).read_text())["process"] == os.getpid()
     assert not (folder / OWNER_FILE).exists()
     with own_workdir(folder):
+        pass
+
+
+def test_waiting_for_an_owner_that_leaves(tmp_path, other_run, capsys):
+    wait_for_owner(tmp_path / "nothing", 60)
+    wait_for_owner(tmp_path / "run", 0.2)
+    assert "is in use: waiting up to 0 s" in capsys.readouterr().out
+    threading.Timer(0.3, other_run.kill).start()
+    start = time.monotonic()
+    wait_for_owner(tmp_path / "run", 60)
+    assert 0.2 < time.monotonic() - start < 30
+    with own_workdir(tmp_path / "run"):  # nothing is held by having waited
         pass
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import logging as absl_logging
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from stylegan_jax.run.progress import (
@@ -18,6 +19,7 @@ from stylegan_jax.run.progress import (
     param_table,
     prepare_terminal,
     tee_log,
+    tell_reasons,
 )
 
 
@@ -181,3 +183,19 @@ def test_output_that_nobody_reads_goes_to_the_log_alone(tmp_path, monkeypatch):
             print("third", file=sys.stderr, flush=True)
             os.write(writing, b"straight to the terminal")
     assert (tmp_path / "log.txt").read_text() == "first\nsecond\nthird\n"
+
+
+def test_a_rule_says_what_it_chose_and_why(capsys):
+    """What is given besides is not the rule's."""
+    config = ConfigDict(
+        dict(loss=dict(gamma=0.25), batch=64, reasons="batch: fits\nloss.gamma: R1")
+    )
+    tell_reasons(config, {})
+    lines = ["preset: batch = 64: fits", "preset: loss.gamma = 0.25: R1"]
+    assert capsys.readouterr().out.splitlines() == lines
+    tell_reasons(config, {"batch": 64})
+    lines[0] = "preset: batch is not the rule's but 64, as given"
+    assert capsys.readouterr().out.splitlines() == lines
+    config.reasons = ""
+    tell_reasons(config, {})
+    assert not capsys.readouterr().out

@@ -14,7 +14,7 @@ from stylegan_jax.convert.export import write_export, write_official
 from stylegan_jax.convert.networks import LoadedCheckpoint
 from stylegan_jax.convert.stylegan2 import to_official
 from stylegan_jax.run.checkpoint import CheckpointStore
-from stylegan_jax.run.transfer import TABLE_FILE, Origin
+from stylegan_jax.run.transfer import TABLE_FILE, StartingNetworks
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training.build import make_hyperparameters, make_setup
 from stylegan_jax.training.sharding import make_mesh, put_everywhere, shard_state, shardings
@@ -53,8 +53,8 @@ def test_networks_begin_with_those_of_another_run(workdir, tmp_path):
     first = jax.jit(init, out_shardings=whole)(jax.random.key(0))
     own = jax.tree.map(np.asarray, first)
 
-    origin = Origin(config, shape)
-    state = origin.fit(first, mesh)
+    start = StartingNetworks(config, shape)
+    state = start.fit(first, mesh)
     _, old = make_state()
     for copy in ("G", "D", "G_ema"):
         new = getattr(state, copy)
@@ -74,11 +74,11 @@ def test_networks_begin_with_those_of_another_run(workdir, tmp_path):
     assert shardings(state) == whole
 
     # What became of each array is said, and kept.
-    text = origin.describe()
+    text = start.describe()
     assert "stylegan2 of 8 px, 3 channel(s), 2 label(s), at 1.5 kimg" in text
     assert "D: 16 taken, 1 resized, 7 new, 2 left out" in text
-    assert "D/b4/fc/weight: resized: 4x4 there, 6x4 here" in origin.table()
-    origin.write(epath.Path(tmp_path))
+    assert "D/b4/fc/weight: resized: 4x4 there, 6x4 here" in start.table()
+    start.write(epath.Path(tmp_path))
     record = json.loads((tmp_path / TABLE_FILE).read_text())
     assert record["path"] == str(workdir) and record["nimg"] == 1500
     assert record["G"]["arrays"]["synthesis/b4/const"] == ["resized", "4x4 there, 6x4 here"]
@@ -89,9 +89,9 @@ def test_what_cannot_be_begun_with(workdir, tmp_path):
     config = config_from(workdir)
     config.G.name = "stylegan1"
     with pytest.raises(ValueError, match="is a stylegan2, that of this run a stylegan1"):
-        Origin(config, shape)
+        StartingNetworks(config, shape)
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        Origin(config_from(tmp_path / "none"), shape)
+        StartingNetworks(config_from(tmp_path / "none"), shape)
 
 
 def first_state(config, shape, mesh):
@@ -106,9 +106,9 @@ def test_a_pickle_of_squares_begins_a_run_of_another_shape():
     path = CHECKPOINTS / "sg2ada_r16_proto4.pkl"
     shape = ImageShape(24, 16, 3, 0)
     config = config_from(path)
-    origin = Origin(config, shape)
+    start = StartingNetworks(config, shape)
     mesh = make_mesh()
-    state = origin.fit(first_state(config, shape, mesh), mesh)
+    state = start.fit(first_state(config, shape, mesh), mesh)
     there = load_checkpoint(path).networks
     for copy in ("G", "G_ema"):
         ours = getattr(state, copy)["synthesis"]
@@ -121,8 +121,8 @@ def test_a_pickle_of_squares_begins_a_run_of_another_shape():
             ours["b8"]["torgb"]["bias"], [*theirs["b8"]["torgb"]["bias"]] * 3
         )
     np.testing.assert_array_equal(state.stats["w_avg"], there["G_ema"].buffers["w_avg"])
-    assert origin.record["G"]["arrays"]["synthesis/b4/const"] == ["resized", "4x4 there, 6x4 here"]
-    text = origin.describe()
+    assert start.record["G"]["arrays"]["synthesis/b4/const"] == ["resized", "4x4 there, 6x4 here"]
+    text = start.describe()
     assert "stylegan2 of 16 px, 1 channel(s), 0 label(s), at an unknown number of kimg" in text
     # The same weights would mean something else, which is said.
     assert "NOTE: G.mapping_layers: 8 there, 2 here." in text
@@ -145,8 +145,8 @@ def write_state_dicts(path, loaded):
 def test_each_copy_has_its_own_where_the_file_has_it(write, nets, tmp_path):
     path = tmp_path / "x.safetensors"
     write(path, load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=nets))
-    origin = Origin(config_from(path), ImageShape(16, 16, 1, 0))
-    assert origin.record["sources"] == {
+    start = StartingNetworks(config_from(path), ImageShape(16, 16, 1, 0))
+    assert start.record["sources"] == {
         "G": "G" if "G" in nets else "G_ema",
         "D": "D" if "D" in nets else None,
         "G_ema": "G_ema" if "G_ema" in nets else "G",
@@ -160,14 +160,14 @@ def test_a_generator_alone(tmp_path):
     write_export(path, loaded)
     shape = ImageShape(16, 16, 1, 0)
     config = config_from(path)
-    origin = Origin(config, shape)
+    start = StartingNetworks(config, shape)
     mesh = make_mesh()
-    state = origin.fit(first_state(config, shape, mesh), mesh)
+    state = start.fit(first_state(config, shape, mesh), mesh)
     const = loaded.networks["G_ema"].params["synthesis"]["b4"]["const"]
     for copy in (state.G, state.G_ema):
         np.testing.assert_array_equal(copy["synthesis"]["b4"]["const"], const)
     assert not any(np.asarray(x).any() for x in jax.tree.leaves(state.D))
-    text = origin.describe()
+    text = start.describe()
     assert "G, from G_ema: 4" in text and "has no discriminator" in text
     assert f"D: {len(jax.tree.leaves(state.D))} new" in text
 
@@ -176,7 +176,7 @@ def test_a_discriminator_alone_begins_nothing(tmp_path):
     path = tmp_path / "x.safetensors"
     write_export(path, load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=["D"]))
     with pytest.raises(ValueError, match="has no generator; give a file with G or G_ema"):
-        Origin(config_from(path), ImageShape(16, 16, 1, 0))
+        StartingNetworks(config_from(path), ImageShape(16, 16, 1, 0))
 
 
 def test_a_discriminator_of_another_family(tmp_path):
@@ -184,16 +184,16 @@ def test_a_discriminator_of_another_family(tmp_path):
     nets = load_checkpoint(CHECKPOINTS / "sg2ada_r16_proto4.pkl", networks=["G"]).networks
     other = load_checkpoint(CHECKPOINTS / "tf_stylegan1_r16.pkl", networks=["D"]).networks
     write_export(path, LoadedCheckpoint(nets | other))
-    origin = Origin(config_from(path), ImageShape(16, 16, 3, 0))
-    assert origin.record["sources"]["D"] is None
-    (note,) = [note for note in origin.record["notes"] if "discriminator" in note]
+    start = StartingNetworks(config_from(path), ImageShape(16, 16, 3, 0))
+    assert start.record["sources"]["D"] is None
+    (note,) = [note for note in start.record["notes"] if "discriminator" in note]
     assert note == "Its discriminator is a progressive, that of this run a stylegan2: it is new."
 
 
 def test_files_of_another_family():
     config = config_from(CHECKPOINTS / "tf_stylegan1_r16.pkl")
     with pytest.raises(ValueError, match="is a stylegan1, that of this run a stylegan2"):
-        Origin(config, ImageShape(16, 16, 3, 0))
+        StartingNetworks(config, ImageShape(16, 16, 3, 0))
 
 
 def test_the_average_does_not_forget_them(workdir):

@@ -1,5 +1,5 @@
 """The tiny checkpoint that the tests of inference have, too."""
 
-from tests.inference.tiny import generator, make_generator, noisy, workdir
+from tests.inference.tiny import generator, make_generator, movable, noisy, workdir
 
-__all__ = ["generator", "make_generator", "noisy", "workdir"]
+__all__ = ["generator", "make_generator", "movable", "noisy", "workdir"]

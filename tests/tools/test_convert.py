@@ -75,11 +75,16 @@ def test_what_the_original_could_not_make_is_said(convert, workdir, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([PICKLE, "x.pkl"], "--DST=x.pkl: give the name of a file that ends in .safetensors"),
+        ([PICKLE, "x.npz"], "--DST=x.npz: give the name of a file that ends in .safetensors"),
+        (
+            [PICKLE, "a/x.pkl"],
+            "x.pkl: pickles are read, and never .* Give a/x.safetensors and --to=",
+        ),
+        (["gone", "x.PT"], "x.PT: pickles are read, .* Give x.safetensors and --to=official"),
+        ([PICKLE, "x.pth", "--to=official", "--overwrite"], "x.pth: .* PyTorch loads"),
         ([PICKLE, "--networks=g"], "--networks=g: choose G, D, G_ema"),
         ([PICKLE, "--step=best"], "step=best: .* which has no steps"),
         ([CHECKPOINTS / "cyc_resnet2_official_style.pth"], "holds model.1.bias.* wanted are"),
-        ([CHECKPOINTS / "sg3T_r32.pkl"], "no StyleGAN3 generator yet"),
         (["gone"], "gone does not exist"),
     ],
 )

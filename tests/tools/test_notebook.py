@@ -1,6 +1,8 @@
 """Pictures of a size to look at; cells and runs as notebooks show them."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,3 +44,27 @@ def test_a_run_that_fails_is_an_error(tmp_path, capsys):
     with pytest.raises(RuntimeError, match="ended with 1"):
         notebook.run_training("no_such_recipe", tmp_path / "run")
     assert "no_such_recipe" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell no process of this")
+def test_a_run_is_told_that_its_kernel_is_gone(tmp_path):
+    """The kernel is killed, which it cannot answer; the run gets a SIGTERM, and answers."""
+    run = """
+import pathlib, signal, sys, time
+def leave(*_):
+    pathlib.Path(sys.argv[1]).write_text("saved")
+    sys.exit()
+signal.signal(signal.SIGTERM, leave)
+print("runs", flush=True)
+time.sleep(60)
+"""
+    command = notebook.ends_with_this_process([sys.executable, "-c", run, str(tmp_path / "told")])
+    kernel = "import subprocess, sys; subprocess.run(sys.argv[1:], start_new_session=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", kernel, *command], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "runs\n"
+        process.kill()
+        # The pipe is closed when the last process is gone.
+        assert process.stdout.read() == ""
+    assert (tmp_path / "told").read_text() == "saved"

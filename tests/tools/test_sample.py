@@ -7,14 +7,17 @@ import sys
 
 import numpy as np
 import pytest
+from absl.app import UsageError
 from PIL import Image
 
 from stylegan_jax.data import open_source
 from stylegan_jax.inference.generator import Generator
+from stylegan_jax.inference.saved import write_styles
 from stylegan_jax.run.images import describe_hidden, make_grid
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.tools import sample
-from stylegan_jax.tools.sample import write_images
+from stylegan_jax.tools.sample import write_images, write_saved
+from tests.commands import run_module
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -148,6 +151,37 @@ def test_tiff_files_go_on_where_they_stopped(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith("wrote 3 files")
 
 
+def test_saved_styles_are_drawn_with_their_noise(workdir, generator, tmp_path, monkeypatch, capsys):
+    ws, noise = generator.styles([3, 8]), generator.random_noise([5, 6])
+    write_styles(tmp_path / "a.npz", generator, ws, noise)
+    write_styles(tmp_path / "b.npz", generator, ws[:1])  # the network's own noise
+    words = ["stylegan_jax.tools.sample", f"--checkpoint={workdir}", f"--ws={tmp_path}/a.npz"]
+    words += [f"--ws={tmp_path}/b.npz"]
+    want = np.concatenate([generator.synthesis(ws, noise), generator.sample([3])])
+    for out in ("files", "x.npy", "x.npz"):
+        run_module(monkeypatch, [*words, f"--out={tmp_path}/{out}"])
+    for i, image in enumerate(want):
+        np.testing.assert_array_equal(read(tmp_path / "files" / f"ws000{i}.png"), image)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), want)
+    with np.load(tmp_path / "x.npz") as arrays:
+        np.testing.assert_array_equal(arrays["images"], want)
+
+    # Files that are there stay, those of other noise or options are drawn again.
+    capsys.readouterr()
+    write_saved(generator, [tmp_path / "a.npz", tmp_path / "b.npz"], tmp_path / "files")
+    write_saved(generator, [tmp_path / "b.npz", tmp_path / "a.npz"], tmp_path / "files")
+    counts = [line.split(" files")[0] for line in capsys.readouterr().out.splitlines()]
+    assert counts == ["wrote 0", "wrote 3"]
+    mean = dict(truncation_psi=0.0, noise_mode="none")
+    write_saved(generator, [tmp_path / "a.npz"], tmp_path / "mean.png", **mean)
+    grid = generator.sample([0, 1], **mean)
+    np.testing.assert_array_equal(read(tmp_path / "mean.png"), make_grid(grid, 2))
+
+    for option in ("--seeds=3", "--class=3"):
+        with pytest.raises(UsageError, match=f"in place of {option[:-2]}: leave it out"):
+            run_module(monkeypatch, [*words, f"--out={tmp_path}/y", option], load=None)
+
+
 def test_a_network_is_known_by_its_numbers(noisy, make_generator):
     workdir, generator = noisy
     assert Generator(str(workdir)).fingerprint() == generator.fingerprint()
@@ -170,3 +204,10 @@ def test_the_command_line(workdir, generator, tmp_path):
     subprocess.run(command, cwd=tmp_path, env=env, check=True)
     images = generator.sample(range(4), truncation_psi=0.5, truncation_cutoff=4, noise_mode="none")
     np.testing.assert_array_equal(read(tmp_path / "grid.png")[16:, 16:], images[3])
+
+
+def test_the_type_of_feature_maps(workdir, generator, tmp_path, monkeypatch):
+    words = ["stylegan_jax.tools.sample", f"--checkpoint={workdir}", "--compute_dtype=bfloat16"]
+    run_module(monkeypatch, [*words, "--seeds=3", f"--out={tmp_path}/half.npy"])
+    half, whole = np.load(tmp_path / "half.npy").astype(int), generator.sample([3])
+    assert 0 < np.abs(half - whole).max() < 16

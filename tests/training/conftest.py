@@ -8,7 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stylegan_jax.configs.common import shrink, stylegan1_defaults, stylegan2_defaults
+from stylegan_jax.configs.common import (
+    shrink,
+    stylegan1_defaults,
+    stylegan2_defaults,
+    stylegan3_defaults,
+)
 from stylegan_jax.ops import partition
 from stylegan_jax.sizes import ImageShape
 from stylegan_jax.training import sharding
@@ -53,13 +58,15 @@ def constants_of(*classes):
     return {"labels": jnp.asarray(classes, jnp.int32)}
 
 
-def gradients_on(mesh, state, batch, setup):
-    """Gradients and statistics of every phase on a mesh."""
+def gradients_on(mesh, state, batch, setup, names=None):
+    """Gradients and statistics of every phase, or of those of some names, on a mesh."""
     labels = np.asarray([0, 1, 1], np.int32)
     constants = {"labels": jax.device_put(labels, replicated(mesh))}
     state = jax.device_put(state, shardings(shard_state(mesh, state)))
     found = []
     for phase in make_phases(setup.hyper):
+        if names is not None and phase.name not in names:
+            continue
 
         def run(state, batch, constants, phase=phase):
             key, fade = jax.random.key(2), setup.fade(state.nimg)
@@ -103,6 +110,21 @@ def growing():
         resolution=8, lod=1, batch_size=16, G_lr=0.001, D_lr=0.001, fade_start=48, fade_nimg=64
     )
     return setup.at(level), init, dataclasses.replace(first_state(init), nimg=jnp.int32(80))
+
+
+@pytest.fixture(scope="session")
+def alias_free():
+    """StyleGAN3-R at 12 x 8 px, whose D sees blurred images at first."""
+    config = stylegan3_defaults("r", "12x8")
+    shrink(config)
+    config.G.channel_max = config.D.channel_max = 4
+    config.G.num_layers, config.G.num_critical, config.G.margin_size = 2, 1, 2
+    config.G.num_bf16_res = config.D.num_bf16_res = config.D.mbstd_num_channels = 0
+    config.augment.mode = "none"
+    config.schedule.magnitude_ema_kimg = 0.1
+    config.loss.blur_init_sigma, config.loss.blur_fade_kimg = 2.0, 0.1
+    setup, init = make_setup(config, SHAPE)
+    return setup.at(LEVEL), init, first_state(init)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from stylegan_jax.training.build import (
     check_grows,
     level_at,
     make_config_levels,
+    make_float32_generator,
+    make_generator,
     make_setup,
 )
 
@@ -43,6 +45,20 @@ def test_a_setup_is_that_of_the_first_level():
     state = jax.eval_shape(init, jax.random.key(0))
     assert set(state.stats) == {"w_avg", "pl_mean", "G", "D", "noise_const"}
     assert state.G == state.G_ema
+
+
+def test_scores_look_into_a_generator_of_float32():
+    """The same network as one that was made so, whatever it is trained in."""
+    config = small(G__num_bf16_res=4)
+    exact = make_float32_generator(config, SHAPE)
+    assert exact == make_generator(small(), SHAPE)[0] != make_generator(config, SHAPE)[0]
+    assert config.G.num_bf16_res == 4
+
+
+def test_which_networks_can_be_moved():
+    for value, can in (("const", False), ("fourier", True)):
+        setup, _ = make_setup(small(G__input=value), SHAPE)
+        assert setup.networks.takes_transform == can
 
 
 @pytest.mark.parametrize("recipe", [progan_defaults, stylegan1_defaults, stylegan2_defaults])

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from stylegan_jax.models import stylegan3
 from stylegan_jax.models.stylegan2 import Synthesis
 from stylegan_jax.models.stylegan2_discriminator import Discriminator
 from stylegan_jax.training.inputs import draw_inputs
@@ -39,7 +40,7 @@ def test_every_image_that_D_judges_is_augmented(whole, batch, name, given):
     """By draws of its own, before D: images that become black are all scored alike."""
     setup, _, state = whole
     black = Augmentation(
-        draw=lambda key, n: jax.random.uniform(key, (n,)),
+        draw=lambda key, n, size, channels: jax.random.uniform(key, (n,)),
         apply=lambda img, draws, stats: img * 0 + stats["pl_mean"] + 0 * draws[:, None, None, None],
     )
     setup = dataclasses.replace(setup, augmentation=black)
@@ -98,3 +99,46 @@ def test_the_mean_style_moves_where_the_paper_moves_it(whole, batch):
         ("Dmain", "Gmain"): False,
         ("Dmain", "Dmain"): True,
     }
+
+
+def test_the_blur_of_what_D_sees_fades_away(alias_free, batch):
+    """After its last image, logits are those without it; before, D sees the penalty through it."""
+    setup, _, state = alias_free
+    phase = phase_of(setup, "Dreg")
+    arrays = jax.tree.map(jnp.asarray, batch)
+    inputs = draw_inputs(jax.random.key(2), phase, arrays, {}, setup)
+    reports = []
+    for each in (setup, with_hyper(setup, blur_init_sigma=0.0)):
+        run = jax.jit(loss_of(each, phase))
+        for nimg in (0, 80, 96, 200):
+            at = dataclasses.replace(state, nimg=jnp.int32(nimg))
+            reports.append(run(at, inputs, {})[1][1])
+    blurred, plain = reports[:4], reports[4]
+    penalties = [float(jnp.mean(report["Loss/r1_penalty"])) for report in blurred]
+    want = float(jnp.mean(plain["Loss/r1_penalty"]))
+    assert penalties[0] < penalties[1] < want
+    # Sigma is 0.08 px, then nothing: the filter has one tap.
+    for report in blurred[2:]:
+        np.testing.assert_array_equal(report["Loss/scores/real"], plain["Loss/scores/real"])
+
+
+@pytest.mark.parametrize(("name", "parts"), [("Gmain", 1), ("Dmain", 1), ("Dmain", 2)])
+def test_magnitudes_move_where_the_mean_style_does(alias_free, batch, monkeypatch, name, parts):
+    """In `Dmain`, by a half-life in images: two micro-batches make two steps of half the length."""
+    setup, _, state = alias_free
+    setup = with_hyper(setup, num_micro_batches=parts)
+    given = []
+    call = stylegan3.Synthesis.__call__
+
+    def recorded(self, *args, ema_beta, **kwargs):
+        given.append(ema_beta)
+        return call(self, *args, ema_beta=ema_beta, **kwargs)
+
+    monkeypatch.setattr(stylegan3.Synthesis, "__call__", recorded)
+    phase = phase_of(setup, name)
+    arrays = jax.tree.map(jnp.asarray, batch)
+    inputs = draw_inputs(jax.random.key(2), phase, arrays, constants_of(0, 1), setup)
+    jax.eval_shape(loss_of(setup, phase), state, inputs, {})
+    # 16 images of a half-life of 100.
+    wanted = {"Gmain": None, "Dmain": 0.5 ** (16 / parts / 100)}
+    assert given == [wanted[name]]

@@ -14,7 +14,6 @@ from stylegan_jax.configs.common import (
 )
 from stylegan_jax.models import DISCRIMINATORS, GENERATORS
 from stylegan_jax.recipes import load_recipe, recipe_names
-from stylegan_jax.run.scores import MAKERS
 from stylegan_jax.tools.settings import settings_page
 from stylegan_jax.training.settings import (
     PAIRS,
@@ -128,24 +127,27 @@ def test_every_key_is_in_the_table_and_every_row_is_a_key():
     # A row may be shared by name alone: by networks of either kind.
     unused = set(SETTINGS) - rows
     assert unused <= {key for key in SETTINGS if key.endswith("grows") or key.startswith("G.embed")}
-    assert set(SETTINGS["metrics.best"].choices) == set(MAKERS)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (dict(growth__init_resolution=64), "data.resolution=16: growing begins"),
-        (dict(data__resolution=4, metrics__swd_kimg=0.0), "D.architecture='resnet': such images"),
+        (dict(data__resolution=4, metrics__kimg=0.0), "D.architecture='resnet': such images"),
         (dict(G__channel_base=8), "G.channel_base=8, data.resolution=16"),
         (dict(D__channel_base=8), "D.channel_base=8, data.resolution=16"),
         (dict(data__subset=15), "data.subset=15, schedule.batch_size=16"),
         (dict(schedule__num_micro_batches=32), "schedule.num_micro_batches=32: more micro-batches"),
         (dict(schedule__num_micro_batches=16), "D.mbstd_num_channels=1, schedule.batch_size=16"),
         (dict(G__name="progan", loss__style_mixing_prob=0.5), "loss.style_mixing_prob=0.5: it has"),
-        (dict(data__resolution=8), "metrics.swd_kimg=0.064, data.resolution=8"),
-        (dict(metrics__memory_kimg=1.0), "metrics.memory_unseen='': name a data set"),
-        (dict(metrics__memory_kimg=1.0, metrics__memory_unseen="openmoji/flags"),
+        (dict(augment__mode="ada", augment__pipe="diffaugment"), "='diffaugment': DiffAugment"),
+        (dict(augment__mode="fixed"), "augment.mode='fixed', augment.p=0.0: nothing would"),
+        (dict(augment__mode="ada", augment__p=2.0), "augment.p=2.0, augment.p_max=1.0: it"),
+        (dict(data__resolution=8), "metrics.kimg=0.064, data.resolution=8"),
+        (dict(metrics__names="memory5"), "metrics.memory_unseen='': name a data set"),
+        (dict(metrics__names="swd64,memory5", metrics__memory_unseen="openmoji/flags"),
          "data.dataset='openmoji/flags': unseen images"),
+        (dict(metrics__patience_kimg=0.01), "metrics.patience_kimg=0.01, metrics.kimg=0.064"),
     ],
 )  # fmt: skip
 def test_right_alone_and_wrong_together(changes, message):

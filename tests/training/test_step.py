@@ -85,6 +85,16 @@ def test_a_growing_step_with_split_state_and_rows_changes_nothing(
     assert_close(found, growing_on_one_device, rtol=1e-4, atol=1e-6)
 
 
+def test_magnitudes_are_those_of_the_images_of_all_devices(alias_free, batch):
+    setup, _, state = alias_free
+    one, four = (
+        gradients_on(make_mesh(jax.devices()[:n]), state, batch, setup, ["Dmain"]) for n in (1, 4)
+    )
+    assert_close(four, one, rtol=1e-4)
+    before, after = (jax.tree.leaves(stats["G"]) for stats in (state.stats, one[0][1]))
+    assert all(abs(a - b) > 1e-3 for a, b in zip(after, before))
+
+
 def test_a_statistic_that_forgets_the_devices_is_averaged(whole, batch):
     """Each device moves it by the mean of its own images: all must hold the mean of all."""
     setup, _, state = whole

@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 
 from stylegan_jax.convert.readers.arrays import Dtype, array_of, encode_latin
-from stylegan_jax.convert.readers.opcodes import Allowed, Global
+from stylegan_jax.convert.readers.opcodes import SCRIPT_CLASS, Allowed, Global
 from stylegan_jax.convert.readers.records import (
     STORAGE_DTYPES,
     Budget,
     CheckpointFileError,
     Instance,
     Module,
+    ScriptObject,
     Storage,
     Tensor,
 )
@@ -80,6 +81,24 @@ def _size(args: Args, budget: Budget) -> tuple[Any, ...]:
         case (tuple() as size,):
             return size
     raise _refuse("torch.Size", args)
+
+
+# Archives of TorchScript.
+
+
+def _script_object(args: Args, budget: Budget) -> ScriptObject:
+    """An object of any class that the archive's code would define: a holder of attributes."""
+    if args:
+        raise _refuse("a class of TorchScript", args)
+    return ScriptObject()
+
+
+def _first(args: Args, budget: Budget) -> Any:
+    """A value with its type, or a list of numbers: the value."""
+    match args:
+        case (value,) | (value, str()):
+            return value
+    raise _refuse("torch.jit._pickle", args)
 
 
 # Arrays of NumPy.
@@ -214,3 +233,17 @@ ALLOWED: Allowed = _with_old_names(
         ("_codecs", "encode"): _bytes,
     }
 )
+
+# What archives of TorchScript name. The second entry stands for every class below `__torch__`:
+# these are names alone, and what is made of all of them is the same.
+SCRIPT_ALLOWED: Allowed = {
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    SCRIPT_CLASS: _script_object,
+    ("torch.jit._pickle", "restore_type_tag"): _first,
+    ("torch.jit._pickle", "build_intlist"): _first,
+    ("torch.jit._pickle", "build_doublelist"): _first,
+    ("torch.jit._pickle", "build_boollist"): _first,
+    ("torch.jit._pickle", "build_tensorlist"): _first,
+    ("collections", "OrderedDict"): _dict,
+    **_STORAGES,
+}

@@ -1,4 +1,4 @@
-"""Opens a checkpoint of any known format: pickle, torch's zip or stream, safetensors."""
+"""Opens a checkpoint of any known format: pickle, torch's zips and stream, safetensors."""
 
 import dataclasses
 import io
@@ -12,7 +12,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
-from stylegan_jax.convert.readers.allowed import ALLOWED
+from stylegan_jax.convert.readers.allowed import ALLOWED, SCRIPT_ALLOWED
 from stylegan_jax.convert.readers.opcodes import Interpreter
 from stylegan_jax.convert.readers.records import (
     MOST_NAMES,
@@ -117,7 +117,11 @@ def _read_zip(data: bytes, budget: Budget) -> Any:
 
 
 def _read_archive(archive: zipfile.ZipFile, budget: Budget) -> Any:
-    """Reads an open zip of torch."""
+    """Reads an open zip of torch, of `torch.save` or TorchScript.
+
+    TorchScript's differ in the classes that they name, and in what lies beside `data.pkl` and is
+    never opened: `code/`, which defines these classes, and `constants.pkl`, which belongs to it.
+    """
     names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(names) != 1:
         raise CheckpointFileError("A zip without data.pkl: it is no checkpoint of torch.")
@@ -136,7 +140,9 @@ def _read_archive(archive: zipfile.ZipFile, budget: Budget) -> Any:
         return storages[key]
 
     pickle = memoryview(_record(archive, names[0], budget))
-    return Interpreter(pickle, ALLOWED, budget, persistent=find).load()
+    is_script = f"{folder}constants.pkl" in archive.namelist()
+    allowed = SCRIPT_ALLOWED if is_script else ALLOWED
+    return Interpreter(pickle, allowed, budget, persistent=find).load()
 
 
 def _record(archive: zipfile.ZipFile, name: str, budget: Budget) -> bytes:

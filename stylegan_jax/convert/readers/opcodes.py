@@ -20,7 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stylegan_jax.convert.readers.arrays import Dtype, fill_array
-from stylegan_jax.convert.readers.records import Budget, CheckpointFileError, Instance
+from stylegan_jax.convert.readers.records import (
+    Budget,
+    CheckpointFileError,
+    Instance,
+    ScriptObject,
+)
 
 # The highest protocol that is read; Python 3.8 to 3.14 write up to this one.
 _NEWEST_PROTOCOL = 5
@@ -36,6 +41,9 @@ _LINE_STEP = 256
 # What a text of Python 2 may hold behind a backslash.
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.?)", re.DOTALL)
 _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\", b"'": b"'", b'"': b'"'}
+
+# Classes of TorchScript have the names that they had where they were written, below this.
+SCRIPT_CLASS = ("__torch__", "*")
 
 _MARK = object()
 
@@ -276,6 +284,8 @@ class Interpreter:
         call = None
         if type(module) is str and type(name) is str:
             call = self._allowed.get((module, name))
+            if call is None and module.split(".", 1)[0] == SCRIPT_CLASS[0]:
+                call = self._allowed.get(SCRIPT_CLASS)
         if call is None:
             shown = f"{module}.{name}" if isinstance(module, str) else type(module).__name__
             names = ", ".join(sorted({f"{m}.{n}" for m, n in self._allowed}))
@@ -315,7 +325,7 @@ class Interpreter:
         state = self._pop()
         target = self._stack[-1] if self._stack else None
         match target, state:
-            case Instance(), dict():
+            case ((Instance() | ScriptObject()), dict()):
                 target.state = state
             case dict(), dict():
                 pass  # attributes of an OrderedDict: versions of torch's modules

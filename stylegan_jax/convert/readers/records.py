@@ -148,6 +148,16 @@ class Instance:
     state: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass
+class ScriptObject:
+    """A module of TorchScript, or a part of one: its attributes, tensors and parts among them.
+
+    The code that comes with it is not even unpacked.
+    """
+
+    state: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+
 def plain(value: Any) -> Any:
     """Copies settings: dicts, lists, texts and numbers; what else there is becomes None.
 

@@ -12,6 +12,7 @@ from stylegan_jax.convert.readers.records import (
     CheckpointFileError,
     Instance,
     Module,
+    ScriptObject,
     Tensor,
 )
 
@@ -86,6 +87,56 @@ def _items(module: Module, kind: str) -> Iterator[tuple[str, Any]]:
             raise CheckpointFileError(f"A module of torch with an odd name in {kind}.")
         if value is not None:
             yield name, value
+
+
+def flatten_script(root: ScriptObject) -> dict[str, Tensor]:
+    """Walks a module of TorchScript: `{attribute path: tensor}`, its parameters and buffers.
+
+    Raises:
+        CheckpointFileError: It nests too deep, or has too many parts.
+    """
+    tensors: dict[str, Tensor] = {}
+    waiting: list[tuple[str, ScriptObject, int]] = [("", root, 0)]
+    seen = 0
+    while waiting:
+        prefix, script, level = waiting.pop()
+        seen += 1
+        if level > MOST_LEVELS or seen > MOST_NAMES or len(prefix) > _LONGEST_NAME:
+            raise CheckpointFileError("A network of absurdly many parts: the file is damaged.")
+        for name, value in script.state.items():
+            if type(name) is not str or len(name) > _LONGEST_NAME:
+                raise CheckpointFileError("A module of TorchScript with an odd name: damaged.")
+            if isinstance(value, Tensor):
+                tensors[prefix + name] = value
+            elif isinstance(value, ScriptObject):
+                waiting.append((f"{prefix}{name}.", value, level + 1))
+        if len(tensors) + len(waiting) > MOST_NAMES:
+            raise CheckpointFileError("A network of absurdly many names: the file is damaged.")
+    return tensors
+
+
+def flatten_tensors(root: Any) -> dict[str, Any]:
+    """Returns the tensors of a network that is alone in its file, under their official names.
+
+    Args:
+        root: A dict of tensors, one that has such a dict as `model` or `state_dict`, or a module.
+
+    Raises:
+        CheckpointFileError: It is none of these.
+    """
+    if isinstance(root, Module):
+        return dict(flatten_module(root)[0])
+    if isinstance(root, ScriptObject):
+        return dict(flatten_script(root))
+    if isinstance(root, dict):
+        for name in ("model", "state_dict"):
+            if isinstance(root.get(name), dict):
+                return root[name]
+        if any(isinstance(value, Tensor) for value in root.values()):
+            return root
+    raise CheckpointFileError(
+        f"The file holds {type(root).__name__}, wanted is a dict of tensors or a module."
+    )
 
 
 def flatten_variables(network: Instance) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from stylegan_jax.tools.directions.methods import (
     layer_weights,
     principal_directions,
 )
-from stylegan_jax.tools.figures.__main__ import parse_numbers
 from stylegan_jax.tools.figures.layers import span
 from stylegan_jax.tools.figures.picture import Figure, check_cells, render
 from stylegan_jax.tools.latents import mean_w, sample_w
@@ -155,8 +154,8 @@ def main(argv: list[str]) -> None:
     command.begin(argv)
     # What cannot be written or read is refused before the network is loaded.
     out = command.check_output(FLAGS.out, ".png")
-    strengths = parse_numbers(FLAGS.strengths, "strengths")
-    generator = load(FLAGS.checkpoint, step=FLAGS.step)
+    strengths = command.parse_numbers(FLAGS.strengths, "strengths")
+    generator = load(**command.checkpoint_options())
     layers = choose_layers(generator, FLAGS.layers)
     class_idx = FLAGS["class"].value
     # The directions, and what each does to one image.

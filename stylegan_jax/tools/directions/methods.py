@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,8 @@ def layer_weights(generator: Generator, layers: Sequence[int]) -> list[np.ndarra
 
     Layer i is what reads style i: an affine layer in each convolution's block, and for the last
     style of a StyleGAN2 that of ToRGB; ToRGB layers that share a style with a convolution do not
-    count. A network whose layers read no styles has one, the dense layer that reads the latent.
+    count. In a StyleGAN3 it is the input, then every layer. A network whose layers read no styles
+    has one, the dense layer that reads the latent.
 
     Args:
         generator: Any network.
@@ -89,18 +90,37 @@ def layer_weights(generator: Generator, layers: Sequence[int]) -> list[np.ndarra
     Returns:
         float32 `[w_dim, out]` each.
     """
-    found: list[np.ndarray] = []
     blocks: Mapping[str, Any] = generator.params["synthesis"]
-    names = sorted((n for n in blocks if re.fullmatch(r"b\d+", n)), key=lambda n: int(n[1:]))
-    if not generator.has_styles:
-        return [np.asarray(blocks[names[0]]["fc"]["weight"])]
+    if generator.has_styles:
+        found = [np.asarray(layer["affine"]["weight"]) for layer in _styled_layers(blocks)]
+    else:
+        found = [np.asarray(blocks[_by_number(blocks, "b")[0]]["fc"]["weight"])]
+    assert len(found) == generator.num_ws
+    return [found[i] for i in layers]
+
+
+def _styled_layers(blocks: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields the layers that read styles, in the order of these."""
+    # StyleGAN3: the input and all layers, by number.
+    if numbered := _by_number(blocks, "L"):
+        yield blocks["input"]
+        for name in numbered:
+            yield blocks[name]
+        return
+
+    names = _by_number(blocks, "b")
     for block in names:
-        # In the order of their names: conv0 and conv1, or epilogue0 and epilogue1.
+        # In the order of their names: conv0 and conv1, or epilogue0 and epilogue1. The input of
+        # the first block shares its style with what follows.
         for name in sorted(blocks[block]):
             layer = blocks[block][name]
             is_last_rgb = name == "torgb" and block == names[-1]
-            if isinstance(layer, Mapping) and "affine" in layer:
-                if name != "torgb" or is_last_rgb:
-                    found.append(np.asarray(layer["affine"]["weight"]))
-    assert len(found) == generator.num_ws
-    return [found[i] for i in layers]
+            shares = name == "input" or (name == "torgb" and not is_last_rgb)
+            if isinstance(layer, Mapping) and "affine" in layer and not shares:
+                yield layer
+
+
+def _by_number(blocks: Mapping[str, Any], letter: str) -> list[str]:
+    """Lists blocks such as `b16`, or layers such as `L3_52_512`, by the number in their name."""
+    numbers = {n: int(m[1]) for n in blocks if (m := re.match(rf"{letter}(\d+)(_\w+)?$", n))}
+    return sorted(numbers, key=lambda name: numbers[name])

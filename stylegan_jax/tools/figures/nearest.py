@@ -7,10 +7,9 @@ from tqdm import tqdm
 
 from stylegan_jax.inference.generator import Generator
 from stylegan_jax.metrics import Images, nearest, read_small_blocks, shrink_for_comparison
-from stylegan_jax.run.input import open_companion, open_config_source
-from stylegan_jax.run.scores import GreyLevels
+from stylegan_jax.run.fakes import GreyLevels
 from stylegan_jax.tools.figures.picture import Figure, check_cells
-from stylegan_jax.tools.training_images import training_config
+from stylegan_jax.tools.training_images import open_training_images
 
 
 def _nearest_of_set(fakes: np.ndarray, images: Images) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +31,7 @@ def nearest_images(
     seeds: Sequence[int] = range(12),
     truncation_psi: float = 1.0,
     class_idx: int | str | None = None,
-    dataset: str | None = None,
+    data: str | None = None,
     data_dir: str | None = None,
 ) -> Figure:
     """Draws samples, and below each the nearest image that was shown and the nearest that was not.
@@ -45,27 +44,25 @@ def nearest_images(
         seeds: One column each.
         truncation_psi: Factor on the distance to the mean style.
         class_idx: Class of every image, by number or name; None draws one per seed.
-        dataset: Name or path of the training images; None: as the run was told.
-        data_dir: Folder of prepared data sets; None: as the run was told.
+        data: As in `open_training_images`.
+        data_dir: As in `open_training_images`.
 
     Raises:
-        OSError: The folder of the run that trained the network is not there.
-        ValueError: The images cannot be opened, or have another size.
+        ValueError: What `open_training_images` refuses, or more cells than a picture holds.
     """
-    config = training_config(generator, dataset, data_dir)
-    sources = {"nearest that was shown": open_config_source(config)}
-    if config.metrics.memory_unseen:
-        unseen = open_companion(config, config.metrics.memory_unseen)
-        sources["nearest that was not"] = unseen
+    images = open_training_images(generator, data, data_dir)
+    sources = {"nearest that was shown": images.shown}
+    if images.unseen is not None:
+        sources["nearest that was not"] = images.unseen
 
     check_cells(1 + len(sources), len(seeds), generator.shape.size)
     fakes = generator.sample(seeds, truncation_psi=truncation_psi, class_idx=class_idx)
     rows = [fakes]
     distances = []
     for source in sources.values():
-        images: Images = GreyLevels(source)
-        found, index = _nearest_of_set(shrink_for_comparison(fakes), images)
-        rows.append(np.stack([images[i] for i in index]))
+        levels: Images = GreyLevels(source)
+        found, index = _nearest_of_set(shrink_for_comparison(fakes), levels)
+        rows.append(np.stack([levels[i] for i in index]))
         distances.append(found)
 
     # Above each sample how far it is from what stands below it, in grey levels.

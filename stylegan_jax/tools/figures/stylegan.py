@@ -115,12 +115,9 @@ def truncation(
     _check_styles(generator, "truncation")
     check_cells(len(seeds), len(psis), generator.shape.size)
 
-    # Row after row: each seed with every psi.
-    images = generator.sample(
-        np.repeat(seeds, len(psis)).tolist(),
-        truncation_psi=np.tile(psis, len(seeds)).tolist(),
-        class_idx=class_idx,
-    )
+    # Row after row: each seed, mapped once, with every psi.
+    ws = np.repeat(generator.styles(seeds, class_idx=class_idx), len(psis), axis=0)
+    images = generator.synthesis(generator.truncate(ws, np.tile(psis, len(seeds)).tolist()))
     cells = images.reshape(len(seeds), len(psis), *images.shape[1:])
     return Figure(cells, [f"seed {s}" for s in seeds], [f"psi {p:g}" for p in psis])
 

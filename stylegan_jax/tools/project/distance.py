@@ -1,7 +1,7 @@
 """How far images are from a target: what a projection makes small, where no features are at hand.
 
 A distance of features takes the place of `pyramid_distance` wherever it maps `(img, target)`,
-both `[n, h, w, c]` in [-1, 1], to `[n]`, and can be differentiated.
+both `[n, h, w, c]` in [-1, 1], to `[n]`, and can be differentiated: `lpips.py` has the paper's.
 """
 
 from collections.abc import Callable

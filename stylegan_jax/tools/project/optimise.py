@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.tree_util import Partial
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
@@ -18,7 +19,6 @@ from stylegan_jax.inference.generator import Generator
 from stylegan_jax.inference.programs import draw_images
 from stylegan_jax.models.blocks import Noise
 from stylegan_jax.ops.normalize import normalize_2nd_moment
-from stylegan_jax.run.images import to_uint8
 from stylegan_jax.tools.latents import sample_w
 from stylegan_jax.tools.project.distance import Distance, noise_correlation, pyramid_distance
 
@@ -129,7 +129,8 @@ def project(
         generator: Any network.
         target: uint8 `[h, w, c]`, of the network's size and channels.
         settings: How to search.
-        distance: What is made small, `(img, target) -> [n]` of images in [-1, 1].
+        distance: What is made small, `(img, target) -> [n]` of images in [-1, 1]. One with
+            weights is a `jax.tree_util.Partial` of them, as `lpips_to` returns.
         class_idx: Class whose mean style is the beginning; None: of all.
 
     Yields:
@@ -181,19 +182,30 @@ def _make_programs(
     goal = jnp.float32(target)[None] / 127.5 - 1
     key = jax.random.key(settings.seed)
     adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+    # Arrays that a distance holds are arguments, not constants, of the programs.
+    measure = distance if isinstance(distance, Partial) else Partial(distance)
 
     def draw(params: Any, moving: Any, ws: Array, noise: Noise) -> Array:
         every = jnp.broadcast_to(ws, (1, generator.num_ws, ws.shape[-1]))
         return saturate(draw_images(generator.structure, params, moving, every, noise), goal)
 
-    def loss(searched: tuple[Array, Noise], added: Array, noise: Noise, params: Any, moving: Any):
+    def loss(
+        searched: tuple[Array, Noise],
+        added: Array,
+        noise: Noise,
+        params: Any,
+        moving: Any,
+        measure: Distance,
+    ) -> Array:
         """Distance of what is drawn, and how far the noise is from noise."""
         ws, searched_noise = searched
         img = draw(params, moving, ws + added, searched_noise or noise)
         correlations = [noise_correlation(leaf) for leaf in jax.tree.leaves(searched_noise)]
-        return distance(img, goal)[0] + settings.noise_weight * sum(correlations)
+        return measure(img, goal)[0] + settings.noise_weight * sum(correlations)
 
-    def step(params: Any, moving: Any, state: _State, spread: Array, number: Array) -> _State:
+    def step(
+        params: Any, moving: Any, measure: Distance, state: _State, spread: Array, number: Array
+    ) -> _State:
         # t goes from 0 to 1; the first step has a rate of 0.
         share = number / settings.num_steps
         ramp = jnp.maximum(0, 1 - share / settings.w_noise_ramp) ** 2
@@ -202,7 +214,7 @@ def _make_programs(
 
         # Adam, on styles and noise at once.
         searched = (state.ws, state.noise if settings.optimise_noise else {})
-        gradient = jax.grad(loss)(searched, added, state.noise, params, moving)
+        gradient = jax.grad(loss)(searched, added, state.noise, params, moving, measure)
         update, moments = adam.update(gradient, state.adam)
         rate = learning_rate(share, settings)
         ws, noise = jax.tree.map(lambda x, u: x - rate * u, searched, update)
@@ -211,26 +223,29 @@ def _make_programs(
         return _State(ws, jax.tree.map(_standardise, noise) or state.noise, moments)
 
     @jax.jit
-    def scan(params: Any, moving: Any, state: _State, spread: Array, numbers: Array) -> _State:
+    def scan(
+        params: Any, moving: Any, measure: Distance, state: _State, spread: Array, numbers: Array
+    ) -> _State:
         def body(state: _State, number: Array) -> tuple[_State, None]:
-            return step(params, moving, state, spread, number), None
+            return step(params, moving, measure, state, spread, number), None
 
         return jax.lax.scan(body, state, numbers)[0]
 
     @jax.jit
-    def see(params: Any, moving: Any, state: _State) -> tuple[Array, Array]:
-        img = draw(params, moving, state.ws, state.noise)
-        return img, distance(img, goal)
+    def see(params: Any, moving: Any, measure: Distance, state: _State) -> Array:
+        return measure(draw(params, moving, state.ws, state.noise), goal)
 
     def run(params: Any, moving: Any, state: _State, spread: float, start: int, size: int):
         numbers = np.arange(start, start + size, dtype=np.int32)
-        return scan(params, moving, state, spread, numbers)
+        return scan(params, moving, measure, state, spread, numbers)
 
     def look(steps: int, state: _State) -> Progress:
-        img, found = see(generator.params, generator.moving, state)
+        found = see(generator.params, generator.moving, measure, state)
         shape = (1, generator.num_ws, state.ws.shape[-1])
         ws = np.array(np.broadcast_to(np.asarray(state.ws), shape))
-        return Progress(steps, ws, state.noise, to_uint8(img)[0], float(found[0]))
+        # By the program that draws them again from a file: to the pixel.
+        image = generator.synthesis(ws, state.noise)[0]
+        return Progress(steps, ws, state.noise, image, float(found[0]))
 
     return run, look
 

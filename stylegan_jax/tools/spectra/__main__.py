@@ -3,12 +3,16 @@
     python -m stylegan_jax.tools.spectra --checkpoint=DIR --out=spectra.png
 
 A grid of bright points, or a cross, in the fakes' heat map that the reals do not have is a pattern
-that the network adds everywhere, as of aliasing. Below the maps are curves along rings and both
-axes: fakes that fall below the reals at high frequencies lack detail. Levels are in dB of white
-noise with the standard deviation of the reals' pixels.
+that the network adds everywhere, as of aliasing. Below the maps are curves along rings, both axes
+(slices at 0 and 90 degrees) and the diagonals (45 degrees): fakes that fall below the reals at high
+frequencies lack detail. Levels are in dB of white noise with the standard deviation of the reals'
+pixels.
 
 Beside the picture lies an .npz with the same name: `reals` and `fakes` [4 h, 4 w] as power, their
 profiles (`reals_radial`, ...), `frequency` in cycles per pixel, `mean` and `std` in grey levels.
+
+A run says what it was trained with; for other files, and where the images lie elsewhere now,
+`--data` is the name or path of any data set of the network's size.
 
 Source: Karras et al. 2021 (StyleGAN3), appendix B.3.
 """
@@ -22,23 +26,29 @@ from absl import flags
 from etils import epath
 from tqdm import tqdm
 
+from stylegan_jax.data.formats import WITH_ALPHA
 from stylegan_jax.files import replacing
-from stylegan_jax.inference.generator import NOISE_MODES, Generator, load
+from stylegan_jax.inference.arguments import NOISE_MODES
+from stylegan_jax.inference.generator import Generator, load
 from stylegan_jax.inference.programs import CHUNK
 from stylegan_jax.inference.seeds import check_seeds
 from stylegan_jax.metrics import Images
-from stylegan_jax.run.images import save_png
-from stylegan_jax.run.input import open_config_source
-from stylegan_jax.run.scores import GreyLevels
-from stylegan_jax.tools import command
-from stylegan_jax.tools.spectra.picture import draw_spectra
-from stylegan_jax.tools.spectra.spectrum import (
+from stylegan_jax.metrics.spectrum import (
     Profiles,
     average_spectrum,
     make_profiles,
     measure_levels,
 )
-from stylegan_jax.tools.training_images import training_config
+from stylegan_jax.run.fakes import GreyLevels
+from stylegan_jax.run.images import save_png
+from stylegan_jax.tools import command
+from stylegan_jax.tools.spectra.picture import draw_spectra
+from stylegan_jax.tools.training_images import define_data_flags, open_training_images
+
+
+def drop_alpha(images: np.ndarray) -> np.ndarray:
+    """Leaves the colours: alpha is no brightness. uint8 `[..., c]`."""
+    return images[..., :-1] if images.shape[-1] in WITH_ALPHA else images
 
 
 def draw_fakes(generator: Generator, num_images: int, seed: int, **kwargs) -> Iterator[np.ndarray]:
@@ -47,13 +57,13 @@ def draw_fakes(generator: Generator, num_images: int, seed: int, **kwargs) -> It
     for start in _starts(num_images, "drawing"):
         # As many in every batch, so that one program draws all.
         seeds = range(seed + start, seed + start + CHUNK)
-        yield generator.sample(seeds, **kwargs)[: num_images - start]
+        yield drop_alpha(generator.sample(seeds, **kwargs)[: num_images - start])
 
 
 def read_reals(images: Images, order: np.ndarray, doing: str) -> Iterator[np.ndarray]:
     """Yields batches of uint8 images at the given positions."""
     for start in _starts(len(order), doing):
-        yield np.stack([images[int(i)] for i in order[start : start + CHUNK]])
+        yield drop_alpha(np.stack([images[int(i)] for i in order[start : start + CHUNK]]))
 
 
 def _starts(num_images: int, doing: str) -> Iterator[int]:
@@ -128,8 +138,7 @@ def define_flags() -> None:
     number("seed", 0, "Of the choice of reals, and of the first fake.", lower_bound=0)
     flags.DEFINE_float("truncation_psi", 1.0, "Truncation; 1 for none.")
     flags.DEFINE_enum("noise_mode", "random", NOISE_MODES, "Noise inputs.")
-    text("dataset", None, "Name or path of the training images; default: the run's.")
-    text("data_dir", None, "Folder of prepared data sets; default: the run's.")
+    define_data_flags()
 
 
 def main(argv: list[str]) -> None:
@@ -138,8 +147,8 @@ def main(argv: list[str]) -> None:
     command.begin(argv)
     # What cannot be written is refused before the network is loaded.
     out = command.check_output(FLAGS.out, ".png")
-    generator = load(FLAGS.checkpoint, step=FLAGS.step)
-    source = open_config_source(training_config(generator, FLAGS.dataset, FLAGS.data_dir))
+    generator = load(**command.checkpoint_options())
+    source = open_training_images(generator, FLAGS.data, FLAGS.data_dir).shown
     spectra, mean, std = compare(
         generator,
         GreyLevels(source),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stylegan_jax.tools.spectra.spectrum import Profiles, image_size, smooth, smoothing_points
+from stylegan_jax.metrics.spectrum import Profiles, image_size, smooth, smoothing_points
 
 # Levels of the heat map in dB, and the colours of the lowest, the highest and those between.
 _LOWEST_DB = -40
@@ -25,7 +25,7 @@ _MAP_PX = 320
 _GAP_PX = 24
 _FONT_PX = 14
 _PLOT_PX = 220
-_CURVES = ("radial", "horizontal", "vertical")
+_CURVES = ("radial", "horizontal", "vertical", "diagonal")
 _COLOURS = ("#1f6fb4", "#d9541e", "#2a9040", "#8a3fa0")
 
 

@@ -6,6 +6,7 @@ error. Prints what became of the files, as JSON.
 """
 
 import collections
+import functools
 import json
 import random
 import resource
@@ -17,18 +18,38 @@ from collections.abc import Callable
 import numpy as np
 
 from stylegan_jax.convert.readers.files import FileContents, read_bytes
-from stylegan_jax.convert.readers.records import CheckpointFileError, Instance, Module, plain
-from stylegan_jax.convert.readers.trees import flatten_module, flatten_variables, to_arrays
+from stylegan_jax.convert.readers.records import (
+    CheckpointFileError,
+    Instance,
+    Module,
+    ScriptObject,
+    plain,
+)
+from stylegan_jax.convert.readers.trees import (
+    flatten_module,
+    flatten_script,
+    flatten_variables,
+    to_arrays,
+)
 from tests.convert.writing import (
     EasyDict,
+    Script,
     Tensor,
+    join_script,
     make_module,
     make_network,
+    make_script,
+    split_tail,
     write_pickle,
+    write_script,
     write_stream,
     write_zip,
 )
 
+# What is damaged, and what makes a file of it.
+Seed = tuple[bytes, Callable[[bytes], bytes]]
+# Opcodes of an object whose class is in memo 0.
+_NEW = b"h\x00)\x81"
 # Of the whole process, libraries included.
 _MOST_MEMORY_BYTES = 2**30
 _LONGEST_SEC = 10.0
@@ -36,8 +57,8 @@ _LONGEST_SEC = 10.0
 _RUNNING = ("compile", "exec", "pickle.find_class", "os.", "subprocess.", "socket.", "ctypes.")
 
 
-def seeds() -> list[bytes]:
-    """Small files of every format, whole."""
+def seeds() -> list[Seed]:
+    """Small files of every format: what is damaged of each, and what makes a file of that."""
     rng = np.random.default_rng(0)
     weight = rng.standard_normal((2, 3, 2, 2)).astype(np.float32)
     arrays = {
@@ -58,7 +79,12 @@ def seeds() -> list[bytes]:
         network = make_network("G", "G_main", variables, {"fmap_base": 16})
         files.append(write_pickle((network,) * 3, protocol, is_old=True))
     state = {"g_ema": collections.OrderedDict((k, Tensor(v)) for k, v in arrays.items())}
-    return [*files, write_stream(state), write_zip(state), write_safetensors(arrays)]
+    files += [write_stream(state), write_zip(state), write_safetensors(arrays)]
+    # Damage to a pickle within a zip, which the sums of the zip would else tell.
+    script = make_script(arrays, training=False, names=["a"], scale=0.5)
+    pickled, storages = split_tail(script)
+    wrap = functools.partial(join_script, storages=storages)
+    return [*((file, bytes) for file in files), (write_script(script), bytes), (pickled, wrap)]
 
 
 def write_safetensors(arrays: dict[str, np.ndarray], **changes: object) -> bytes:
@@ -88,6 +114,9 @@ def consume(contents: FileContents) -> None:
             plain(part.state)
         elif isinstance(part, Instance):
             to_arrays(flatten_variables(part), most_bytes)
+            plain(part.state)
+        elif isinstance(part, ScriptObject):
+            to_arrays(flatten_script(part), most_bytes)
             plain(part.state)
         elif isinstance(part, dict):
             to_arrays(part, most_bytes)
@@ -142,6 +171,11 @@ def modules_twice(levels: int) -> bytes:
     return write_pickle({"G": module})
 
 
+def scripts(body: bytes) -> bytes:
+    """An archive of TorchScript around a pickle; memo 0 is a class, `_NEW` makes an object."""
+    return join_script(b"\x80\x02c__torch__\nNet\nq\x000" + body + b".", [])
+
+
 def one_tensor_of_many_names(count: int) -> Module:
     """A module that has a large tensor under many names."""
     tensor = Tensor(np.zeros(10**5, np.float32))
@@ -154,6 +188,8 @@ def bombs() -> dict[str, bytes]:
     """Files of a few bytes, to a megabyte, that ask for very much."""
     text = b"X" + (10**5).to_bytes(4, "little") + b"a" * 10**5
     pairs = b"ccollections\nOrderedDict\nq\x00]q\x01(" + b"U\x01aN\x86" * 10**4 + b"e"
+    large = Tensor(np.zeros(10**5, np.float32))
+    named = Script("Net", **dict.fromkeys(map(str, range(5000)), large))
     variables = dict.fromkeys(map(str, range(5000)), np.zeros(10**5, np.float32))
     return {
         # An index that Python's own unpickler makes room for.
@@ -173,6 +209,10 @@ def bombs() -> dict[str, bytes]:
         "variables": write_pickle((make_network("G", "G", variables, {}),) * 3),
         "texts": b"\x80\x04c_codecs\nencode\nq\x00"
         + (text + b"q\x01" + b"0h\x00h\x01U\x06latin1\x86R" * 2000 + b"."),
+        "scripts in scripts": scripts((_NEW + b"}U\x01a") * 20_000 + _NEW + b"sb" * 20_000),
+        "scripts twice": scripts(_NEW + (b"q\x010" + _NEW + b"}(U\x01ah\x01U\x01bh\x01ub") * 60),
+        "script itself": scripts(_NEW + b"q\x01}U\x01ah\x01sb"),
+        "script names": write_script(named),
         "pairs": b"\x80\x04" + pairs + b"0h\x00h\x01\x85R" * 2000 + b".",
     }
 
@@ -199,13 +239,14 @@ def read(data: bytes) -> str:
 def main(count: int, seed: int) -> None:
     """Reads every bomb, then `count` damaged files."""
     files = seeds()
-    assert {read(data) for data in files} == {"read"}
+    assert {read(make(whole)) for whole, make in files} == {"read"}
     sys.addaudithook(forbid_running)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
     ends = collections.Counter(_told(read, data, name) for name, data in bombs().items())
     draw = random.Random(seed)
     for i in range(count):
-        data = mutate(draw.choice(files), draw)
+        whole, make = draw.choice(files)
+        data = make(mutate(whole, draw))
         ends[_told(read, data, f"seed {seed}, file {i}")] += 1
     print(json.dumps(ends))
 

@@ -5,15 +5,17 @@ import pickle
 import numpy as np
 import pytest
 
-from stylegan_jax.convert.readers.allowed import ALLOWED
+from stylegan_jax.convert.readers.allowed import ALLOWED, SCRIPT_ALLOWED
 from stylegan_jax.convert.readers.files import read_bytes
 from stylegan_jax.convert.readers.records import CheckpointFileError, Instance
-from stylegan_jax.convert.readers.trees import flatten_module, to_arrays
+from stylegan_jax.convert.readers.trees import flatten_module, flatten_tensors, to_arrays
 from tests.convert.writing import (
     Module,
     Network,
     Storage,
     Tensor,
+    join_script,
+    join_zip,
     make_module,
     write_pickle,
     write_stream,
@@ -127,6 +129,48 @@ def test_numbers_of_tensors(change):
 
     with pytest.raises(CheckpointFileError, match="_rebuild_tensor_v2"):
         read_bytes(write_pickle({"a": Odd(WEIGHT)}))
+
+
+SCRIPT = b"\x80\x02c__torch__.a\nNet\n)\x81"
+
+
+@pytest.mark.parametrize("value", [7, [1, 2], "List[str]", None])
+def test_values_of_torchscript_are_their_first_argument(value):
+    """Lists and texts come with their type; classes are names that mean nothing here."""
+    names = ("restore_type_tag", "build_intlist", "build_doublelist", "build_boollist")
+    for name in (*names, "build_tensorlist"):
+        call = SCRIPT_ALLOWED["torch.jit._pickle", name]
+        assert call((value,), None) is value and call((value, "List[int]"), None) is value
+
+
+@pytest.mark.parametrize(
+    ("pickled", "message"),
+    [
+        (b"\x80\x02c__torch__\nNet\nN\x85\x81.", "calls a class of TorchScript with 1"),
+        (b"\x80\x02c__torch__\nNet\nN\x85R.", "calls a class of TorchScript with 1"),
+        (b"\x80\x02c__torch__\nNet\n.", "holds Global"),
+        (SCRIPT + b"N\x85b.", "gives ScriptObject a state of type tuple"),
+        (SCRIPT + b"}K\x07Nsb.", "odd name"),
+        (SCRIPT + b"}X\x90\x01\x00\x00" + b"a" * 400 + b"Nsb.", "odd name"),
+        (b"\x80\x02ctorch.jit._pickle\nbuild_intlist\n)R.", "calls torch.jit._pickle with 0"),
+        (b"\x80\x02ctorch.jit._pickle\nrestore_type_tag\nNN\x86R.", "torch.jit._pickle with 2"),
+        (b"\x80\x02ctorch.jit._pickle\nbuild_tensor_from_id\nK\x00\x85R.", "names 'torch.jit"),
+        # What other files may name, and what no file may.
+        (b"\x80\x02c__torch__x\nNet\n)\x81.", "names '__torch__x.Net'"),
+        (b"\x80\x02c__builtin__\nset\n)R.", "names '__builtin__.set'"),
+        (b"\x80\x02cos\nsystem\nX\x01\x00\x00\x00a\x85R.", "names 'os.system'"),
+        (SCRIPT[:-1], "ends at byte"),
+    ],
+)
+def test_odd_archives_of_torchscript(pickled, message):
+    with pytest.raises(CheckpointFileError, match=message):
+        flatten_tensors(read_bytes(join_script(pickled, [])).root)
+
+
+def test_classes_of_torchscript_are_names_of_its_archives_alone():
+    for data in (SCRIPT + b".", join_zip(SCRIPT + b".", [])):
+        with pytest.raises(CheckpointFileError, match="names '__torch__.a.Net'"):
+            read_bytes(data)
 
 
 def test_only_storages_in_the_stream_of_a_storage():

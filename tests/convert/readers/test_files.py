@@ -9,9 +9,9 @@ import pytest
 
 from stylegan_jax.convert.readers.files import read_bytes, read_file
 from stylegan_jax.convert.readers.records import CheckpointFileError
-from stylegan_jax.convert.readers.trees import to_arrays
+from stylegan_jax.convert.readers.trees import flatten_script, to_arrays
 from tests.convert.readers.fuzz import write_safetensors
-from tests.convert.writing import Tensor, write_zip
+from tests.convert.writing import Tensor, make_script, write_script, write_zip
 
 DATA = pathlib.Path(__file__).parents[2] / "data" / "checkpoints"
 ARRAYS = {
@@ -46,6 +46,33 @@ def test_files_that_torch_wrote():
     for name, array in read[0].items():
         np.testing.assert_array_equal(array, read[1][name])
     assert read[0]["model.2.num_batches_tracked"].dtype == np.int64
+
+
+def test_an_archive_of_torchscript():
+    """Views as torch has them; what lies beside the pickle is not opened."""
+    whole = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    arrays = {"conv.weight": whole.transpose(2, 0, 1), "part.0.bias": whole[0], "x": ARRAYS["c"]}
+    root = make_script(arrays, training=False, names=["a"], hook=None)
+    # Code that is no text, and constants that are no pickle; any suffix and folder.
+    beside = {"code/__torch__.py": b"\xff\x00", "constants.pkl": b"cos\nsystem\n"}
+    read = flatten_script(read_bytes(write_script(root, **beside)).root)
+    for name, array in to_arrays(read, 10**6).items():
+        np.testing.assert_array_equal(array, arrays[name])
+        assert array.dtype == arrays[name].dtype and array.strides == arrays[name].strides
+    assert read.keys() == arrays.keys()
+
+
+def test_archives_of_torchscript_that_are_cut_or_lie():
+    data = write_script(make_script({"a.b": np.arange(64, dtype=np.float32)}))
+    for end in range(0, len(data), 97):
+        with pytest.raises(CheckpointFileError):
+            flatten_script(read_bytes(data[:end]).root)
+    # A length of the directory that the file does not have.
+    directory = data.index(b"PK\x01\x02")
+    size = data.index((256).to_bytes(4, "little") * 2, directory)
+    lie = data[:size] + b"\xff\xff\xff\x7f" * 2 + data[size + 8 :]
+    with pytest.raises(CheckpointFileError, match="unfolds to far more|damaged"):
+        read_bytes(lie)
 
 
 def test_metadata_of_safetensors():

@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 
 from stylegan_jax.convert.readers.files import read_bytes
-from stylegan_jax.convert.readers.records import CheckpointFileError, Instance, Storage, Tensor
-from stylegan_jax.convert.readers.trees import flatten_module, flatten_variables, to_arrays
+from stylegan_jax.convert.readers.records import (
+    CheckpointFileError,
+    Instance,
+    ScriptObject,
+    Storage,
+    Tensor,
+)
+from stylegan_jax.convert.readers.trees import (
+    flatten_module,
+    flatten_tensors,
+    flatten_variables,
+    to_arrays,
+)
 from tests.convert.writing import make_module, make_network, write_pickle
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -15,6 +26,20 @@ def test_names_and_facts_of_a_module():
     tensors, facts = flatten_module(read_bytes(write_pickle({"G": module})).root["G"])
     assert set(tensors) == {"a.b.weight", "a.bias"}
     assert facts == {"a.clamp": None, "a.gain": 0.5}
+
+
+def test_names_of_torchscript_are_paths_of_attributes():
+    tensor = Tensor(Storage(WEIGHT.dtype, 6, memoryview(WEIGHT.tobytes())), 0, (6,), (1,))
+    shared = ScriptObject({"w": tensor, "size": 3})
+    part = ScriptObject({"0": shared, "odd": [tensor]})
+    root = ScriptObject({"b": shared, "a": part, "t": tensor})
+    assert set(flatten_tensors(root)) == {"b.w", "a.0.w", "t"}
+    # One that holds itself, one of many names.
+    part.state["root"] = root
+    many = ScriptObject(dict.fromkeys(map(str, range(100_001)), tensor))
+    for odd in (root, many):
+        with pytest.raises(CheckpointFileError, match="absurdly many"):
+            flatten_tensors(odd)
 
 
 def test_names_of_variables():

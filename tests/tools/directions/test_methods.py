@@ -76,6 +76,13 @@ def test_layers_by_the_style_that_they_read(generator):
     }
     found = layer_weights(network(stylegan1, 6), range(6))
     assert [weight[0, 0] for weight in found] == [4, 5, 8, 9, 16, 17]
+    # An input of waves shares the first convolution's style; in StyleGAN3 it has one of its own.
+    stylegan2["b4"]["input"] = styled(1)
+    found = layer_weights(network(stylegan2, 6), range(6))
+    assert [weight[0, 0] for weight in found] == [5, 8, 9, 16, 17, -16]
+    stylegan3 = {f"L{i}_16_4": styled(i) for i in (0, 2, 10, 1)} | {"input": styled(-1)}
+    found = layer_weights(network(stylegan3, 5), range(5))
+    assert [weight[0, 0] for weight in found] == [-1, 0, 1, 2, 10]
     # ProGAN: the layer that reads the latent.
     progan = {"b8": {"conv0": 0}, "b4": {"fc": {"weight": np.full((2, 1), 7)}}}
     assert layer_weights(network(progan, 1), [0])[0][0, 0] == 7

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stylegan_jax.tools.figures.__main__ import parse_numbers
+from stylegan_jax.tools.command import parse_numbers
 from stylegan_jax.tools.figures.picture import render
 from stylegan_jax.tools.figures.stylegan import truncation
 

@@ -21,7 +21,7 @@ def shown(generator, tmp_path):
 
 
 def test_what_was_shown_is_found(generator, shown):
-    figure = nearest_images(generator, seeds=[3, 4], dataset=str(shown))
+    figure = nearest_images(generator, seeds=[3, 4], data=str(shown))
     assert figure.row_labels == ["sample", "nearest that was shown"]
     assert figure.col_labels == ["seed 3\n0", "seed 4\n0"]
     # Samples of another batch size round differently: up to one level of 255.
@@ -46,9 +46,9 @@ def test_unseen_images_have_a_row(generator, shown, tmp_path, monkeypatch):
 
 def test_large_sets_are_compared_in_blocks(generator, shown, monkeypatch):
     seeds = [5, 4]
-    whole = nearest_images(generator, seeds=seeds, dataset=str(shown))
+    whole = nearest_images(generator, seeds=seeds, data=str(shown))
     monkeypatch.setattr(memory, "_BLOCK", 2)
-    parts = nearest_images(generator, seeds=seeds, dataset=str(shown))
+    parts = nearest_images(generator, seeds=seeds, data=str(shown))
     np.testing.assert_array_equal(parts.cells, whole.cells)
     assert parts.col_labels == whole.col_labels
 
@@ -56,9 +56,9 @@ def test_large_sets_are_compared_in_blocks(generator, shown, monkeypatch):
 def test_a_figure_that_no_picture_holds(generator, shown, monkeypatch):
     monkeypatch.setattr(generator, "sample", None)
     with pytest.raises(ValueError, match="2 rows x 4097 columns"):
-        nearest_images(generator, seeds=range(4097), dataset=str(shown))
+        nearest_images(generator, seeds=range(4097), data=str(shown))
 
 
 def test_images_that_cannot_be_opened(generator, tmp_path):
     with pytest.raises(ValueError, match="no data set 'gone'"):
-        nearest_images(generator, dataset="gone", data_dir=str(tmp_path))
+        nearest_images(generator, data="gone", data_dir=str(tmp_path))

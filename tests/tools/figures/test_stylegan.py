@@ -37,8 +37,12 @@ def test_mixing_all_styles_or_none(generator):
     assert labels[1:] == ["seed 0, coarse 0", "seed 1, middle 1-4", "seed 2, fine 5"]
 
 
-def test_truncation(generator):
+def test_truncation(generator, monkeypatch):
+    mapped = []
+    run = generator._map
+    monkeypatch.setattr(generator, "_map", lambda *args: mapped.append(len(args[1])) or run(*args))
     figure = truncation(generator)
+    assert sum(mapped) == len(figure.row_labels)  # once for all psis
     assert figure.cells.shape == (2, 6, 16, 16, 3)
     assert figure.row_labels == ["seed 91", "seed 388"]
     assert figure.col_labels == [f"psi {psi}" for psi in ("1", "0.7", "0.5", "0", "-0.5", "-1")]

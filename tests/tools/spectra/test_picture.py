@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from stylegan_jax.metrics.spectrum import make_profiles
 from stylegan_jax.tools.spectra.picture import decibels, draw_spectra, heat_map
-from stylegan_jax.tools.spectra.spectrum import make_profiles
 
 
 def test_heat_maps_have_steps_of_five_decibels():
@@ -25,7 +25,7 @@ def test_a_picture_of_both(rng):
     maps = [heat_map(spectrum)[0, 0] for spectrum in spectra.values()]
     for colour in maps:
         assert np.sum(np.all(picture == colour, axis=-1)) > 320 * 200
-    # Both curves are drawn in each of three plots.
+    # Both curves are drawn in each of four plots.
     for colour in ((0x1F, 0x6F, 0xB4), (0xD9, 0x54, 0x1E)):
         columns = np.flatnonzero(np.any(np.all(picture == colour, axis=-1), axis=0))
         assert np.sum(np.diff(columns) > 20) >= 2 and len(columns) > 3 * 200

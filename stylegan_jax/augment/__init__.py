@@ -1,0 +1,1 @@
+"""What happens to images on their way to the discriminator."""

@@ -1,0 +1,1 @@
+"""Scores of checkpoints and of sets of images, with the protocol that made them."""

@@ -1,0 +1,1 @@
+"""A page about one training run, or several."""

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from stylegan_jax.augment import ada_resampling
-from stylegan_jax.augment.ada_resampling import LOW_PASS, resample
+from stylegan_jax.augment.ada_axis import LOW_PASS
+from stylegan_jax.augment.ada_resampling import resample
+from stylegan_jax.augment.ada_tiles import CUTS, by_tiles
 from stylegan_jax.ops.formulation import Resampling
 
 
@@ -97,32 +99,41 @@ def test_every_way_equals_loops(images, margins):
 
 
 def test_kinds_of_matrices():
-    def kind(g, size=(9, 7), cuts=False):
-        return int(ada_resampling._kind(jnp.asarray(g, jnp.float32), size, cuts=cuts))
+    def kind(g, size=(9, 7)):
+        return int(ada_resampling._kind(jnp.asarray(g, jnp.float32), size))
 
     assert [kind(g) for g in MATRICES] == [0, 1, 2, 0]
     assert kind(turn(90), (1024, 1024)) == 1
-    # Tiles, as long as their windows hold what they read.
-    assert [kind(turn(33, (s, s)), cuts=True) for s in (1, 2.8, 3)] == [3, 3, 2]
+    # The largest tiles whose windows hold what they read: cos 33 + sin 33 = 1.38.
+    assert [kind(turn(33, (s, s))) for s in (1, 1.28, 1.3, 2.6, 2.7, 100)] == [2, 2, 3, 3, 4, 4]
 
 
-def test_tiles_read_what_reading_does():
-    """Windows smaller than the continued image, at the limit of what they hold."""
+@pytest.mark.parametrize(("cut", "zoom"), list(zip(CUTS, (1.25, 2.5, 9))))
+def test_tiles_read_what_reading_does(cut, zoom):
+    """Windows smaller than the continued image, at the limit of what they hold, twice derived."""
     image = np.random.default_rng(2).uniform(-1, 1, (1, 26, 36, 3)).astype(np.float32)
-    G = jnp.asarray(turn(40, (2.85, 2.3), (3, -2)), jnp.float32)[None]
+    G = jnp.asarray(turn(40, (zoom, 0.8 * zoom), (3, -2)), jnp.float32)[None]
     bounds = ada_resampling._whole_bounds((26, 36))
-    assert int(ada_resampling._kind(G[0], (26, 36), cuts=True)) == 3
+    assert bool(cut.fits(G[0]))
 
-    def both(image, weights):
-        way = [
-            lambda x: ada_resampling._by_tiles(x[0], G[0], bounds),
-            lambda x: ada_resampling._by_reading(x, G, bounds)[0],
-        ]
-        return [(y, back(weights)) for y, back in (jax.vjp(f, image) for f in way)]
+    def derived(way, weights):
+        # The gradient of a squared gradient goes through the transpose's transpose.
+        def power(x):
+            y, back = jax.vjp(way, x)
+            return jnp.sum(weights * back(y)[0][0])
 
-    (y, (grad,)), (want, (want_grad,)) = jax.jit(both)(image, image[0])
+        y, back = jax.vjp(way, image)
+        return y, back(weights)[0], jax.grad(power)(image)
+
+    ways = [
+        lambda x: by_tiles(x[0], G[0], bounds, cut),
+        lambda x: ada_resampling._by_reading(x, G, bounds)[0],
+    ]
+    run = jax.jit(derived, static_argnums=0)
+    (y, *grads), (want, *want_grads) = (run(way, image[0]) for way in ways)
     np.testing.assert_allclose(y, want, atol=2e-5)  # positions of float32
-    np.testing.assert_allclose(grad, want_grad, atol=5e-5 * np.abs(want_grad).max())
+    for grad, want_grad in zip(grads, want_grads):
+        np.testing.assert_allclose(grad, want_grad, atol=5e-5 * np.abs(want_grad).max())
 
 
 def test_too_small_images():

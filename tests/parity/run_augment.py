@@ -8,6 +8,7 @@ import numpy as np
 
 from stylegan_jax.augment import diffaugment
 from stylegan_jax.augment.ada import augment
+from stylegan_jax.augment.ada_axis import LOW_PASS
 from stylegan_jax.augment.ada_control import (
     Controller,
     adjust_strength,
@@ -18,7 +19,6 @@ from stylegan_jax.augment.ada_control import (
 from stylegan_jax.augment.ada_draws import Draws, draw_names, percentile_draws
 from stylegan_jax.augment.ada_filter import filter_bank
 from stylegan_jax.augment.ada_pipe import PIPES, Pipe
-from stylegan_jax.augment.ada_resampling import LOW_PASS
 from stylegan_jax.augment.blur import blur
 from stylegan_jax.losses.adversarial import ADVERSARIAL_LOSSES
 from stylegan_jax.losses.guidance import spherical_distance

@@ -113,7 +113,7 @@ FORMULATIONS = {
         longer_fir="shifts",
         resampling="by_image",
         # Below it shifts compile in half the time, and use all cores.
-        phases_from=96,
+        phases_from=64,
     ),
     "tpu": Formulation(
         packed_channels=128,

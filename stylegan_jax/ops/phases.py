@@ -24,6 +24,7 @@ from stylegan_jax.ops.fir import Resampling
 from stylegan_jax.ops.precision import wide
 
 Taps1d = tuple[float, ...]
+Sides = tuple[int, ...]
 # Small numbers beside a zoomed image, as many arrays as a formulation holds it in.
 Codes = tuple[Int8[Array, "n zh zw c"], ...]
 
@@ -57,13 +58,26 @@ class _Axis(NamedTuple):
     split: int
 
 
-def _plan(zoom: Resampling, shrink: Resampling) -> tuple[_Axis, _Axis]:
-    """What is done along y and x."""
-    return _plan_axis(zoom, shrink, 0), _plan_axis(zoom, shrink, 1)
+def _plan(zoom: Resampling, shrink: Resampling, size: Sides | None = None) -> tuple[_Axis, _Axis]:
+    """What is done along y and x; given the `size` of x, for what its transpose zooms as well."""
+    y, x = (_plan_axis(zoom, shrink, axis) for axis in (0, 1))
+    if size is None:
+        return y, x
+    backward = _plan(shrink.transposed(zoom.size), zoom.transposed(size))
+    spans = []
+    for axis, other in zip((y, x), backward):
+        start = min(axis.start, other.start)
+        spans.append((start, max(axis.start + axis.zoomed, other.start + other.zoomed) - start))
+    return _plan_axis(zoom, shrink, 0, spans[0]), _plan_axis(zoom, shrink, 1, spans[1])
 
 
-def _plan_axis(zoom: Resampling, shrink: Resampling, axis: int) -> _Axis:
-    """Follows the pixels of the result back to those of x."""
+def _plan_axis(
+    zoom: Resampling, shrink: Resampling, axis: int, pixels: tuple[int, int] | None = None
+) -> _Axis:
+    """Follows the pixels of the result back to those of x.
+
+    `pixels`: first and number of those of the zoomed image; None: as many as the result needs.
+    """
     phases = math.lcm(zoom.up[axis], shrink.down[axis])
     split = phases // zoom.up[axis]
     in_zoom = [_sums(t[axis], split, zoom.up[axis], 1, zoom.pads[axis]) for t in zoom.terms]
@@ -74,6 +88,8 @@ def _plan_axis(zoom: Resampling, shrink: Resampling, axis: int) -> _Axis:
     start, end = _span(in_shrink)
     result = -(-shrink.size[axis] * shrink.down[axis] // phases)
     zoomed = result + end - start
+    if pixels is not None:
+        start, zoomed = pixels
     return _Axis(
         zoom=in_zoom,
         shrink=in_shrink,
@@ -111,7 +127,7 @@ def value_and_codes(
     code: Callable[[Array], Array],
 ) -> tuple[Float[Array, "n oh ow c"], Codes]:
     """Also returns `code(act(zoom(x)))`, an array for each phase of the zoomed image."""
-    axes = _plan(zoom, shrink)
+    axes = _plan(zoom, shrink, x.shape[1:3])
 
     def one(image):
         grid = _zoomed(image, axes, act)
@@ -128,19 +144,12 @@ def weighed(
     shrink: Resampling,
     weigh: Callable[[Array, Array], Array],
 ) -> Float[Array, "n oh ow c"]:
-    """Computes `shrink(weigh(zoom(x), codes))`, with codes of phases from their pixel 0 on."""
-    axes = _plan(zoom, shrink)
-    # Outside of the zoomed image x is zero there, and codes do not matter.
-    sides = codes[0].shape[1:3]
-    pads = [(-axis.start, axis.start + axis.zoomed - n, 0) for axis, n in zip(axes, sides)]
-
-    def fit(code):
-        return lax.pad(code, np.int8(0), (*pads, (0, 0, 0)))
+    """Computes `shrink(weigh(zoom(x), codes))`, with codes of the same image or its transpose."""
+    axes = _plan(zoom, shrink, x.shape[1:3])
 
     def one(args):
         image, codes = args
-        grid = _zoomed(image, axes, weigh, [_apart(fit)(code) for code in codes])
-        return _shrunk(grid, axes, shrink, x.dtype)
+        return _shrunk(_zoomed(image, axes, weigh, codes), axes, shrink, x.dtype)
 
     return lax.map(one, (x, codes))
 
@@ -153,9 +162,10 @@ def _zoomed(
 ) -> list[list[Array]]:
     """`act` of the phases of the zoomed image, `[y][x]`; with `beside`, of pairs of both."""
     along_y, along_x = axes
+    first_y, first_x = (_span(axis.zoom)[0] for axis in axes)
     # [phase of columns][term][phase of rows]
     tall = [
-        [_sum([sums], [column], along_y.zoomed, 0) for sums in along_y.zoom]
+        [_sum([sums], [column], first_y, along_y.zoomed, 0) for sums in along_y.zoom]
         for column in zip(*_split(image, axes))
     ]
     grid = []
@@ -163,7 +173,7 @@ def _zoomed(
     for a in range(len(along_y.zoom[0])):
         read = [[terms[r][a] for terms in tall] for r in range(len(along_y.zoom))]
         codes = None if beside is None else beside[a * width : (a + 1) * width]
-        grid.append(_sum(along_x.zoom, read, along_x.zoomed, 1, act, codes))
+        grid.append(_sum(along_x.zoom, read, first_x, along_x.zoomed, 1, act, codes))
     return grid
 
 
@@ -173,10 +183,13 @@ def _shrunk(
     """Filters and decimates a zoomed image, along x term by term, then along y."""
     along_y, along_x = axes
     narrow = [
-        [_join(_sum([sums], [row], along_x.result, 1), 1, shrink.size[1]) for row in grid]
+        [
+            _join(_sum([sums], [row], along_x.start, along_x.result, 1), 1, shrink.size[1])
+            for row in grid
+        ]
         for sums in along_x.shrink
     ]
-    out = _sum(along_y.shrink, narrow, along_y.result, 0, lambda y: y.astype(dtype))
+    out = _sum(along_y.shrink, narrow, along_y.start, along_y.result, 0, lambda y: y.astype(dtype))
     return _join(out, 0, shrink.size[0])
 
 
@@ -196,13 +209,16 @@ def _split(image: Array, axes: tuple[_Axis, _Axis]) -> list[list[Array]]:
 def _sum(
     terms: list[list[_Sum]],
     read: Sequence[Sequence[Array]],
+    first: int,
     size: int,
     axis: int,
     act: Callable[..., Array] = lambda v: v,
     beside: Sequence[Array] | None = None,
 ) -> list[Array]:
-    """Every phase of a result: the sum over terms of shifted phases times taps."""
-    lo, _ = _span(terms)
+    """Every phase of a result: the sum over terms of shifted phases times taps.
+
+    `first`: the shift of what is read from its pixel 0 on.
+    """
 
     def run(read, beside):
         results = []
@@ -210,7 +226,9 @@ def _sum(
             total = None
             for term, phases in zip(terms, read):
                 for phase, shift, tap in term[a]:
-                    part = lax.slice_in_dim(phases[phase], shift - lo, shift - lo + size, 1, axis)
+                    part = lax.slice_in_dim(
+                        phases[phase], shift - first, shift - first + size, 1, axis
+                    )
                     part = part * np.asarray(tap, part.dtype)
                     total = part if total is None else total + part
             if total is None:

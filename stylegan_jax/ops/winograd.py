@@ -30,6 +30,8 @@ from stylegan_jax.ops.precision import wide
 _B_T = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 _G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 _A_T = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
+# G w G^T of kernels whose 9 taps are in a row.
+_G_BOTH = np.kron(_G, _G)  # [16, 9]
 
 # Smaller maps and fewer channels do not repay the transforms.
 _MIN_CHANNELS = 48
@@ -66,7 +68,7 @@ def convolve_3x3(
     Checked: tests/ops/test_winograd.py, against the compiler's.
     """
     x, weight = wide(x), wide(weight)
-    kernels = jnp.einsum("ai,bj,ijco->abco", _G, _G, weight, precision="highest")
+    kernels = jnp.matmul(_G_BOTH, weight.reshape(9, -1), precision="highest")
     kernels = kernels.reshape(16, *weight.shape[2:])  # [16, i, o]
     height, width = (n + sum(pad) - 2 for n, pad in zip(x.shape[1:3], pads))
     tiles = (-(-height // 2), -(-width // 2))
@@ -96,13 +98,14 @@ def _tiles(
         for row in along_y
         for place in _combine(_B_T, [row[:, :, b : b + 2 * columns : 2] for b in range(4)])
     ]
-    # One product over channels for each of the 16 places.
-    pixels = jnp.stack(places).reshape(16, -1, x.shape[3])  # [16, n * rows * columns, i]
-    products = jnp.matmul(pixels, kernels, precision="highest")
-    products = products.reshape(4, 4, -1, rows, columns, kernels.shape[2])
+    # A product over channels for each of the 16 places; as one, they would have to be stacked.
+    products = [
+        jnp.einsum("nyxi,io->nyxo", place, kernel, precision="highest")
+        for place, kernel in zip(places, kernels, strict=True)
+    ]
 
     # A^T m A, [n, rows, 2, columns, 2, o]
-    halves = [_combine(_A_T, list(products[:, b])) for b in range(4)]
+    halves = [_combine(_A_T, products[b::4]) for b in range(4)]
     results = [
         jnp.stack(_combine(_A_T, [halves[b][r] for b in range(4)]), axis=3) for r in range(2)
     ]

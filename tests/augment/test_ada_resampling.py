@@ -136,6 +136,20 @@ def test_tiles_read_what_reading_does(cut, zoom):
         np.testing.assert_allclose(grad, want_grad, atol=5e-5 * np.abs(want_grad).max())
 
 
+def test_r1_through_tiles(images):
+    """Gradients of squared gradients, within the branches and loops around tiles."""
+    weights = np.random.default_rng(3).uniform(-1, 1, images.shape).astype(np.float32)
+
+    def penalty(x, way):
+        G = jnp.asarray(MATRICES)
+        grads = jax.grad(lambda x: jnp.sum(weights * resample(x, G, resampling=way) ** 2))
+        return jnp.sum(jnp.square(grads(x)))
+
+    run = jax.jit(jax.grad(penalty), static_argnums=1)
+    want = np.asarray(run(images, "gather"))
+    np.testing.assert_allclose(run(images, "by_tiles"), want, atol=1e-4 * np.abs(want).max())
+
+
 def test_too_small_images():
     with pytest.raises(ValueError, match="images of 1x4 pixels have nothing to reflect"):
         resample(jnp.zeros((1, 1, 4, 3)), jnp.eye(3)[None])

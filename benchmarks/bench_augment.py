@@ -30,7 +30,7 @@ from stylegan_jax.augment import ada_resampling
 from stylegan_jax.augment.ada import augment
 from stylegan_jax.augment.ada_draws import draw
 from stylegan_jax.augment.ada_pipe import find_pipe
-from stylegan_jax.augment.ada_tiles import CUTS, by_tiles
+from stylegan_jax.augment.ada_tiles import by_tiles
 from stylegan_jax.models import DISCRIMINATORS, make_model
 from stylegan_jax.plan import worker
 from stylegan_jax.plan.targets import (
@@ -73,9 +73,8 @@ def ways_to_move(size: tuple[int, int]) -> dict[str, Callable]:
         return ada_resampling._by_products(image, g, bounds, swapped=False)
 
     ways: dict[str, Callable] = {"products": functools.partial(image_by_image, multiply)}
-    for cut in CUTS:
-        tiles = functools.partial(by_tiles, bounds=bounds, cut=cut)
-        ways[f"tiles of {cut.tile}"] = functools.partial(image_by_image, tiles)
+    tiles = functools.partial(by_tiles, bounds=bounds)
+    ways["tiles"] = functools.partial(image_by_image, tiles)
     ways["reads"] = functools.partial(image_by_image, read)
     ways["reads, all at once"] = functools.partial(ada_resampling._by_reading, bounds=bounds)
     return ways

@@ -9,7 +9,6 @@ matrices and cannot read here and there cuts the result of a rotation into tiles
 (`ada_tiles.py`).
 """
 
-import functools
 from typing import Literal
 
 import jax
@@ -27,7 +26,7 @@ from stylegan_jax.augment.ada_axis import (
     whole_grid,
     zoom,
 )
-from stylegan_jax.augment.ada_tiles import CUTS, by_tiles
+from stylegan_jax.augment.ada_tiles import by_tiles
 from stylegan_jax.ops.formulation import Resampling, platform_formulation
 
 # Displacement, in pixels of the zoomed image, below which an axis counts as kept: quarter turns of
@@ -69,7 +68,6 @@ def resample(
     bounds = _whole_bounds(size) if margins == "whole" else _batch_bounds(G, size)
     if resampling == "gather":
         return _by_reading(images, G, bounds)
-    cuts = resampling == "by_tiles"
     kinds = jax.vmap(lambda g: _kind(g, size))(G)
 
     def move(one: tuple[Array, Array, Array]) -> Array:
@@ -78,11 +76,11 @@ def resample(
             lambda: _by_products(image, g, bounds, swapped=False),
             lambda: _by_products(image, g, bounds, swapped=True),
         ]
-        if cuts:
-            branches += [functools.partial(by_tiles, image, g, bounds, cut) for cut in CUTS]
+        if resampling == "by_tiles":
+            branches.append(lambda: by_tiles(image, g, bounds))
         else:
             branches.append(lambda: _by_reading(image[None], g[None], bounds)[0])
-        return lax.switch(jnp.minimum(kind, len(branches) - 1), branches)
+        return lax.switch(kind, branches)
 
     return lax.map(jax.checkpoint(move, prevent_cse=False), (images, G, kinds))
 
@@ -108,14 +106,12 @@ def _batch_bounds(G: Array, size: tuple[int, int]) -> Bounds:
 
 
 def _kind(g: Float[Array, "3 3"], size: tuple[int, int]) -> Array:
-    """0: rows stay rows, 1: rows become columns, 2 and more: neither, and which tiles will do."""
+    """0: rows stay rows, 1: rows become columns, 2: neither."""
     # How far the other axis moves a position, at most, in pixels of the zoomed image.
     reach_y, reach_x = (2 * float(np.abs(whole_grid(side)).max()) for side in size)
     keeps = jnp.maximum(jnp.abs(g[0, 1]) * reach_y, jnp.abs(g[1, 0]) * reach_x) < _STRAIGHT
     swaps = jnp.maximum(jnp.abs(g[0, 0]) * reach_x, jnp.abs(g[1, 1]) * reach_y) < _STRAIGHT
-    # The first that fits, or the last, which always does.
-    fits = jnp.stack([cut.fits(g) for cut in CUTS[:-1]] + [jnp.bool_(True)])
-    return jnp.where(keeps, 0, jnp.where(swaps, 1, 2 + jnp.argmax(fits)))
+    return jnp.where(keeps, 0, jnp.where(swaps, 1, 2))
 
 
 # ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from stylegan_jax.augment import ada_resampling
 from stylegan_jax.augment.ada_axis import LOW_PASS
 from stylegan_jax.augment.ada_resampling import resample
-from stylegan_jax.augment.ada_tiles import CUTS, by_tiles
+from stylegan_jax.augment.ada_tiles import CUT, Cut, _num_windows, by_tiles
 from stylegan_jax.ops.formulation import Resampling
 
 
@@ -104,17 +104,19 @@ def test_kinds_of_matrices():
 
     assert [kind(g) for g in MATRICES] == [0, 1, 2, 0]
     assert kind(turn(90), (1024, 1024)) == 1
-    # The largest tiles whose windows hold what they read: cos 33 + sin 33 = 1.38.
-    assert [kind(turn(33, (s, s))) for s in (1, 1.28, 1.3, 2.6, 2.7, 100)] == [2, 2, 3, 3, 4, 4]
 
 
-@pytest.mark.parametrize(("cut", "zoom"), list(zip(CUTS, (1.25, 2.5, 9))))
-def test_tiles_read_what_reading_does(cut, zoom):
-    """Windows smaller than the continued image, at the limit of what they hold, twice derived."""
+# Tiles and windows of a few pixels: one window, several, and as many as hold the whole image.
+@pytest.mark.parametrize(
+    ("cut", "zoom", "windows"),
+    [(CUT, 1.25, (1, 1)), (CUT, 3, (2, 2)), (Cut(8, 16), 2.4, (2, 2)), (Cut(8, 16), 30, (6, 7))],
+)
+def test_tiles_read_what_reading_does(cut, zoom, windows):
+    """Values and derivatives of any order."""
     image = np.random.default_rng(2).uniform(-1, 1, (1, 26, 36, 3)).astype(np.float32)
     G = jnp.asarray(turn(40, (zoom, 0.8 * zoom), (3, -2)), jnp.float32)[None]
     bounds = ada_resampling._whole_bounds((26, 36))
-    assert bool(cut.fits(G[0]))
+    assert tuple(int(n) for n in _num_windows(G[0], (26, 36), cut)) == windows
 
     def derived(way, weights):
         # The gradient of a squared gradient goes through the transpose's transpose.

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import ShapedArray
@@ -27,11 +28,7 @@ from stylegan_jax.ops.precision import wide
 
 
 class _Leaky(NamedTuple):
-    """The activation, and its slope as a code of one byte.
-
-    In terms of `lax`: what `jnp` jits by itself would be compiled apart from the filters too, where
-    `phases.py` keeps its sums together, and they would be computed for each part.
-    """
+    """The activation, and its slope as a code of one byte."""
 
     gain: float
     slope: float
@@ -39,23 +36,20 @@ class _Leaky(NamedTuple):
 
     def act(self, x: Array) -> Array:
         """The activation."""
-        y = lax.select(x >= 0, x * self.gain, x * (self.gain * self.slope))
-        if self.clamp is None:
-            return y
-        limit = np.asarray(self.clamp, y.dtype)
-        return lax.clamp(-limit, y, limit)
+        y = jnp.where(x >= 0, x * self.gain, x * (self.gain * self.slope))
+        return y if self.clamp is None else jnp.clip(y, -self.clamp, self.clamp)
 
     def code(self, y: Array) -> Array:
         """0 where the result was clipped, 1 where it is negative, else 2."""
-        sign = (y >= 0).astype(np.int8) + np.int8(1)
+        sign = jnp.where(y >= 0, np.int8(2), np.int8(1))
         if self.clamp is None:
             return sign
-        return sign * (lax.abs(y) < np.asarray(self.clamp, y.dtype)).astype(np.int8)
+        return jnp.where(jnp.abs(y) < self.clamp, sign, np.int8(0))
 
     def weigh(self, x: Array, code: Array) -> Array:
         """The tangent of the activation."""
-        negative = lax.select(code == 1, x * (self.gain * self.slope), lax.full_like(x, 0))
-        return lax.select(code == 2, x * self.gain, negative)
+        negative = jnp.where(code == 1, x * (self.gain * self.slope), jnp.zeros_like(x))
+        return jnp.where(code == 2, x * self.gain, negative)
 
 
 class _Way(NamedTuple):

@@ -250,9 +250,15 @@ def _join(phases: Sequence[Array], axis: int, size: int) -> Array:
 def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that the compiler does not merge with what surrounds it."""
 
+    # What it calls is merged: JAX marks everything that is traced within, and parts of a sum that
+    # are apart would each compute it.
+    def whole(*args):
+        with set_xla_metadata(inlineable="true"):
+            return function(*args)
+
     @functools.wraps(function)
     def run(*args):
         with set_xla_metadata(inlineable="false"):
-            return jax.jit(function, inline=False)(*args)
+            return jax.jit(whole, inline=False)(*args)
 
     return run

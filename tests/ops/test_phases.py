@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,3 +41,23 @@ def test_axes_have_their_own_factors(rng, up, down, padding):
     np.testing.assert_allclose(tangent, want, atol=2e-5)
     # <y, op(v)> = <op^T(y), v>
     np.testing.assert_allclose(jnp.vdot(y, tangent), jnp.vdot(cotangent, v), rtol=1e-4, atol=1e-3)
+
+
+def test_activations_are_merged_with_the_sums_that_they_read():
+    """Parts that were compiled apart would each compute the sum of taps."""
+    zoom = plan_resampling((9, 8), TAPS, up=2, padding=5)
+    shrink = plan_resampling(zoom.size, TAPS, down=2)
+
+    def act(y):
+        return jnp.clip(jnp.where(y > 0, y, 0.2 * y), -1, 1)
+
+    def code(y):
+        return jnp.where(y > 0, jnp.int8(2), jnp.int8(1))
+
+    def run(x):
+        return phases.value_and_codes(x, zoom, shrink, act, code)
+
+    text = jax.jit(run).lower(jnp.zeros((2, 9, 8, 3))).compile().as_text()
+    called = set(re.findall(r" call\(.*to_apply=%?([a-z_]+)", text))
+    assert any(name.startswith("whole") for name in called)
+    assert not [name for name in called if "where" in name or "clip" in name]

@@ -32,7 +32,6 @@ from stylegan_jax.augment.ada_axis import (
     positions,
     shrink,
 )
-from stylegan_jax.sizes import Size
 
 # Pixels of the image that a position reads before and after its own.
 _REACH = EDGE // 2
@@ -75,30 +74,30 @@ def by_tiles(
 # A row of tiles after the other
 
 
-def _num_tiles(size: Size, cut: Cut) -> tuple[int, int]:
+def _num_tiles(size: tuple[int, int], cut: Cut) -> tuple[int, int]:
     """Rows and columns of tiles that hold all positions."""
     rows, columns = (-(-num_positions(side) // cut.tile) for side in size)
     return rows, columns
 
 
-def _origins(size: Size) -> list[int]:
+def _origins(size: tuple[int, int]) -> list[int]:
     """Where pixel 0 of the image is in its continued planes."""
     return [side - 1 + _REACH for side in size]
 
 
-def _plane(size: Size) -> tuple[int, int]:
+def _plane(size: tuple[int, int]) -> tuple[int, int]:
     """Pixels of the continued planes."""
     height, width = (2 * origin + side for origin, side in zip(_origins(size), size))
     return height, width
 
 
-def _window(size: Size, cut: Cut) -> tuple[int, int]:
+def _window(size: tuple[int, int], cut: Cut) -> tuple[int, int]:
     """Pixels of a window: no more than there are."""
     height, width = (min(cut.window, side) for side in _plane(size))
     return height, width
 
 
-def _num_windows(g: Array, size: Size, cut: Cut) -> tuple[Array, Array]:
+def _num_windows(g: Array, size: tuple[int, int], cut: Cut) -> tuple[Array, Array]:
     """How many windows along y and x hold what any tile reads."""
     found = []
     for axis, side in ((1, _plane(size)[0]), (0, _plane(size)[1])):
@@ -110,7 +109,12 @@ def _num_windows(g: Array, size: Size, cut: Cut) -> tuple[Array, Array]:
 
 
 def _weigh(
-    row: Array, number: tuple[Array, Array], g: Array, limits: Array, size: Size, cut: Cut
+    row: Array,
+    number: tuple[Array, Array],
+    g: Array,
+    limits: Array,
+    size: tuple[int, int],
+    cut: Cut,
 ) -> tuple[list[Array], list[Array]]:
     """First pixels `[t]` of a window of each tile of a row, y and x, and weights `[t, k, p]`.
 
@@ -138,7 +142,7 @@ def _weigh(
 
 
 def _read(
-    x: Float[Array, "c h w"], g: Array, limits: Array, *, size: Size, cut: Cut
+    x: Float[Array, "c h w"], g: Array, limits: Array, *, size: tuple[int, int], cut: Cut
 ) -> Float[Array, "r c t m"]:
     """Results by rows of tiles."""
     window = (len(x), *_window(size, cut))
@@ -161,7 +165,7 @@ def _read(
 
 
 def _write(
-    y: Float[Array, "r c t m"], g: Array, limits: Array, *, size: Size, cut: Cut
+    y: Float[Array, "r c t m"], g: Array, limits: Array, *, size: tuple[int, int], cut: Cut
 ) -> Float[Array, "c h w"]:
     """The transpose: planes, from cotangents of results."""
     window = (y.shape[1], *_window(size, cut))
@@ -199,7 +203,7 @@ def _compute(x: Array, g: Array, limits: Array, *, back: bool, **statics: Any) -
     return (_write if back else _read)(x, g, limits, **statics)
 
 
-def _result(x: Any, *_: Any, size: Size, cut: Cut, back: bool) -> ShapedArray:
+def _result(x: Any, *_: Any, size: tuple[int, int], cut: Cut, back: bool) -> ShapedArray:
     """Shape and dtype."""
     if back:
         return ShapedArray((x.shape[1], *_plane(size)), x.dtype)

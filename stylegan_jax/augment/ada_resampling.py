@@ -121,7 +121,8 @@ def _kind(g: Float[Array, "3 3"], size: tuple[int, int]) -> Array:
 def _by_reading(images: Array, G: Array, bounds: Bounds) -> Array:
     """Bilinear reads from the continued, zoomed image."""
     size = (images.shape[1], images.shape[2])
-    ys, xs = jax.vmap(lambda g: positions(g, *map(whole_grid, size), size))(G)
+    grid_y, grid_x = (whole_grid(side) for side in size)
+    ys, xs = jax.vmap(lambda g: positions(g, grid_y, grid_x, size))(G)
     y = _read(_zoomed(images, bounds), ys, xs, bounds)  # [n, 2 h + 12, 2 w + 12, c]
     return shrink(shrink(y, 1), 2)
 

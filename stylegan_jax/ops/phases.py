@@ -22,9 +22,9 @@ from jaxtyping import Array, Float, Int8
 
 from stylegan_jax.ops.fir import Resampling
 from stylegan_jax.ops.precision import wide
+from stylegan_jax.sizes import Size
 
 Taps1d = tuple[float, ...]
-Sides = tuple[int, ...]
 # Small numbers beside a zoomed image, as many arrays as a formulation holds it in.
 Codes = tuple[Int8[Array, "n zh zw c"], ...]
 
@@ -58,7 +58,7 @@ class _Axis(NamedTuple):
     split: int
 
 
-def _plan(zoom: Resampling, shrink: Resampling, size: Sides | None = None) -> tuple[_Axis, _Axis]:
+def _plan(zoom: Resampling, shrink: Resampling, size: Size | None = None) -> tuple[_Axis, _Axis]:
     """What is done along y and x; given the `size` of x, for what its transpose zooms as well."""
     y, x = (_plan_axis(zoom, shrink, axis) for axis in (0, 1))
     if size is None:
@@ -127,7 +127,7 @@ def value_and_codes(
     code: Callable[[Array], Array],
 ) -> tuple[Float[Array, "n oh ow c"], Codes]:
     """Also returns `code(act(zoom(x)))`, an array for each phase of the zoomed image."""
-    axes = _plan(zoom, shrink, x.shape[1:3])
+    axes = _plan(zoom, shrink, (x.shape[1], x.shape[2]))
 
     def one(image):
         grid = _zoomed(image, axes, act)
@@ -145,7 +145,7 @@ def weighed(
     weigh: Callable[[Array, Array], Array],
 ) -> Float[Array, "n oh ow c"]:
     """Computes `shrink(weigh(zoom(x), codes))`, with codes of the same image or its transpose."""
-    axes = _plan(zoom, shrink, x.shape[1:3])
+    axes = _plan(zoom, shrink, (x.shape[1], x.shape[2]))
 
     def one(args):
         image, codes = args

@@ -90,11 +90,12 @@ FFHQ = (
 )
 # Behind a constant, instance normalisation takes the difference of nearly equal numbers: its
 # gradients are mostly rounding, which Adam makes full steps of, on other devices others. So there
-# is none, and steps for gradients that are tiny all over the batch are small. With seed 0 an
-# activation lies within rounding of the kink of its leaky ReLU, and weights differ by up to 4e-4.
+# is none, and steps for gradients that are tiny all over the batch are small. With seeds 0
+# and 1 an activation lies within rounding of the kink of its leaky ReLU on some CPUs, and weights
+# differ by up to 4e-4; with this one by 2e-5.
 GROWING = (
     "tests/end_to_end/growing.py:stylegan1_ffhq",
-    {"io.checkpoint_kimg": 0.016, "G.const_input": False, "optimizer.eps": 1e-4, "seed": 1},
+    {"io.checkpoint_kimg": 0.016, "G.const_input": False, "optimizer.eps": 1e-4, "seed": 2},
 )
 
 
@@ -246,8 +247,7 @@ def test_a_dead_process_ends_the_other_and_both_go_on_growing(tmp_path, tmp_path
     assert again.wait() == [0, 0], again.text()
     found = re.search(r"continuing at 0\.(080|096) kimg", again.text())  # written in the background
     assert found and "Dboth 8 px" not in again.text()
-    # Here an activation lies within rounding of the kink of its leaky ReLU; where it falls on the
-    # other side, a few weights differ by 1e-4. Other noise, data or settings make means of 1e-3.
+    # Means are 1e-6; other noise, data or settings make means of 1e-3.
     assert_same_run(again, alone, stopped_kimg=0.0, norm=np.mean)
     for name in ("growth.png", "samples/fakes_000000.160.png"):
         np.testing.assert_allclose(read_png(again, name), read_png(alone, name), atol=2)

@@ -52,10 +52,13 @@ def augment(
     Source: Karras et al. 2020 (StyleGAN2-ADA), appendix B, algorithm 1.
     Checked: tests/parity, cases `ada_*`.
     """
+    # Pixels side by side, [n, h, w, c], and float32: filters and matrices sum many of them.
     dtype = images.dtype
     x = wide(depth_to_space(images, packing))
     _check_draws(draws, pipe, x.shape)
 
+    # In the order of the paper's algorithm: what moves pixels is one matrix per image, G [3, 3], and
+    # what recolours them another, C [4, 4].
     if pipe.moves_pixels:
         G = inverse_matrices(draws, p, pipe, (x.shape[1], x.shape[2]))
         x = resample(x, G, margins=margins, resampling=resampling)

@@ -98,9 +98,9 @@ def _batch_bounds(G: Array, size: tuple[int, int]) -> Bounds:
     corners = jnp.asarray([[x, y, 1.0] for x in (-cx, cx) for y in (-cy, cy)])  # [4, 3]
     reached = jnp.sum(G[:, None, :2] * corners[:, None, :], axis=-1)  # [n, 4, x and y]
     for axis, side, c in ((1, size[0], cy), (0, size[1], cx)):
-        positions = reached[..., axis]
-        before = jnp.ceil(jnp.clip(jnp.max(-positions) + EDGE - c, 0, side - 1))
-        after = jnp.ceil(jnp.clip(jnp.max(positions) + EDGE - c, 0, side - 1))
+        ends = reached[..., axis]
+        before = jnp.ceil(jnp.clip(jnp.max(-ends) + EDGE - c, 0, side - 1))
+        after = jnp.ceil(jnp.clip(jnp.max(ends) + EDGE - c, 0, side - 1))
         found.append((-before, side - 1 + after))
     return Bounds(*found)
 

@@ -112,7 +112,7 @@ FORMULATIONS = {
         matrix_up_to=0,
         longer_fir="shifts",
         resampling="by_image",
-        # Below it shifts compile in half the time, and use all cores.
+        # Below it shifts compile faster, and use all cores.
         phases_from=64,
     ),
     "tpu": Formulation(

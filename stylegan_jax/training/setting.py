@@ -40,6 +40,7 @@ class Setting:
         """Tells whether a value is allowed."""
         if value is None:
             return self.optional
+        # What Python takes for equal, such as True and 1, is not the same setting.
         if self.choices:
             return value in self.choices and (self.kind == "str" or self._is_number(value))
         if self.kind in ("int", "float"):
@@ -90,6 +91,7 @@ class Setting:
 
     def hint(self, value: Any) -> str:
         """Says which values near a wrong one are right; nothing where that is not known."""
+        # Networks make sizes by doubling: between two of them there is none.
         size = _read_size(value) if self.kind == "size" else None
         near = nearest_sizes(size) if size else []
         return f" (the nearest are {' and '.join(map(name_size, near))})" if near else ""
@@ -112,4 +114,5 @@ def _read_size(value: Any) -> Size | None:
 
 def _number(value: float) -> str:
     """A number as people write it."""
+    # Whole numbers up to 2^33 in full; 1e+09 would be hard to compare with what was given.
     return f"{value:g}" if abs(value) >= 2**33 or value != int(value) else str(int(value))

@@ -57,7 +57,7 @@ def augment(
     x = wide(depth_to_space(images, packing))
     _check_draws(draws, pipe, x.shape)
 
-    # In the order of the paper's algorithm: what moves pixels is one matrix per image, G [3, 3], and
+    # In the order of the paper's algorithm: what moves pixels is one matrix per image, G [3, 3],
     # what recolours them another, C [4, 4].
     if pipe.moves_pixels:
         G = inverse_matrices(draws, p, pipe, (x.shape[1], x.shape[2]))
